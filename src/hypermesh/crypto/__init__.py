@@ -1,0 +1,1 @@
+"""Post-quantum signatures, envelopes, digests and key storage over the native extension."""

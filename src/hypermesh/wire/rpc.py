@@ -1,0 +1,208 @@
+"""Calls between nodes over STOQ: the methods, what they take and what they return.
+
+A request stream carries one `Call`; the answer is the encoded result or a `Problem`. Calls on
+ALPN `hm-enrol/1` are `enrol.*` only; on `hm-session/1` (the bearer of a lease) `job.*` only; the
+rest needs `hm/1`, where both sides have proven their certificates.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from hypermesh.wire.asset import (
+    AssetKind,
+    AssetState,
+    Capability,
+    Descriptor,
+    Locator,
+    Offer,
+    PrivacyLevel,
+    Receipt,
+    TimeMs,
+)
+from hypermesh.wire.block import Genesis
+from hypermesh.wire.ids import AssetId, Hash, LeaseId, NodeId, OwnerId
+from hypermesh.wire.keys import PublicKeys, QuantumSignature
+from hypermesh.wire.tx import Certificate, TxResult
+
+ALPN_NODE = "hm/1"
+ALPN_ENROL = "hm-enrol/1"
+ALPN_SESSION = "hm-session/1"
+
+SERVICE_CONTROL = 1
+"""STOQ service number of `Call`s."""
+SERVICE_MEMORY = 2
+"""STOQ service number of remote memory; its operations are served in Rust."""
+SERVICE_JOB = 3
+"""STOQ service number of jobs: `Call`s of `job.*`."""
+SERVICE_ECHO = 7
+"""STOQ service number that returns what it gets (RFC 862 in spirit), to measure a path."""
+
+
+class Call(msgspec.Struct, frozen=True, array_like=True):
+    """One request: a method and its encoded argument."""
+
+    method: Annotated[str, Meta(min_length=1, max_length=64)]
+    argument: bytes
+
+
+class EnrolRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`enrol.request` and `enrol.renew`: ask the CA for a node certificate.
+
+    `proof` signs, with the node's keys (domain `enrol`), the STOQ channel binding, the secret of
+    the invitation (empty on renewal) and both public keys; `owner_consent` signs the same with the
+    owner's keys, so a node cannot name an owner that does not know it. An invitation for the
+    issuer's own machines (`hm invite --mine`) leaves `owner` empty: the issuer's owner takes it in.
+    """
+
+    secret: Annotated[bytes, Meta(max_length=16)]
+    node: PublicKeys
+    owner: PublicKeys | None
+    channel: Hash
+    proof: QuantumSignature
+    owner_consent: QuantumSignature | None
+
+
+class EnrolResponse(msgspec.Struct, frozen=True, array_like=True):
+    """The certificate chain (leaf, issuing, root) and where the network begins."""
+
+    chain: Annotated[list[Certificate], Meta(min_length=3, max_length=3)]
+    genesis: Genesis
+    owner: OwnerId
+    locators: Annotated[list[Locator], Meta(max_length=16)]
+
+
+class BlocksRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`ledger.blocks`: blocks from `height` on; waits up to `wait_ms` for the first."""
+
+    height: Annotated[int, Meta(ge=1, le=2**53)]
+    count_max: Annotated[int, Meta(ge=1, le=256)]
+    wait_ms: Annotated[int, Meta(ge=0, le=30_000)]
+
+
+class BlocksResponse(msgspec.Struct, frozen=True, array_like=True):
+    """Encoded `Block`s in order, and the height of the one who answers."""
+
+    blocks: list[bytes]
+    height: int
+
+
+class SubmitResponse(msgspec.Struct, frozen=True, array_like=True):
+    """`ledger.submit` (argument: an encoded `SignedTransaction`): durable when answered."""
+
+    height: int
+    index: int
+    result: TxResult
+
+
+class AssetView(msgspec.Struct, frozen=True, array_like=True):
+    """An asset as its hosting node shows it to one caller, after the access check."""
+
+    asset: AssetId
+    owner: OwnerId
+    host: NodeId
+    kind: AssetKind
+    level: PrivacyLevel
+    state: AssetState
+    descriptor: Descriptor
+    in_use: bool
+    free: int
+
+
+class DescribeRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`asset.describe`: what is it, and on what terms may the caller's owner lease it."""
+
+    asset: AssetId
+
+
+class DescribeResponse(msgspec.Struct, frozen=True, array_like=True):
+    """The view, with the host's signed consent and its present attestation."""
+
+    view: AssetView
+    offer: Offer
+    offer_signature: QuantumSignature
+    attestation: Hash
+
+
+class LeaseRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`lease.activate` and `lease.receipt`: which lease, and the height the caller saw it at."""
+
+    lease: LeaseId
+    height: Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class ActivateResponse(msgspec.Struct, frozen=True, array_like=True):
+    """The capability now accepted at `locator`."""
+
+    capability: Capability
+    locator: Locator
+
+
+class ReceiptResponse(msgspec.Struct, frozen=True, array_like=True):
+    """The final meter reading; the leased thing is already fenced off."""
+
+    receipt: Receipt
+    signature: QuantumSignature
+
+
+class SignedLocator(msgspec.Struct, frozen=True, array_like=True):
+    """`locator.publish`: a locator record under its node's signature (domain `locator`)."""
+
+    locator: Locator
+    signature: QuantumSignature
+
+
+class ResolveRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`locator.resolve`: where is the node whose id starts with these bytes?"""
+
+    prefix: Annotated[bytes, Meta(min_length=8, max_length=32)]
+
+
+class LedgerStatus(msgspec.Struct, frozen=True, array_like=True):
+    """`ledger.status`."""
+
+    height: int
+    app_hash: Hash
+    time_ms: TimeMs
+    assurance: str
+
+
+class JobLimits(msgspec.Struct, frozen=True, array_like=True):
+    """What a job may use. Milli-cores, bytes, milliseconds."""
+
+    cpu_millicores: Annotated[int, Meta(ge=1, le=1_024_000)]
+    memory_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 44)]
+    wall_ms: Annotated[int, Meta(ge=1, le=86_400_000)]
+    output_bytes: Annotated[int, Meta(ge=0, le=1 << 22)]
+
+
+class JobRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`job.run`: `engine` is `python` or `wasm`; `program` is source text or a WASM module."""
+
+    lease: LeaseId
+    epoch: Annotated[int, Meta(ge=0)]
+    engine: Annotated[str, Meta(max_length=32)]
+    program: Annotated[bytes, Meta(min_length=1, max_length=1 << 21)]
+    arguments: Annotated[list[str], Meta(max_length=64)]
+    stdin: Annotated[bytes, Meta(max_length=1 << 20)]
+    limits: JobLimits
+
+
+class JobResult(msgspec.Struct, frozen=True, array_like=True):
+    """What the job did and how it was held. `isolation` names the class, `enforced_*` the mechanism
+    that kept each limit; `reason` says why it ended (`exited`, `deadline`, `memory`, `killed`)."""
+
+    engine: str
+    exit_code: int
+    reason: str
+    stdout: bytes
+    stderr: bytes
+    wall_us: int
+    cpu_us: int
+    memory_peak_bytes: int
+    isolation: str
+    enforced_cpu: str
+    enforced_memory: str

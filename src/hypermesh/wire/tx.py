@@ -1,0 +1,236 @@
+"""Transactions: what may change the ledger.
+
+A transaction is signed by a node or an owner with both keys (domain `tx`). Its id is the digest of
+its encoding without the signature, because FALCON signatures are randomised. `nonce` is the
+signer's count of transactions so far: strictly the next. It is valid in blocks whose time lies in
+`valid_from_ms .. valid_until_ms`, a window of at most `WINDOW_MS_MAX`.
+
+`asset.*` and `lease.*` name in `attestation` the bundle of the node that hosts the asset; every
+other type leaves it empty.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from hypermesh.wire.amount import Amount, PositiveAmount
+from hypermesh.wire.asset import (
+    AssetKind,
+    AssetState,
+    Descriptor,
+    Offer,
+    Price,
+    PrivacyLevel,
+    Receipt,
+    TimeMs,
+)
+from hypermesh.wire.ids import AssetId, GenesisId, Hash, LeaseId, NodeId, OwnerId, SessionId, TxId
+from hypermesh.wire.keys import PublicKeys, QuantumSignature
+from hypermesh.wire.proof import Bundle, VdfOutput
+
+WINDOW_MS_MAX = 10 * 60 * 1000
+CERTIFICATE_BYTES_MAX = 16 * 1024
+
+Certificate: TypeAlias = Annotated[bytes, Meta(min_length=1, max_length=CERTIFICATE_BYTES_MAX)]
+"""An X.509 certificate in DER."""
+
+
+class IdentityOwn(msgspec.Struct, frozen=True, array_like=True, tag="identity.own"):
+    """An owner makes its keys known; signed by those keys, nonce 0."""
+
+    keys: PublicKeys
+
+
+class IdentityEnrol(msgspec.Struct, frozen=True, array_like=True, tag="identity.enrol"):
+    """A node makes its certificate known, first or renewed; signed by the node. Its owner, named
+    in the certificate, must be known."""
+
+    certificate: Certificate
+
+
+class IdentityRevoke(msgspec.Struct, frozen=True, array_like=True, tag="identity.revoke"):
+    """The owner of a node, or the network's founder, ends that node's rights for good."""
+
+    node: NodeId
+    reason: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class BankFaucet(msgspec.Struct, frozen=True, array_like=True, tag="bank.faucet"):
+    """A certified node claims its one grant of test units for its owner."""
+
+
+class BankTransfer(msgspec.Struct, frozen=True, array_like=True, tag="bank.transfer"):
+    """The signer's owner pays `to`."""
+
+    to: OwnerId
+    amount: PositiveAmount
+    memo: Annotated[str, Meta(max_length=200)]
+
+
+class StakeBond(msgspec.Struct, frozen=True, array_like=True, tag="stake.bond"):
+    """Move `amount` of the signer's owner's balance into the bond of `node`."""
+
+    node: NodeId
+    amount: PositiveAmount
+
+
+class StakeUnbond(msgspec.Struct, frozen=True, array_like=True, tag="stake.unbond"):
+    """Ask for `amount` of the bond of `node` back after the unbonding time."""
+
+    node: NodeId
+    amount: PositiveAmount
+
+
+class ConsensusAttest(msgspec.Struct, frozen=True, array_like=True, tag="consensus.attest"):
+    """A node's bundle for the present epoch; signed by that node."""
+
+    bundle: Bundle
+
+
+class AssetRegister(msgspec.Struct, frozen=True, array_like=True, tag="asset.register"):
+    """Register an asset that the signing node hosts.
+
+    `asset` must be the id derived from owner, kind, `commitment` and `salt_nonce`. `commitment` is
+    the salted hash of the descriptor; `descriptor` itself is given at FullPublic only. `price` is
+    public at FullPublic only, too (elsewhere it stands in offers).
+    """
+
+    asset: AssetId
+    kind: AssetKind
+    id_nonce: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    level: PrivacyLevel
+    commitment: Hash
+    descriptor: Descriptor | None
+    salt: Annotated[bytes, Meta(max_length=16)]
+    price: Price | None
+    concurrent_max: Annotated[int, Meta(ge=1, le=1024)]
+
+
+class AssetSetState(msgspec.Struct, frozen=True, array_like=True, tag="asset.set_state"):
+    """Its owner takes an asset out of service, or back."""
+
+    asset: AssetId
+    state: AssetState
+
+
+class AssetSetPrivacy(msgspec.Struct, frozen=True, array_like=True, tag="asset.set_privacy"):
+    """Its owner changes who may discover and lease it; leases that run go on.
+
+    `audience` is only committed to (`audience_hash`); the list stays on the hosting node.
+    """
+
+    asset: AssetId
+    level: PrivacyLevel
+    audience_hash: Hash
+    descriptor: Descriptor | None
+    salt: Annotated[bytes, Meta(max_length=16)]
+    price: Price | None
+
+
+class LeaseOpen(msgspec.Struct, frozen=True, array_like=True, tag="lease.open"):
+    """A consumer reserves `amount` units for `duration_ms` and escrows `escrow` nCAES.
+
+    The lease id is the transaction id. `session` may use the lease. The reservation frees itself
+    unless the provider activates it in time.
+    """
+
+    offer: Offer
+    offer_signature: QuantumSignature
+    amount: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    duration_ms: Annotated[int, Meta(ge=1, le=2**53)]
+    escrow: Amount
+    session: SessionId
+
+
+class LeaseActivate(msgspec.Struct, frozen=True, array_like=True, tag="lease.activate"):
+    """The hosting node says that the leased amount is set aside and served."""
+
+    lease: LeaseId
+
+
+class LeaseSettle(msgspec.Struct, frozen=True, array_like=True, tag="lease.settle"):
+    """The consumer accepts a receipt: its transaction signature is the second signature on it.
+
+    Pays the metered use, refunds the rest, ends the lease.
+    """
+
+    receipt: Receipt
+    provider_signature: QuantumSignature
+
+
+class LeaseClaim(msgspec.Struct, frozen=True, array_like=True, tag="lease.claim"):
+    """After the lease's end and within the claim window, the hosting node alone asks for what the
+    reserved time cost. A provider that is not there to ask gets nothing and the escrow returns."""
+
+    receipt: Receipt
+    provider_signature: QuantumSignature
+
+
+Body: TypeAlias = (
+    IdentityOwn
+    | IdentityEnrol
+    | IdentityRevoke
+    | BankFaucet
+    | BankTransfer
+    | StakeBond
+    | StakeUnbond
+    | ConsensusAttest
+    | AssetRegister
+    | AssetSetState
+    | AssetSetPrivacy
+    | LeaseOpen
+    | LeaseActivate
+    | LeaseSettle
+    | LeaseClaim
+)
+
+
+class Transaction(msgspec.Struct, frozen=True, array_like=True):
+    """What a signer asks for. Its digest (domain `tx`) is the transaction id."""
+
+    genesis: GenesisId
+    signer: Hash
+    nonce: Annotated[int, Meta(ge=0, le=2**53)]
+    valid_from_ms: TimeMs
+    valid_until_ms: TimeMs
+    attestation: Annotated[bytes, Meta(max_length=32)]
+    body: Body
+
+
+class SignedTransaction(msgspec.Struct, frozen=True, array_like=True, tag="signed"):
+    """A transaction with the signature of its signer over its id."""
+
+    transaction: Transaction
+    signature: QuantumSignature
+
+
+class BlockOpening(msgspec.Struct, frozen=True, array_like=True, tag="system.block"):
+    """Transaction 0 of every block: the clock, and the VDF output where one turns the epoch.
+
+    It is not signed; the engine vouches for it (the sequencer's header, or the validators' votes)
+    and the kernel checks it against the state.
+    """
+
+    time_ms: TimeMs
+    vdf: VdfOutput | None
+
+
+Entry: TypeAlias = BlockOpening | SignedTransaction
+"""What a block holds."""
+
+
+class TxResult(msgspec.Struct, frozen=True, array_like=True):
+    """What became of one transaction. `code` is "ok" or the code of the refusal; `failures` names
+    refused proofs. These are hashed into the block; texts for people are not."""
+
+    tx: TxId
+    code: str
+    failures: list[str]
+
+
+def tag_of(body: Body) -> str:
+    """The type of a body, such as `asset.register`."""
+    return str(type(body).__struct_config__.tag)
