@@ -1,1 +1,28 @@
+//! Reading and checking of hybrid X.509 certificates: P-256 outside, FALCON-1024 inside.
+//!
+//! A certificate carries two public keys and two signatures. The outer pair is what every X.509
+//! tool knows (RFC 5280). The inner pair stands in three non-critical extensions of ITU-T X.509
+//! (10/2019) clause 9.8: `subjectAltPublicKeyInfo` (2.5.29.72), `altSignatureAlgorithm` (73) and
+//! `altSignatureValue` (74). The inner signature covers the DER TBSCertificate without its
+//! `signature` field and without extension 74; the outer one covers everything.
+//!
+//! ```text
+//! root CA  P-256 + FALCON ── signs ──> issuing CA  P-256 + FALCON ── signs ──> node  Ed25519 + FALCON
+//! ```
+//!
+//! Nothing here holds policy of its own: a [`TrustPolicy`] comes in as a value, a [`PeerIdentity`]
+//! or a [`Refusal`] goes out. Times are seconds since 1970, and `now` is an argument.
 
+mod certificate;
+mod chain;
+mod der;
+mod names;
+mod oid;
+mod presigned;
+mod signature;
+
+pub use chain::{check_chain, check_pinned_root, read_keys, PeerIdentity, Refusal, TrustPolicy};
+pub use presigned::presigned;
+
+/// Bytes; the longest certificate that is read.
+pub const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;

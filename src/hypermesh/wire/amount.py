@@ -6,6 +6,7 @@ points.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, TypeAlias
 
 from msgspec import Meta
@@ -13,6 +14,7 @@ from msgspec import Meta
 from hypermesh.wire.errors import InvalidInput
 
 NANO = 10**9
+_CAES = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9}))?")
 AMOUNT_MAX = 2**63 - 1
 BASIS_POINTS = 10_000
 
@@ -54,9 +56,11 @@ def format_caes(amount: int) -> str:
 
 def parse_caes(text: str) -> int:
     """nCAES from text in CAES, exact; raises `InvalidInput` for anything below 1 nCAES."""
-    whole, _, fraction = text.partition(".")
-    if not whole.isascii() or not whole.isdigit() or len(fraction) > 9 or len(whole) > 10:
-        raise InvalidInput(f"{text[:40]!r} is not an amount of CAES", why="expected, say, 1.25")
-    if fraction and not (fraction.isascii() and fraction.isdigit()):
-        raise InvalidInput(f"{text[:40]!r} is not an amount of CAES", why="expected, say, 1.25")
-    return checked(int(whole) * NANO + int(fraction.ljust(9, "0") or 0))
+    found = _CAES.fullmatch(text)
+    if found is None:
+        raise InvalidInput(
+            f"{text[:40]!r} is not an amount of CAES",
+            why="expected digits with at most nine after the point, such as 1.25",
+        )
+    whole, fraction = found.groups(default="")
+    return checked(int(whole) * NANO + int(fraction.ljust(9, "0")))

@@ -1,0 +1,53 @@
+# Every target sets up what it needs first; `tools/setup.py` says what it does and does it once.
+PYTHON ?= python3
+BIN := .venv/bin
+REPORT ?=
+export VIRTUAL_ENV := $(CURDIR)/.venv
+
+.PHONY: help setup demo test test-rust test-python test-long check bench-core status lock cometbft clean
+
+help: ## Show the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Make the virtual environment, the sandbox program and the extension, where missing
+	@$(PYTHON) tools/setup.py
+
+demo: setup ## Run the main job: three nodes, four proofs, leases, memory, jobs, settlement
+	@$(BIN)/hm demo $(DEMO_ARGS)
+
+test: setup test-rust test-python ## Run the tests
+
+test-rust:
+	cargo test --release --quiet --workspace --exclude hm-native
+
+test-python:
+	$(BIN)/pytest -q -m "not long"
+
+test-long: setup ## Run the long suites (kill points, the BFT engine)
+	$(BIN)/pytest -q -m long --timeout=3600
+
+check: setup ## Formatting, lints, types and import contracts
+	$(BIN)/ruff format --check src tests tools benches
+	$(BIN)/ruff check src tests tools benches
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	cargo fmt --all --check
+	cargo clippy --release --quiet --workspace --all-targets -- -D warnings
+	$(BIN)/python tools/status.py --check
+
+bench-core: setup ## Measure the main job; writes benches/results/core.json (or REPORT=FILE)
+	$(BIN)/python benches/core.py $(if $(REPORT),--report $(REPORT))
+
+status: setup ## Write STATUS.md anew from the tests and the benchmark results
+	$(BIN)/python tools/status.py
+
+lock: setup ## Resolve the Python dependencies anew, with hashes
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --output-file requirements.txt
+
+cometbft: setup ## Build the pinned BFT engine into .tools/
+	@$(BIN)/python tools/cometbft.py
+
+clean: ## Remove what was built (demo data stays)
+	rm -rf .venv .tools target dist

@@ -1,0 +1,25 @@
+//! Every object identifier this crate knows. `vectors/oids.json` is the list; a test compares.
+
+use x509_parser::der_parser::oid;
+use x509_parser::oid_registry::Oid;
+
+/// FALCON-1024, padded signatures: the experimental identifier the Open Quantum Safe tools use.
+/// FN-DSA will have another one, and another encoding, once FIPS 206 is final.
+pub const FALCON_1024_PADDED: Oid<'static> = oid!(1.3.9999 .3 .19);
+pub const ED25519: Oid<'static> = oid!(1.3.101 .112);
+pub const EC_PUBLIC_KEY: Oid<'static> = oid!(1.2.840 .10045 .2 .1);
+pub const P256: Oid<'static> = oid!(1.2.840 .10045 .3 .1 .7);
+pub const ECDSA_SHA256: Oid<'static> = oid!(1.2.840 .10045 .4 .3 .2);
+
+pub const SUBJECT_KEY_ID: Oid<'static> = oid!(2.5.29 .14);
+pub const KEY_USAGE: Oid<'static> = oid!(2.5.29 .15);
+pub const SUBJECT_ALT_NAME: Oid<'static> = oid!(2.5.29 .17);
+pub const BASIC_CONSTRAINTS: Oid<'static> = oid!(2.5.29 .19);
+pub const AUTHORITY_KEY_ID: Oid<'static> = oid!(2.5.29 .35);
+pub const EXTENDED_KEY_USAGE: Oid<'static> = oid!(2.5.29 .37);
+pub const SUBJECT_ALT_PUBLIC_KEY: Oid<'static> = oid!(2.5.29 .72);
+pub const ALT_SIGNATURE_ALGORITHM: Oid<'static> = oid!(2.5.29 .73);
+pub const ALT_SIGNATURE_VALUE: Oid<'static> = oid!(2.5.29 .74);
+
+/// The content octets of 2.5.29.74, for the splice that must find it without a parser.
+pub const ALT_SIGNATURE_VALUE_DER: [u8; 3] = [0x55, 0x1d, 0x4a];

@@ -1,0 +1,38 @@
+"""Errors keep their class, code and three parts across a process boundary."""
+
+from __future__ import annotations
+
+import pytest
+
+from hypermesh.wire.codec import decode, encode
+from hypermesh.wire.errors import (
+    HyperMeshError,
+    NotFound,
+    Problem,
+    UnknownProblem,
+    error_from,
+)
+
+
+def test_a_problem_comes_back_as_the_same_class() -> None:
+    sent = NotFound("No lease 12", why="it was settled", fix="hm lease ls")
+    received = error_from(decode(Problem, encode(sent.problem)))
+    assert type(received) is NotFound
+    assert (received.what, received.why, received.fix) == (sent.what, sent.why, sent.fix)
+
+
+def test_an_unknown_code_is_kept_and_said() -> None:
+    received = error_from(Problem("HM-FUTURE-9999", "what", "why", "fix"))
+    assert type(received) is UnknownProblem
+    assert "HM-FUTURE-9999" in str(received)
+
+
+def test_two_errors_cannot_share_a_code() -> None:
+    with pytest.raises(TypeError, match="HM-0004"):
+        type("Second", (HyperMeshError,), {"code": "HM-0004"})
+
+
+def test_every_error_in_the_catalogue_says_what_happened() -> None:
+    for code, cls in HyperMeshError.catalogue.items():
+        assert cls.title, code
+        assert cls.__doc__, code
