@@ -1,4 +1,13 @@
+//! The one extension module, `hypermesh._native`: each section converts for one crate below.
+
 use pyo3::prelude::*;
 
+mod crypto;
+mod detached;
+mod x509;
+
 #[pymodule]
-mod _native {}
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    crypto::add(module)?;
+    x509::add(module)
+}

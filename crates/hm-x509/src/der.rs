@@ -104,10 +104,10 @@ mod tests {
             &[],
             &[0x30],
             &[0x30, 1],
-            &[0x30, 0x80, 0, 0],        // indefinite length
-            &[0x30, 0x81, 0x01, 0],     // long form of a short length
-            &[0x30, 0x82, 0x00, 0x81],  // leading zero in the length
-            &[0x1f, 0x81, 0x01, 0],     // tag of several bytes
+            &[0x30, 0x80, 0, 0],       // indefinite length
+            &[0x30, 0x81, 0x01, 0],    // long form of a short length
+            &[0x30, 0x82, 0x00, 0x81], // leading zero in the length
+            &[0x1f, 0x81, 0x01, 0],    // tag of several bytes
             &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff],
         ];
         for case in cases {

@@ -38,9 +38,6 @@ pub fn presigned(tbs: &[u8]) -> Option<Vec<u8>> {
     for field in [version, serial].into_iter().chain(middle) {
         content.extend_from_slice(field.whole);
     }
-    content.extend(der::wrap(
-        der::CONTEXT_3,
-        &der::wrap(der::SEQUENCE, &kept),
-    ));
+    content.extend(der::wrap(der::CONTEXT_3, &der::wrap(der::SEQUENCE, &kept)));
     Some(der::wrap(der::SEQUENCE, &content))
 }

@@ -286,7 +286,7 @@ class TransferRequest(Body, frozen=True):
 
 
 class JobSubmit(Body, frozen=True):
-    """`POST /v1/jobs`: run a program somewhere in the pool and wait for the result. Bytes as hex."""
+    """`POST /v1/jobs`: run a program in the pool and wait for its result. Bytes as hex."""
 
     engine: Annotated[str, Meta(max_length=32)]
     program: Annotated[str, Meta(max_length=4 * 1024 * 1024)]

@@ -63,11 +63,18 @@ class AssetState(enum.StrEnum):
 
 
 class LeaseState(enum.StrEnum):
-    """RESERVED until the provider activates it; ACTIVE until settled, claimed or expired."""
+    """RESERVED until the provider activates it; ACTIVE while the amount is held; ENDED from its end
+    until it is settled or claimed, at most for the claim window.
+
+    The last three are final: SETTLED by the consumer with a receipt, CLAIMED by the provider alone,
+    EXPIRED with a full refund (never activated, or neither settled nor claimed in time).
+    """
 
     RESERVED = "reserved"
     ACTIVE = "active"
+    ENDED = "ended"
     SETTLED = "settled"
+    CLAIMED = "claimed"
     EXPIRED = "expired"
 
 
@@ -108,6 +115,13 @@ class Price(msgspec.Struct, frozen=True, array_like=True):
     per_units: Annotated[int, Meta(ge=1, le=2**53)]
     per_ms: Annotated[int, Meta(ge=1, le=2**53)]
 
+    def cost(self, units: int, held_ms: int) -> int:
+        """What `units` held for `held_ms` milliseconds cost in nCAES, rounded up once.
+
+        Not bounded: whoever takes it for an `Amount` compares it with `AMOUNT_MAX` first.
+        """
+        return -(-self.amount * units * held_ms // (self.per_units * self.per_ms))
+
 
 class Locator(msgspec.Struct, frozen=True, array_like=True):
     """Where a node's STOQ endpoint is; the newest sequence wins. Signed by the node."""
@@ -123,13 +137,17 @@ class Offer(msgspec.Struct, frozen=True, array_like=True):
     """The hosting node's consent, after its access check, to lease to one consumer.
 
     Signed by the hosting node (domain `offer`). A lease at any privacy level carries one, so the
-    ledger enforces what only the owner's node can decide.
+    ledger enforces what only the owner's node can decide. `revision` is that of the asset when the
+    node decided: a later change of its privacy or price makes the offer void at once. Until it
+    expires an offer may be used for more than one lease; what the host does not activate frees
+    itself.
     """
 
     genesis: GenesisId
     asset: AssetId
     provider: NodeId
     consumer: OwnerId
+    revision: Annotated[int, Meta(ge=0)]
     price: Price
     amount_max: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     duration_ms_max: Annotated[int, Meta(ge=1, le=2**53)]
@@ -151,6 +169,65 @@ class Receipt(msgspec.Struct, frozen=True, array_like=True):
     bytes_read: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     bytes_written: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     evidence: Hash
+
+
+class Asset(msgspec.Struct, frozen=True, array_like=True):
+    """An asset as the ledger holds it. Its key is its id.
+
+    Below FullPublic `descriptor` and `price` are absent and `salt` is empty; the hosting node shows
+    them to those it lets in. `slot` is the asset's number on its host (the last 16 bits of its
+    lossy IPv6 form), `revision` counts changes of level, audience and price, `epoch` counts
+    the leases it ever had: a lease's epoch fences all earlier ones. `leases` reservations and
+    running leases hold `committed` units of it.
+    """
+
+    owner: OwnerId
+    host: NodeId
+    kind: AssetKind
+    level: PrivacyLevel
+    state: AssetState
+    commitment: Hash
+    audience_hash: Hash
+    descriptor: Descriptor | None
+    salt: Annotated[bytes, Meta(max_length=16)]
+    price: Price | None
+    concurrent_max: Annotated[int, Meta(ge=1, le=1024)]
+    slot: Annotated[int, Meta(ge=1, le=65535)]
+    revision: Annotated[int, Meta(ge=0)]
+    epoch: Annotated[int, Meta(ge=0)]
+    leases: Annotated[int, Meta(ge=0, le=1024)]
+    committed: Annotated[int, Meta(ge=0)]
+    registered_ms: TimeMs
+
+
+class Lease(msgspec.Struct, frozen=True, array_like=True):
+    """A lease as the ledger holds it. Its key is its id, that of the transaction that opened it.
+
+    `payee` is the asset's owner. `deadline_ms` is the block time at which the ledger itself acts
+    next, if nobody does before: RESERVED expires, ACTIVE ends, ENDED expires; for a final state it
+    is when the row is dropped. `starts_ms` and `ends_ms` are 0 until activation; `paid`, `fee`
+    and `refund` are 0 until the lease is final, when together they make `escrow`.
+    """
+
+    asset: AssetId
+    host: NodeId
+    payee: OwnerId
+    consumer: OwnerId
+    session: SessionId
+    level: PrivacyLevel
+    price: Price
+    amount: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    duration_ms: Annotated[int, Meta(ge=1, le=2**53)]
+    escrow: Amount
+    epoch: Annotated[int, Meta(ge=1)]
+    state: LeaseState
+    opened_ms: TimeMs
+    starts_ms: Annotated[int, Meta(ge=0)]
+    ends_ms: Annotated[int, Meta(ge=0)]
+    deadline_ms: Annotated[int, Meta(ge=0)]
+    paid: Amount = 0
+    fee: Amount = 0
+    refund: Amount = 0
 
 
 class Capability(msgspec.Struct, frozen=True, array_like=True):

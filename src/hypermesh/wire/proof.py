@@ -16,6 +16,18 @@ from msgspec import Meta
 from hypermesh.wire.amount import Amount
 from hypermesh.wire.ids import GenesisId, Hash, NodeId, OwnerId
 
+SPACE_CHIAPOS_1 = "chiapos-1"
+"""Chia proof of space, first plot format: k * 8 bytes a proof."""
+
+LOCATION_UNLOCATED = "unlocated"
+"""Nobody has vouched for the place of the node."""
+
+WORK_INT8_MATRIX_1 = "int8-matrix-1"
+"""Product of two int8 square matrices, int32, committed row by row."""
+
+TIME_WESOLOWSKI_1 = "wesolowski-chiavdf-1"
+"""Wesolowski VDF over the class group whose discriminant chiavdf derives from the input."""
+
 
 class ProofKind(enum.StrEnum):
     """The four proofs."""
@@ -64,7 +76,8 @@ class WorkProof(msgspec.Struct, frozen=True, array_like=True):
     """WHAT: a committed integer matrix product, with rows opened.
 
     `samples` are rows of this epoch's product, drawn by the commitment itself; `opened` are rows of
-    the product of the epoch before, drawn by this epoch's seed (empty in a node's first bundle).
+    the product in the node's bundle before, drawn by this epoch's seed (empty in its first bundle).
+    Both are in the order drawn.
     """
 
     scheme: Annotated[str, Meta(max_length=32)]
@@ -75,7 +88,8 @@ class WorkProof(msgspec.Struct, frozen=True, array_like=True):
 
 
 class VdfOutput(msgspec.Struct, frozen=True, array_like=True):
-    """A Wesolowski VDF evaluation: `output` is y and its proof, as chiavdf writes them."""
+    """A Wesolowski VDF evaluation: `output` is y and its proof, two halves of equal length, as
+    chiavdf writes them."""
 
     scheme: Annotated[str, Meta(max_length=32)]
     iterations: Annotated[int, Meta(ge=1)]

@@ -27,7 +27,17 @@ from hypermesh.wire.asset import (
     Receipt,
     TimeMs,
 )
-from hypermesh.wire.ids import AssetId, GenesisId, Hash, LeaseId, NodeId, OwnerId, SessionId, TxId
+from hypermesh.wire.ids import (
+    ZERO_HASH,
+    AssetId,
+    GenesisId,
+    Hash,
+    LeaseId,
+    NodeId,
+    OwnerId,
+    SessionId,
+    TxId,
+)
 from hypermesh.wire.keys import PublicKeys, QuantumSignature
 from hypermesh.wire.proof import Bundle, VdfOutput
 
@@ -93,9 +103,10 @@ class ConsensusAttest(msgspec.Struct, frozen=True, array_like=True, tag="consens
 class AssetRegister(msgspec.Struct, frozen=True, array_like=True, tag="asset.register"):
     """Register an asset that the signing node hosts.
 
-    `asset` must be the id derived from owner, kind, `commitment` and `salt_nonce`. `commitment` is
-    the salted hash of the descriptor; `descriptor` itself is given at FullPublic only. `price` is
-    public at FullPublic only, too (elsewhere it stands in offers).
+    `asset` must be the id derived from owner, kind, `commitment` and `id_nonce`. `commitment` is
+    the hash of the descriptor, salted with 16 bytes; descriptor, salt and price are given at
+    FullPublic and only there (elsewhere the price stands in offers). `audience_hash` is the salted
+    hash of the audience at the levels that name one, and zero at Private and FullPublic.
     """
 
     asset: AssetId
@@ -107,19 +118,24 @@ class AssetRegister(msgspec.Struct, frozen=True, array_like=True, tag="asset.reg
     salt: Annotated[bytes, Meta(max_length=16)]
     price: Price | None
     concurrent_max: Annotated[int, Meta(ge=1, le=1024)]
+    audience_hash: Hash = ZERO_HASH
 
 
 class AssetSetState(msgspec.Struct, frozen=True, array_like=True, tag="asset.set_state"):
-    """Its owner takes an asset out of service, or back."""
+    """Its owner takes an asset out of service, or back; leases that run go on.
+
+    `state` is never `allocated`: only leases make it that.
+    """
 
     asset: AssetId
     state: AssetState
 
 
 class AssetSetPrivacy(msgspec.Struct, frozen=True, array_like=True, tag="asset.set_privacy"):
-    """Its owner changes who may discover and lease it; leases that run go on.
+    """Its owner changes who may discover and lease it, or at which price; leases that run go on.
 
-    `audience` is only committed to (`audience_hash`); the list stays on the hosting node.
+    The audience is only committed to; the list stays on the hosting node. The fields follow the
+    rules of `AssetRegister`. Offers made before lose their force.
     """
 
     asset: AssetId
@@ -133,8 +149,9 @@ class AssetSetPrivacy(msgspec.Struct, frozen=True, array_like=True, tag="asset.s
 class LeaseOpen(msgspec.Struct, frozen=True, array_like=True, tag="lease.open"):
     """A consumer reserves `amount` units for `duration_ms` and escrows `escrow` nCAES.
 
-    The lease id is the transaction id. `session` may use the lease. The reservation frees itself
-    unless the provider activates it in time.
+    The lease id is the transaction id. `session` may use the lease. `escrow` covers the price of
+    the whole duration, rounded up, and the network's lease fee; what is above returns with the
+    rest. The reservation frees itself unless the provider activates it in time.
     """
 
     offer: Offer
@@ -146,7 +163,8 @@ class LeaseOpen(msgspec.Struct, frozen=True, array_like=True, tag="lease.open"):
 
 
 class LeaseActivate(msgspec.Struct, frozen=True, array_like=True, tag="lease.activate"):
-    """The hosting node says that the leased amount is set aside and served."""
+    """The hosting node says that the leased amount is set aside and served. The lease's time
+    begins with the block that holds this."""
 
     lease: LeaseId
 
@@ -154,7 +172,8 @@ class LeaseActivate(msgspec.Struct, frozen=True, array_like=True, tag="lease.act
 class LeaseSettle(msgspec.Struct, frozen=True, array_like=True, tag="lease.settle"):
     """The consumer accepts a receipt: its transaction signature is the second signature on it.
 
-    Pays the metered use, refunds the rest, ends the lease.
+    Pays amount x price x `held_ms` (never more than the block time since activation), refunds the
+    rest, ends the lease.
     """
 
     receipt: Receipt
@@ -162,8 +181,9 @@ class LeaseSettle(msgspec.Struct, frozen=True, array_like=True, tag="lease.settl
 
 
 class LeaseClaim(msgspec.Struct, frozen=True, array_like=True, tag="lease.claim"):
-    """After the lease's end and within the claim window, the hosting node alone asks for what the
-    reserved time cost. A provider that is not there to ask gets nothing and the escrow returns."""
+    """After the lease's end and within the claim window, the hosting node alone asks for the time
+    held, at most what was reserved. A provider that is not there to ask gets nothing and the escrow
+    returns."""
 
     receipt: Receipt
     provider_signature: QuantumSignature

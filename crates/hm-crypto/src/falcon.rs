@@ -1,0 +1,143 @@
+//! FALCON-1024 as submitted in round 3, with signatures padded to a fixed length.
+//!
+//! FIPS 206 is not published; a key or signature of ours carries an algorithm id outside these
+//! bytes, so that the final scheme can join beside this one.
+
+use std::sync::{Mutex, PoisonError};
+
+use fn_dsa::{
+    sign_key_size, signature_size, vrfy_key_size, KeyPairGenerator, KeyPairGenerator1024,
+    SigningKey, SigningKey1024, VerifyingKey, VerifyingKey1024, DOMAIN_NONE, FN_DSA_LOGN_1024,
+    HASH_ID_ORIGINAL_FALCON,
+};
+use zeroize::Zeroizing;
+
+use crate::{entropy, Error};
+
+pub const PUBLIC_BYTES: usize = vrfy_key_size(FN_DSA_LOGN_1024);
+pub const SECRET_BYTES: usize = sign_key_size(FN_DSA_LOGN_1024);
+pub const SIGNATURE_BYTES: usize = signature_size(FN_DSA_LOGN_1024);
+
+/// A signing key. Wiped when dropped.
+pub struct SecretKey {
+    encoded: Zeroizing<Vec<u8>>,
+    public: [u8; PUBLIC_BYTES],
+    /// Expanded once: that costs about a third of a signature. It holds the scratch space of
+    /// signing as well, hence the lock; a key signs one message at a time.
+    expanded: Mutex<Box<SigningKey1024>>,
+}
+
+impl SecretKey {
+    /// A new key.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] without random bytes.
+    pub fn generate() -> Result<Self, Error> {
+        let mut encoded = Zeroizing::new(vec![0u8; SECRET_BYTES]);
+        let mut public = [0u8; PUBLIC_BYTES];
+        let mut source = entropy::Source::default();
+        Box::<KeyPairGenerator1024>::default().keygen(
+            FN_DSA_LOGN_1024,
+            &mut source,
+            &mut encoded,
+            &mut public,
+        );
+        source.finish()?;
+        Self::from_bytes(&encoded)
+    }
+
+    /// The key that [`SecretKey::as_bytes`] encodes; the public key follows from it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where `encoded` is not a FALCON-1024 signing key.
+    pub fn from_bytes(encoded: &[u8]) -> Result<Self, Error> {
+        let expanded = SigningKey1024::decode(encoded)
+            .map(Box::new)
+            .ok_or_else(|| Error::Input("these bytes are no FALCON-1024 signing key".into()))?;
+        let mut public = [0u8; PUBLIC_BYTES];
+        expanded.to_verifying_key(&mut public);
+        Ok(Self {
+            encoded: Zeroizing::new(encoded.to_vec()),
+            public,
+            expanded: Mutex::new(expanded),
+        })
+    }
+
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.encoded
+    }
+
+    #[must_use]
+    pub fn public(&self) -> &[u8; PUBLIC_BYTES] {
+        &self.public
+    }
+
+    /// A signature; another one each time, because FALCON is randomised.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] without random bytes.
+    pub fn sign(&self, message: &[u8]) -> Result<[u8; SIGNATURE_BYTES], Error> {
+        let mut signature = [0u8; SIGNATURE_BYTES];
+        let mut source = entropy::Source::default();
+        // A panic elsewhere cannot leave the key half made: signing changes scratch space only.
+        self.expanded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .sign(
+                &mut source,
+                &DOMAIN_NONE,
+                &HASH_ID_ORIGINAL_FALCON,
+                message,
+                &mut signature,
+            );
+        source.finish()?;
+        Ok(signature)
+    }
+}
+
+/// Whether `signature` over `message` holds under `public`. Bytes of any length may be given; what
+/// does not decode does not hold.
+#[must_use]
+pub fn verify(public: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    VerifyingKey1024::decode(public)
+        .is_some_and(|key| key.verify(signature, &DOMAIN_NONE, &HASH_ID_ORIGINAL_FALCON, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_and_verifies() {
+        let key = SecretKey::generate().unwrap();
+        let signature = key.sign(b"message").unwrap();
+        assert!(verify(key.public(), b"message", &signature));
+        assert!(!verify(key.public(), b"massage", &signature));
+        assert_ne!(signature, key.sign(b"message").unwrap());
+    }
+
+    #[test]
+    fn restores_from_its_encoding() {
+        let key = SecretKey::generate().unwrap();
+        let again = SecretKey::from_bytes(key.as_bytes()).unwrap();
+        assert_eq!(again.public(), key.public());
+        assert!(verify(key.public(), b"m", &again.sign(b"m").unwrap()));
+    }
+
+    #[test]
+    fn refuses_bytes_of_any_length() {
+        for length in [0, 1, SECRET_BYTES - 1, SECRET_BYTES, SECRET_BYTES + 1] {
+            assert!(SecretKey::from_bytes(&vec![0u8; length]).is_err());
+            assert!(!verify(&vec![0u8; length], b"", &vec![0u8; length]));
+        }
+    }
+
+    #[test]
+    fn has_the_sizes_of_round_three() {
+        assert_eq!(
+            (SECRET_BYTES, PUBLIC_BYTES, SIGNATURE_BYTES),
+            (2305, 1793, 1280)
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! Checking of certificate chains, for the ledger and the pure verifiers.
+
+use hm_x509::{PeerIdentity, Refusal, TrustPolicy};
+use pyo3::create_exception;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyBytes;
+
+use crate::detached::detached;
+
+create_exception!(
+    _native,
+    CertificateRefused,
+    PyValueError,
+    "A chain is not believed; the arguments are the kind of reason and its text."
+);
+
+/// id, owner, Ed25519 key, FALCON key, end of validity
+type Identity<'py> = (
+    Bound<'py, PyBytes>,
+    Option<Bound<'py, PyBytes>>,
+    Bound<'py, PyBytes>,
+    Bound<'py, PyBytes>,
+    i64,
+);
+
+#[pyfunction]
+#[pyo3(signature = (*, network, roots, issuers, revoked, chain, now_unix))]
+fn x509_check_chain<'py>(
+    py: Python<'py>,
+    network: [u8; 32],
+    roots: Vec<Vec<u8>>,
+    issuers: Vec<Vec<u8>>,
+    revoked: Vec<[u8; 32]>,
+    chain: Vec<PyBackedBytes>,
+    now_unix: i64,
+) -> PyResult<Identity<'py>> {
+    let policy = TrustPolicy {
+        network,
+        roots,
+        issuers,
+        revoked: revoked.into_iter().collect(),
+        version: 0,
+    };
+    let chain = slices(&chain);
+    let outcome = detached(py, || hm_x509::check_chain(&policy, &chain, now_unix))?;
+    identity(py, outcome)
+}
+
+#[pyfunction]
+#[pyo3(signature = (*, chain, root_sha256, now_unix))]
+fn x509_check_pinned_root<'py>(
+    py: Python<'py>,
+    chain: Vec<PyBackedBytes>,
+    root_sha256: [u8; 32],
+    now_unix: i64,
+) -> PyResult<Identity<'py>> {
+    let chain = slices(&chain);
+    let outcome = detached(py, || {
+        hm_x509::check_pinned_root(&chain, &root_sha256, now_unix)
+    })?;
+    identity(py, outcome)
+}
+
+#[pyfunction]
+fn x509_read_keys<'py>(py: Python<'py>, leaf: &[u8]) -> PyResult<Identity<'py>> {
+    let outcome = detached(py, || hm_x509::read_keys(leaf))?;
+    identity(py, outcome)
+}
+
+#[pyfunction]
+fn x509_presigned<'py>(py: Python<'py>, tbs: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    detached(py, || hm_x509::presigned(tbs))?
+        .map(|bytes| PyBytes::new(py, &bytes))
+        .ok_or_else(|| PyValueError::new_err("not a version 3 TBSCertificate in DER"))
+}
+
+fn slices(chain: &[PyBackedBytes]) -> Vec<&[u8]> {
+    chain.iter().map(|one| &**one).collect()
+}
+
+fn identity(py: Python<'_>, outcome: Result<PeerIdentity, Refusal>) -> PyResult<Identity<'_>> {
+    let peer = outcome.map_err(|refusal| {
+        let kind = match refusal {
+            Refusal::Malformed(_) => "malformed",
+            Refusal::WrongNetwork => "wrong_network",
+            Refusal::UnknownIssuer => "unknown_issuer",
+            Refusal::BadSignature(_) => "bad_signature",
+            Refusal::Expired => "expired",
+            Refusal::NotYetValid => "not_yet_valid",
+            Refusal::Revoked => "revoked",
+        };
+        CertificateRefused::new_err((kind, refusal.to_string()))
+    })?;
+    Ok((
+        PyBytes::new(py, &peer.id),
+        peer.owner.map(|owner| PyBytes::new(py, &owner)),
+        PyBytes::new(py, &peer.ed25519),
+        PyBytes::new(py, &peer.falcon),
+        peer.not_after,
+    ))
+}
+
+/// Adds this section to the module.
+pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("CertificateRefused", module.py().get_type::<CertificateRefused>())?;
+    module.add_function(wrap_pyfunction!(x509_check_chain, module)?)?;
+    module.add_function(wrap_pyfunction!(x509_check_pinned_root, module)?)?;
+    module.add_function(wrap_pyfunction!(x509_read_keys, module)?)?;
+    module.add_function(wrap_pyfunction!(x509_presigned, module)?)
+}

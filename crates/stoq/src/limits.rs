@@ -1,0 +1,86 @@
+//! Every bound of the transport, in one place. Units stand last in the names.
+
+use std::time::Duration;
+
+/// Bytes; the longest request body and the longest answer.
+pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Requests of one endpoint that are received or being received and not yet answered.
+pub const PENDING_REQUESTS_MAX: usize = 512;
+
+/// Bytes; the sum of the bodies of those requests.
+pub const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bidirectional streams a peer may have open on one connection. Below `PENDING_REQUESTS_MAX`, so
+/// that one connection alone cannot fill the queue of an endpoint.
+pub const STREAMS_MAX: u32 = 128;
+
+/// Connections that others have opened to one endpoint.
+pub const CONNECTIONS_MAX: usize = 10_000;
+
+/// Handshakes and admissions in progress at one endpoint.
+pub const HANDSHAKES_MAX: usize = 256;
+
+/// Handshakes in progress above which a client must first show that it receives at its address
+/// (RFC 9000 section 8.1.2).
+pub const HANDSHAKES_UNVALIDATED_MAX: usize = 64;
+
+/// From the first packet to an admitted peer.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Without any packet from the peer a connection is lost after this time.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An idle connection sends a packet after this time, below `IDLE_TIMEOUT` by a few losses.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(8);
+
+/// From the first byte of a request to its last; a slower sender loses the stream.
+pub const REQUEST_RECEIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// For a peer to take an answer.
+pub const ANSWER_SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Between two chunks of a bulk transfer or an echo, in either direction.
+pub const BULK_STALL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// For the closing packets of an endpoint to leave.
+pub const CLOSE_WAIT: Duration = Duration::from_millis(250);
+
+/// Bytes; what a peer may send on one stream beyond what has been read.
+pub const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// Bytes; the same for all streams of a connection together.
+pub const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+
+/// Bytes; what a connection keeps to send again until the peer has acknowledged it.
+pub const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Bytes; asked of the kernel for a socket, which grants at most its own limit.
+pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bytes; the largest UDP payload over IPv6 without jumbograms, and so the largest GSO batch.
+pub const UDP_PAYLOAD_BYTES_MAX: usize = 65_535 - 40 - 8;
+
+/// Bytes; the datagrams of a connection whose both ends are on this host.
+pub const LOOPBACK_MTU_BYTES: u16 = 16_000;
+
+/// Bytes; what a connection over loopback may have in flight at first.
+pub const LOOPBACK_WINDOW_BYTES: u64 = 1024 * 1024;
+
+/// Bytes; one step of a bulk transfer out of a region, copied under the region's lock.
+pub const CHUNK_BYTES: usize = 128 * 1024;
+
+/// Refusals kept for whoever asks; the oldest are dropped.
+pub const REFUSALS_MAX: usize = 256;
+
+/// Completed asynchronous calls handed to the event loop at once.
+pub const DRAIN_MAX: usize = 256;
+
+/// Regions of one endpoint.
+pub const REGIONS_MAX: usize = 4096;
+
+/// Grants of one region.
+pub const GRANTS_MAX: usize = 1024;
+
+/// Bytes; the longest reason sent with a close.
+pub const REASON_BYTES_MAX: usize = 512;

@@ -1,0 +1,1 @@
+"""CAES the token: accounts, supply, escrow, and the module that executes `bank.*`."""

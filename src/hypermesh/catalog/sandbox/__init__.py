@@ -1,0 +1,1 @@
+"""Holding a process: namespaces (`bubblewrap`), system calls (`seccomp`), limits (`cgroup`)."""

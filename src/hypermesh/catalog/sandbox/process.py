@@ -1,0 +1,287 @@
+"""A process that is under its limits before it runs: start, watch, end.
+
+A child is started as a two-word shell script that waits for one line on its standard input and then
+becomes the real program. While it waits, the parent lowers its resource limits and puts it into its
+cgroup, so nothing of the real program ever runs outside them, and no Python code runs between fork
+and exec (which would be unsafe in a process with threads). If the parent dies meanwhile, the line
+never comes and the child ends.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import resource
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO
+
+from hypermesh.catalog.errors import SandboxBroken
+from hypermesh.catalog.sandbox.cgroup import KILL_S_MAX, Leaf
+
+_GATE = ("/bin/sh", "-c", 'read -r go && exec "$@"', "sh")
+_OPEN_GATE = b"go\n"
+
+OUTPUT_DROPPED_MAX = 64 << 20
+"""Bytes of one stream that are read and dropped beyond a job's output limit, so that a talkative
+program can finish; after them it is ended, because reading costs the provider, not the job."""
+_READ_BYTES = 1 << 16
+
+
+class Ending(enum.StrEnum):
+    """Why a job ended (`JobResult.reason`)."""
+
+    EXITED = "exited"
+    DEADLINE = "deadline"
+    MEMORY = "memory"
+    KILLED = "killed"
+
+
+class Cancellation:
+    """Asks a running job to end, from any thread. Close it when the job is over."""
+
+    def __init__(self) -> None:
+        self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def cancel(self) -> None:
+        """End the job; it reports `killed`. Again, or after the job, does nothing."""
+        os.eventfd_write(self._event, 1)
+
+    @property
+    def cancelled(self) -> bool:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._event, selectors.EVENT_READ)
+            return bool(selector.select(0))
+
+    def fileno(self) -> int:
+        return self._event
+
+    def close(self) -> None:
+        os.close(self._event)
+
+    def __enter__(self) -> Cancellation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to start and as whom. `user` is a numeric id to become (only root may), or None."""
+
+    arguments: Sequence[str]
+    rlimits: Mapping[int, int]
+    descriptors: Sequence[int] = ()
+    user: int | None = None
+
+
+@dataclass(slots=True)
+class Stream:
+    """What one output stream of a job said, up to a limit, and how much was cut off behind it."""
+
+    limit: int
+    data: bytearray
+    cut: int = 0
+
+    def take(self, chunk: bytes) -> None:
+        kept = chunk[: self.limit - len(self.data)]
+        self.data += kept
+        self.cut += len(chunk) - len(kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a process ended. `exit_code` is 128 + signal where a signal ended it; `cpu_us` and
+    `memory_peak_bytes` are what `wait4` reports for it and its waited-for descendants."""
+
+    ending: Ending
+    exit_code: int
+    stdout: Stream
+    stderr: Stream
+    wall_us: int
+    cpu_us: int
+    memory_peak_bytes: int
+
+
+@contextmanager
+def started(launch: Launch, leaf: Leaf) -> Iterator[subprocess.Popen[bytes]]:
+    """The process of `launch`, inside `leaf` and running; when the block ends, it is dead and its
+    pipes are closed. The environment is empty and the work directory is `/`.
+
+    Raises `SandboxBroken` where it cannot be started or put under its limits.
+    """
+    try:
+        process = subprocess.Popen(
+            [*_GATE, *launch.arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            cwd="/",
+            env={},
+            pass_fds=tuple(launch.descriptors),
+            start_new_session=True,
+            user=launch.user,
+            group=launch.user,
+            extra_groups=None if launch.user is None else (),
+        )
+    except OSError as error:
+        raise SandboxBroken("A process for a job cannot be started", why=str(error)) from error
+    try:
+        try:
+            for limit, value in launch.rlimits.items():
+                _, hard = resource.prlimit(process.pid, limit)
+                bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+                resource.prlimit(process.pid, limit, (bound, bound))
+            leaf.place(process.pid)
+            _pipe(process.stdin).write(_OPEN_GATE)
+        except OSError as error:
+            raise SandboxBroken(
+                "A process for a job cannot be put under its limits", why=str(error)
+            ) from error
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            process.wait(KILL_S_MAX)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            _pipe(pipe).close()
+
+
+def run(
+    launch: Launch,
+    leaf: Leaf,
+    *,
+    stdin: bytes,
+    output_bytes: int,
+    wall_ms: int,
+    cancellation: Cancellation | None,
+) -> Outcome:
+    """Run `launch` in `leaf` to its end or its deadline, whichever comes first.
+
+    Blocks the calling thread, which must live until it returns: the kernel ties the sandbox's life
+    to the thread that started it. Whatever the ending, everything in the leaf is dead afterwards.
+    """
+    with started(launch, leaf) as process:
+        began = time.monotonic()
+        watch = _Watch(process, stdin, output_bytes)
+        try:
+            ending = watch.until(began + wall_ms / 1000, cancellation)
+            wall_us = int((time.monotonic() - began) * 1e6)
+            # Without a cgroup, ending the sandbox's outer process takes its namespace along.
+            if ending is not Ending.EXITED:
+                process.kill()
+            leaf.kill()
+            watch.rest()
+        finally:
+            watch.close()
+        exit_code, used = _reap(process)
+        return Outcome(
+            ending,
+            exit_code,
+            watch.stdout,
+            watch.stderr,
+            wall_us,
+            int((used.ru_utime + used.ru_stime) * 1e6),
+            used.ru_maxrss * 1024,
+        )
+
+
+class _Watch:
+    """Feeds and drains a process without ever waiting on one pipe alone."""
+
+    def __init__(self, process: subprocess.Popen[bytes], stdin: bytes, output_bytes: int) -> None:
+        self.stdout = Stream(output_bytes, bytearray())
+        self.stderr = Stream(output_bytes, bytearray())
+        self._in = _pipe(process.stdin)
+        self._unsent = memoryview(stdin)
+        self._end = os.pidfd_open(process.pid)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._end, selectors.EVENT_READ, None)
+        self._streams = {
+            _pipe(process.stdout).fileno(): self.stdout,
+            _pipe(process.stderr).fileno(): self.stderr,
+        }
+        for descriptor, stream in self._streams.items():
+            os.set_blocking(descriptor, False)
+            self._selector.register(descriptor, selectors.EVENT_READ, stream)
+        os.set_blocking(self._in.fileno(), False)
+        self._selector.register(self._in, selectors.EVENT_WRITE, None)
+        self._feed()
+
+    def until(self, deadline: float, cancellation: Cancellation | None) -> Ending:
+        if cancellation is not None:
+            self._selector.register(cancellation, selectors.EVENT_READ, None)
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return Ending.DEADLINE
+            for key, _ in self._selector.select(left):
+                if key.fileobj == self._end:
+                    return Ending.EXITED
+                if key.fileobj is cancellation:
+                    return Ending.KILLED
+                if key.fileobj is self._in:
+                    self._feed()
+                else:
+                    self._drain(key.fd, key.data)
+            if max(self.stdout.cut, self.stderr.cut) > OUTPUT_DROPPED_MAX:
+                return Ending.KILLED
+
+    def rest(self) -> None:
+        """What the dead process left in its pipes."""
+        for descriptor, stream in self._streams.items():
+            while self._drain(descriptor, stream):
+                pass
+
+    def close(self) -> None:
+        self._selector.close()
+        os.close(self._end)
+
+    def _feed(self) -> None:
+        try:
+            while self._unsent:
+                sent = self._in.write(self._unsent)
+                if not sent:
+                    return
+                self._unsent = self._unsent[sent:]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            pass
+        self._selector.unregister(self._in)
+        self._in.close()
+
+    def _drain(self, descriptor: int, stream: Stream) -> bool:
+        try:
+            chunk = os.read(descriptor, _READ_BYTES)
+        except BlockingIOError:
+            return False
+        if not chunk:
+            with suppress(KeyError):
+                self._selector.unregister(descriptor)
+            return False
+        stream.take(chunk)
+        return True
+
+
+def _reap(process: subprocess.Popen[bytes]) -> tuple[int, resource.struct_rusage]:
+    _, status, used = os.wait4(process.pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    process.returncode = code
+    return (128 - code if code < 0 else code), used
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None, "every stream of a job is a pipe"  # noqa: S101
+    return pipe
+
+
+SIGKILLED = 128 + signal.SIGKILL
+"""Exit code of a process, or of a sandbox whose process, was ended by SIGKILL."""

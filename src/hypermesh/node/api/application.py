@@ -1,0 +1,122 @@
+"""The ASGI application and the two listeners: the owner's UNIX socket and loopback HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import uvicorn
+from litestar import Litestar
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.types import ASGIApp
+
+from hypermesh import __version__
+from hypermesh.node.api.guard import BODY_BYTES_MAX
+from hypermesh.node.api.problem import on_bug, on_error, on_http_error
+from hypermesh.node.api.routes import ROUTES, dependencies
+from hypermesh.node.composition import Node
+from hypermesh.node.configuration import API_PORT, API_PORTS_TRIED
+from hypermesh.wire.errors import HyperMeshError
+
+BACKLOG = 256
+KEEP_ALIVE_S = 75
+SHUTDOWN_S = 5
+
+
+class PortTaken(HyperMeshError):
+    """No loopback port is free for the API."""
+
+    code = "HM-NODE-0005"
+    exit_code = 3
+    title = "No port is free for the API"
+
+
+def application(node: Node) -> Litestar:
+    """The routes. Put a `Guard` around them for each listener."""
+    return Litestar(
+        route_handlers=ROUTES,
+        dependencies=dependencies(node),
+        exception_handlers={
+            HyperMeshError: on_error,
+            HTTPException: on_http_error,
+            Exception: on_bug,
+        },
+        openapi_config=OpenAPIConfig(title="HyperMesh", version=__version__),
+        request_max_body_size=BODY_BYTES_MAX,
+        debug=False,
+    )
+
+
+def loopback_sockets() -> tuple[int, list[socket.socket]]:
+    """The first port from 5173 on that is free on both loopbacks, and its bound sockets."""
+    for port in range(API_PORT, API_PORT + API_PORTS_TRIED):
+        with contextlib.suppress(OSError):
+            return port, _bind_both(port)
+    raise PortTaken(
+        f"Ports {API_PORT} to {API_PORT + API_PORTS_TRIED - 1} are all in use on loopback",
+        fix="Stop what uses them; `ss -ltnp` shows it",
+    )
+
+
+def _bind_both(port: int) -> list[socket.socket]:
+    bound: list[socket.socket] = []
+    try:
+        for family, host in ((socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")):
+            listener = socket.socket(family, socket.SOCK_STREAM)
+            bound.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(BACKLOG)
+    except OSError:
+        for listener in bound:
+            listener.close()
+        raise
+    return bound
+
+
+def unix_socket(path: Path) -> socket.socket:
+    """The owner's socket: mode 0600 from its first instant."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(mask)
+    listener.listen(BACKLOG)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the node's lifecycle has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(app: ASGIApp, sockets: list[socket.socket]) -> AsyncIterator[None]:
+    """Answer on `sockets` for as long as the context lasts."""
+    server = _Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=SHUTDOWN_S,
+        )
+    )
+    task = asyncio.create_task(server.serve(sockets=sockets), name="api")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task

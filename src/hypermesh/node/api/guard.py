@@ -1,0 +1,87 @@
+"""Who may speak to the API, decided before a route runs.
+
+The UNIX socket (mode 0600) is the owner's and may do everything. The loopback listener answers
+browsers too, so it checks Host (against DNS rebinding) and Origin (against other sites), and wants
+the session token for whatever is not a read.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from hypermesh.node.api.problem import problem_response
+from hypermesh.wire.errors import Forbidden, HyperMeshError, InvalidInput
+
+BODY_BYTES_MAX = 8 * 1024 * 1024
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_POSTS = frozenset({"/consensus/validate", "/consensus/challenge"})
+
+
+class TokenMissing(HyperMeshError):
+    """A write over loopback without the session token."""
+
+    code = "HM-API-0001"
+    status = 401
+    exit_code = 4
+    title = "A write over loopback needs the session token"
+    remedy = (
+        "Send it as `Authorization: Bearer ...`; it stands in `api-token` in the data directory"
+    )
+
+
+class Guard:
+    """An ASGI application around the API, one a listener: refuses what that listener does not
+    allow, and marks what comes over the owner's socket (`token` None) as the owner's."""
+
+    def __init__(self, app: ASGIApp, *, token: str | None) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope.setdefault("state", {})["is_owner"] = self._token is None
+        refusal = self._refusal(scope)
+        if refusal is None:
+            await self._app(scope, receive, send)
+        else:
+            await problem_response(refusal)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> HyperMeshError | None:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        length = headers.get(b"content-length", "0")
+        if b"transfer-encoding" in headers:
+            return InvalidInput("A request body needs a Content-Length here")
+        if not length.isdigit() or int(length) > BODY_BYTES_MAX:
+            return InvalidInput(f"A request body may have {BODY_BYTES_MAX} bytes at most")
+        if self._token is None:
+            return None
+        return self._loopback_refusal(scope, headers, self._token)
+
+    def _loopback_refusal(
+        self, scope: Scope, headers: dict[bytes, str], token: str
+    ) -> HyperMeshError | None:
+        server = scope["server"]
+        port = server[1] if server else None
+        hosts = tuple(f"{name}:{port}" for name in ("localhost", "127.0.0.1", "[::1]"))
+        host = headers.get(b"host", "")
+        if host not in hosts:
+            return Forbidden(f"The Host {host[:80]!r} is not this node", why=_one_of(hosts))
+        origin = headers.get(b"origin")
+        if origin is not None and origin not in tuple(f"http://{name}" for name in hosts):
+            return Forbidden(f"Pages of {origin[:80]!r} may not use this node")
+        method, path = scope["method"], scope["path"]
+        if method in READS or path in SAFE_POSTS:
+            return None
+        given = headers.get(b"authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), token.encode()):
+            return TokenMissing()
+        return None
+
+
+def _one_of(hosts: Iterable[str]) -> str:
+    return f"expected one of {', '.join(hosts)}"

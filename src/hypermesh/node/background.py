@@ -1,0 +1,116 @@
+"""Starting a node as a process of its own, and stopping it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+from hypermesh.node.claim import AlreadyRunning, holder
+from hypermesh.node.configuration import Configuration, prepare
+from hypermesh.wire.amount import BASIS_POINTS
+from hypermesh.wire.errors import HyperMeshError
+
+POLL_S = 0.05
+STOP_TIMEOUT_S = 20.0
+LOG_LINES_SHOWN = 12
+
+
+class DidNotStart(HyperMeshError):
+    """The node process ended, or was not ready in time."""
+
+    code = "HM-NODE-0003"
+    status = 500
+    title = "The node did not start"
+
+
+def command(configuration: Configuration, token: str | None) -> list[str]:
+    """The command line of a node process in the foreground."""
+    words = [sys.executable, "-m", "hypermesh.cli.main"]
+    words += ["up"] if token is None else ["join", token]
+    words += ["--foreground", "--data", str(configuration.data), "--name", configuration.name]
+    words += ["--share", f"{configuration.share * 100 / BASIS_POINTS:g}%"]
+    words += ["--level", configuration.level.value]
+    words += ["--stoq-host", configuration.stoq_host]
+    words += ["--stoq-port", str(configuration.stoq_port)]
+    return words
+
+
+def launch(configuration: Configuration, token: str | None) -> subprocess.Popen[bytes]:
+    """Start the node process, detached, its output appended to the log."""
+    prepare(configuration.data)
+    if (pid := holder(configuration.lock)) is not None:
+        raise AlreadyRunning(why=f"process {pid} runs the node in {configuration.data}")
+    with configuration.log.open("ab") as log:
+        return subprocess.Popen(
+            command(configuration, token),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def start(configuration: Configuration, token: str | None, *, timeout_s: float) -> int:
+    """Launch the node and wait until it is ready; returns its process id."""
+    process = launch(configuration, token)
+    await_ready(configuration, process, timeout_s=timeout_s)
+    return process.pid
+
+
+def await_ready(
+    configuration: Configuration, process: subprocess.Popen[bytes], *, timeout_s: float
+) -> None:
+    """Wait for `/readyz` of a launched node; `DidNotStart` carries the end of its log."""
+    deadline = time.monotonic() + timeout_s
+    while not _ready(configuration.socket):
+        if process.poll() is not None:
+            raise DidNotStart(
+                f"The node process ended with status {process.returncode}",
+                why=_last_lines(configuration.log),
+                fix=f"The whole log is in {configuration.log}",
+            )
+        if time.monotonic() > deadline:
+            raise DidNotStart(
+                f"The node was not ready after {timeout_s:g} s",
+                why=_last_lines(configuration.log),
+                fix=f"It may still come up; the whole log is in {configuration.log}",
+            )
+        time.sleep(POLL_S)
+
+
+def stop(data: Path) -> bool:
+    """End the node of `data` in order; False where none runs."""
+    lock = data / "node.lock"
+    pid = holder(lock)
+    if pid is None:
+        return False
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while holder(lock) == pid:
+        if time.monotonic() > deadline:
+            raise HyperMeshError(
+                f"Process {pid} did not end within {STOP_TIMEOUT_S:g} s",
+                fix=f"kill -9 {pid} is safe: nothing acknowledged is lost",
+            )
+        time.sleep(POLL_S)
+    return True
+
+
+def _ready(socket: Path) -> bool:
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), timeout=2.0) as client:
+            return client.get("http://localhost/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _last_lines(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    errors = [line for line in lines[-200:] if line.startswith(("Error:", "  why:", "  fix:"))]
+    return "\n    ".join((errors or lines)[-LOG_LINES_SHOWN:])

@@ -1,0 +1,102 @@
+"""How a node is set up. Chosen at its first start and kept in its data directory."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+
+import msgspec
+
+from hypermesh.wire.amount import BASIS_POINTS
+from hypermesh.wire.asset import PrivacyLevel
+from hypermesh.wire.errors import HyperMeshError, InvalidInput
+
+API_PORT = 5173
+API_PORTS_TRIED = 32
+SOCKET_PATH_BYTES_MAX = 107
+"""sockaddr_un holds 108 bytes with the closing zero (unix(7))."""
+
+_SHARE = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2}))?%")
+
+
+class DataDirectoryUnusable(HyperMeshError):
+    """The data directory cannot hold a node."""
+
+    code = "HM-NODE-0001"
+    status = 500
+    exit_code = 3
+    title = "The data directory cannot be used"
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """One node's settings. `share` is the part of this machine to declare, in basis points."""
+
+    data: Path
+    name: str
+    share: int
+    level: PrivacyLevel
+    stoq_host: str
+    stoq_port: int
+
+    @classmethod
+    def of(
+        cls,
+        data: Path,
+        *,
+        name: str | None,
+        share: str,
+        level: str,
+        stoq_host: str,
+        stoq_port: int,
+    ) -> Configuration:
+        """The settings as given on a command line."""
+        chosen = name or socket.gethostname().partition(".")[0] or "node"
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", chosen):
+            raise InvalidInput(
+                f"{chosen!r} is not a node name", why="letters, digits, - and _, at most 63"
+            )
+        return cls(data, chosen, parse_share(share), PrivacyLevel(level), stoq_host, stoq_port)
+
+    @property
+    def socket(self) -> Path:
+        return self.data / "hm.sock"
+
+    @property
+    def lock(self) -> Path:
+        return self.data / "node.lock"
+
+    @property
+    def log(self) -> Path:
+        return self.data / "node.log"
+
+
+def parse_share(text: str) -> int:
+    """Basis points from a percentage such as `33.33%`; raises `InvalidInput`."""
+    found = _SHARE.fullmatch(text)
+    points = 0
+    if found is not None:
+        points = int(found[1]) * 100 + int((found[2] or "0").ljust(2, "0"))
+    if not 1 <= points <= BASIS_POINTS:
+        raise InvalidInput(f"{text!r} is not a share", why="expected, say, 50% or 33.33%")
+    return points
+
+
+def prepare(data: Path) -> None:
+    """Make the data directory, for its owner alone; refuse one that cannot work."""
+    if len(os.fsencode(data / "hm.sock")) > SOCKET_PATH_BYTES_MAX:
+        raise DataDirectoryUnusable(
+            f"The path {data} is too long for a UNIX socket",
+            why=f"the socket's path may have {SOCKET_PATH_BYTES_MAX} bytes",
+            fix="Choose a shorter one with --data",
+        )
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = data / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise DataDirectoryUnusable(
+            f"Cannot write in {data}", why=str(error), fix="Choose another with --data"
+        ) from error

@@ -1,0 +1,85 @@
+"""Where nodes are: signed locator records, the newest sequence of each node.
+
+Kept in one canonical file, replaced atomically, so a restarted node finds its peers. Records of
+the sequencer come with the invitation; every node publishes its own to the sequencer, and asks it
+for those it lacks.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import msgspec
+
+from hypermesh.crypto.keys import QuantumKeys
+from hypermesh.crypto.signature import sign, verify
+from hypermesh.wire.asset import Locator
+from hypermesh.wire.codec import decode, encode
+from hypermesh.wire.errors import NotFound, Overloaded
+from hypermesh.wire.ids import GenesisId, NodeId
+from hypermesh.wire.keys import PublicKeys
+from hypermesh.wire.rpc import SignedLocator
+
+RECORDS_MAX = 100_000
+LIFETIME_MS = 24 * 3600 * 1000
+
+
+class NoLocator(NotFound):
+    """It is not known where a node is."""
+
+    code = "HM-NODE-0004"
+    title = "It is not known where that node is"
+    remedy = "It publishes its place when it starts; check that it runs with `hm status` there"
+
+
+class _Book(msgspec.Struct, frozen=True, array_like=True):
+    records: list[SignedLocator]
+
+
+class Locators:
+    """The newest record of each node."""
+
+    def __init__(self, file: Path, genesis: GenesisId) -> None:
+        self._file = file
+        self._genesis = genesis
+        self._lock = threading.Lock()
+        records = decode(_Book, file.read_bytes()).records if file.exists() else []
+        self._records = {record.locator.node: record for record in records}
+
+    def sign_own(self, keys: QuantumKeys, host: str, port: int, now_ms: int) -> SignedLocator:
+        """A new record of this node, kept; its sequence is above every earlier one."""
+        known = self._records.get(keys.id)
+        sequence = max(now_ms, known.locator.sequence + 1 if known else 0)
+        locator = Locator(keys.id, host, port, sequence, now_ms + LIFETIME_MS)
+        signed = SignedLocator(locator, sign(keys, "locator", self._genesis, encode(locator)))
+        self._keep(signed)
+        return signed
+
+    def admit(self, record: SignedLocator, public: PublicKeys) -> None:
+        """Keep a record whose signature verifies under its node's keys, unless a newer is known."""
+        verify(public, "locator", self._genesis, encode(record.locator), record.signature)
+        known = self._records.get(record.locator.node)
+        if known is None or known.locator.sequence < record.locator.sequence:
+            self._keep(record)
+
+    def of(self, node: NodeId) -> SignedLocator:
+        """The record of a node; raises `NoLocator`."""
+        record = self._records.get(node)
+        if record is None:
+            raise NoLocator(f"It is not known where node {node.hex()[:16]} is")
+        return record
+
+    def _keep(self, record: SignedLocator) -> None:
+        with self._lock:
+            if record.locator.node not in self._records and len(self._records) >= RECORDS_MAX:
+                raise Overloaded(f"{RECORDS_MAX} locator records are kept already")
+            self._records[record.locator.node] = record
+            book = _Book([self._records[node] for node in sorted(self._records)])
+            replacement = self._file.with_suffix(".new")
+            with replacement.open("wb") as file:
+                file.write(encode(book))
+                file.flush()
+                os.fsync(file.fileno())
+            replacement.replace(self._file)

@@ -1,0 +1,107 @@
+"""The calls that a node answers over STOQ.
+
+A pump takes requests from the endpoint's bounded queue and hands them to a bounded pool of
+threads. A method names the protocols (ALPN) that may call it, so an enrolling stranger or the
+bearer of a lease cannot reach what is meant for certified peers.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from hypermesh.stoq.endpoint import Endpoint
+from hypermesh.stoq.request import Request
+from hypermesh.wire.codec import decode, encode
+from hypermesh.wire.errors import Forbidden, HyperMeshError, NotFound, Overloaded
+from hypermesh.wire.rpc import SERVICE_CONTROL, SERVICE_ECHO, SERVICE_JOB, Call
+
+WORKERS = 16
+CALLS_WAITING_MAX = 64
+POLL_MS = 200
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who calls: proven by STOQ before the call was read. `owner` is None without a certificate;
+    `channel` is the exporter that binds signatures to this connection."""
+
+    id: bytes
+    owner: bytes | None
+    alpn: str
+    channel: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method: who may call it, what it takes, and the function that answers."""
+
+    alpns: frozenset[str]
+    argument: type[Any]
+    answer: Callable[[Peer, Any], object]
+
+
+class Service:
+    """Answers `Call`s until stopped."""
+
+    def __init__(self, endpoint: Endpoint, methods: Mapping[str, Method]) -> None:
+        self._endpoint = endpoint
+        self._methods = methods
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="stoq-call")
+        self._places = threading.BoundedSemaphore(CALLS_WAITING_MAX)
+        self._stopping = threading.Event()
+        self._pump = threading.Thread(target=self._take, name="stoq-pump", daemon=True)
+
+    def start(self) -> None:
+        self._pump.start()
+
+    def stop(self) -> None:
+        """Stop taking calls; those under way are finished."""
+        self._stopping.set()
+        if self._pump.is_alive():
+            self._pump.join()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _take(self) -> None:
+        while not self._stopping.is_set():
+            request = self._endpoint.next_request(POLL_MS)
+            if request is None:
+                continue
+            if not self._places.acquire(blocking=False):
+                request.refuse(encode(Overloaded("This node answers too many calls").problem))
+                continue
+            self._pool.submit(self._answer, request)
+
+    def _answer(self, request: Request) -> None:
+        try:
+            request.reply(self._result(request))
+        except HyperMeshError as error:
+            request.refuse(encode(error.problem))
+        except Exception:
+            log.exception("A call of service %d failed", request.service)
+            request.refuse(encode(HyperMeshError("The node failed on this call").problem))
+        finally:
+            self._places.release()
+
+    def _result(self, request: Request) -> bytes:
+        if request.service == SERVICE_ECHO:
+            return request.body
+        if request.service not in (SERVICE_CONTROL, SERVICE_JOB):
+            raise NotFound(f"This node has no service {request.service}")
+        call = decode(Call, request.body)
+        method = self._methods.get(call.method)
+        if method is None:
+            raise NotFound(f"This node has no method {call.method!r}")
+        if request.alpn not in method.alpns:
+            raise Forbidden(
+                f"{call.method} cannot be called over {request.alpn}",
+                why=f"it is for {', '.join(sorted(method.alpns))}",
+            )
+        peer = Peer(request.peer_id, request.peer_owner, request.alpn, request.channel_binding)
+        return encode(method.answer(peer, decode(method.argument, call.argument)))

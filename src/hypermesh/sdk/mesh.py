@@ -1,0 +1,98 @@
+"""The mesh as its owner sees it from one of the own machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from hypermesh.sdk.location import data_directory, socket_path
+from hypermesh.sdk.memory import Memory, release
+from hypermesh.sdk.rest import Rest
+from hypermesh.wire.api import (
+    AccountView,
+    AssetView,
+    ConsensusStatus,
+    InvitationRequest,
+    InvitationView,
+    JobSubmit,
+    JobView,
+    LeaseView,
+    NodeView,
+    Page,
+    StatusView,
+    TransactionBytes,
+    TransactionView,
+)
+from hypermesh.wire.asset import AssetKind
+
+JOB_GRACE_S = 60.0
+"""How long past a job's own deadline its leasing, transfer and settlement may take."""
+
+
+class Mesh:
+    """A connection to the own node. Not for use from several threads at once."""
+
+    def __init__(self, socket: Path) -> None:
+        self.rest = Rest(socket)
+        self.memory = Memory(self.rest)
+
+    def status(self) -> StatusView:
+        return self.rest.request(StatusView, "GET", "/v1/network")
+
+    def nodes(self) -> list[NodeView]:
+        return self.rest.request(list[NodeView], "GET", "/v1/nodes")
+
+    def assets(self, kind: AssetKind | None = None) -> list[AssetView]:
+        query = {"kind": kind.value} if kind else {}
+        found: list[AssetView] = []
+        while True:
+            page = self.rest.request(Page, "GET", "/assets", query=query)
+            found += page.items
+            if page.next_cursor is None:
+                return found
+            query = {**query, "cursor": page.next_cursor}
+
+    def account(self) -> AccountView:
+        return self.rest.request(AccountView, "GET", "/v1/accounts/me")
+
+    def leases(self) -> list[LeaseView]:
+        return self.rest.request(list[LeaseView], "GET", "/v1/leases")
+
+    def release(self, lease: LeaseView) -> LeaseView:
+        return release(self.rest, lease)
+
+    def consensus(self) -> ConsensusStatus:
+        return self.rest.request(ConsensusStatus, "GET", "/consensus/status")
+
+    def invite(self, *, mine: bool = False) -> InvitationView:
+        body = InvitationRequest(mine=mine)
+        return self.rest.request(InvitationView, "POST", "/v1/network/invitations", body)
+
+    def submit(self, transaction: bytes) -> TransactionView:
+        """Submit an encoded `SignedTransaction`; answered when durable, refused or not."""
+        body = TransactionBytes(transaction=transaction.hex())
+        return self.rest.request(TransactionView, "POST", "/v1/transactions", body)
+
+    def run(self, job: JobSubmit) -> JobView:
+        """Run a job in the pool and wait for it: leased, isolated, metered, settled."""
+        timeout_s = job.wall_ms / 1000 + JOB_GRACE_S
+        return self.rest.request(JobView, "POST", "/v1/jobs", job, timeout_s=timeout_s)
+
+    def close(self) -> None:
+        self.rest.close()
+
+    def __enter__(self) -> Mesh:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def connect(data: Path | None = None) -> Mesh:
+    """Connect to the node whose data is in `data` (by default the user's own node)."""
+    return Mesh(socket_path(data_directory(data)))
