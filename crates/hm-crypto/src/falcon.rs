@@ -22,8 +22,8 @@ pub const SIGNATURE_BYTES: usize = signature_size(FN_DSA_LOGN_1024);
 pub struct SecretKey {
     encoded: Zeroizing<Vec<u8>>,
     public: [u8; PUBLIC_BYTES],
-    /// Expanded once: that costs about a third of a signature. It holds the scratch space of
-    /// signing as well, hence the lock; a key signs one message at a time.
+    /// Expanded once instead of for each signature. It holds the scratch space of signing as well,
+    /// hence the lock; a key signs one message at a time.
     expanded: Mutex<Box<SigningKey1024>>,
 }
 

@@ -4,10 +4,12 @@ use pyo3::prelude::*;
 
 mod crypto;
 mod detached;
+mod stoq;
 mod x509;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     crypto::add(module)?;
+    stoq::add(module)?;
     x509::add(module)
 }

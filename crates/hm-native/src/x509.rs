@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
+use crate::crypto::SecretKeys;
 use crate::detached::detached;
 
 create_exception!(
@@ -76,6 +77,17 @@ fn x509_presigned<'py>(py: Python<'py>, tbs: &[u8]) -> PyResult<Bound<'py, PyByt
         .ok_or_else(|| PyValueError::new_err("not a version 3 TBSCertificate in DER"))
 }
 
+#[pyfunction]
+fn x509_self_signed<'py>(
+    py: Python<'py>,
+    keys: &Bound<'py, SecretKeys>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let keys = keys.get().keys.clone();
+    let der = detached(py, || hm_x509::self_signed(&keys))?;
+    let der = der.map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok(PyBytes::new(py, &der))
+}
+
 fn slices(chain: &[PyBackedBytes]) -> Vec<&[u8]> {
     chain.iter().map(|one| &**one).collect()
 }
@@ -108,5 +120,6 @@ pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(x509_check_chain, module)?)?;
     module.add_function(wrap_pyfunction!(x509_check_pinned_root, module)?)?;
     module.add_function(wrap_pyfunction!(x509_read_keys, module)?)?;
-    module.add_function(wrap_pyfunction!(x509_presigned, module)?)
+    module.add_function(wrap_pyfunction!(x509_presigned, module)?)?;
+    module.add_function(wrap_pyfunction!(x509_self_signed, module)?)
 }

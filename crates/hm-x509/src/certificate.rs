@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use x509_parser::asn1_rs::BitString;
-use x509_parser::certificate::{TbsCertificate, X509Certificate};
+use x509_parser::certificate::TbsCertificate;
+use x509_parser::error::X509Error;
 use x509_parser::extensions::{ExtendedKeyUsage, KeyUsage, ParsedExtension, X509Extension};
 use x509_parser::oid_registry::Oid;
 use x509_parser::prelude::FromDer;
@@ -38,54 +39,24 @@ pub struct Certificate<'a> {
     pub outer_key: OuterKey,
     pub falcon: Vec<u8>,
     pub outer_algorithm: OuterAlgorithm,
-    pub outer_signature: Vec<u8>,
-    pub inner_signature: Vec<u8>,
+    pub outer_signature: &'a [u8],
+    /// Absent on a self-signed leaf, which vouches for nothing.
+    pub inner_signature: Option<Vec<u8>>,
     extensions: Vec<X509Extension<'a>>,
 }
 
 impl<'a> Certificate<'a> {
-    /// Reads `der`. Refuses all but version 3 with both keys and both signatures in place.
+    /// Reads `der`. Refuses all but version 3 with both keys in place.
     pub fn read(der: &'a [u8]) -> Result<Self, Refusal> {
         if der.len() > CERTIFICATE_BYTES_MAX {
             return Err(malformed("the certificate is too long"));
         }
-        let (rest, whole) =
-            X509Certificate::from_der(der).map_err(|_| malformed("not an X.509 certificate"))?;
-        if !rest.is_empty() {
-            return Err(malformed("bytes follow the certificate"));
-        }
-        let signed = der::only(der).and_then(|whole| der::split(whole.content));
-        let (signed, _) = signed.ok_or(malformed("not in DER"))?;
-        let X509Certificate {
-            tbs_certificate: tbs,
-            signature_algorithm,
-            signature_value,
-            ..
-        } = whole;
+        let (signed, outer_signature) = envelope(der).ok_or(malformed("not a certificate"))?;
+        let tbs: TbsCertificate<'a> = whole(signed).ok_or(malformed("not a certificate"))?;
         if tbs.version != X509Version::V3 {
             return Err(malformed("not version 3"));
         }
-        if tbs.signature != signature_algorithm {
-            return Err(malformed(
-                "the signature algorithm stands there twice, differently",
-            ));
-        }
-        Self::of(signed.whole, tbs, &signature_algorithm, &signature_value)
-    }
-
-    fn of(
-        signed: &'a [u8],
-        tbs: TbsCertificate<'a>,
-        algorithm: &AlgorithmIdentifier<'_>,
-        signature: &BitString<'_>,
-    ) -> Result<Self, Refusal> {
         check_extensions(tbs.extensions())?;
-        let inner_algorithm = value(&tbs, &oid::ALT_SIGNATURE_ALGORITHM)?;
-        let inner_algorithm: AlgorithmIdentifier<'_> = whole(inner_algorithm)?;
-        if !is(&inner_algorithm, &oid::FALCON_1024_PADDED) {
-            return Err(malformed("the alternative signature is not FALCON-1024"));
-        }
-        let inner_signature: BitString<'_> = whole(value(&tbs, &oid::ALT_SIGNATURE_VALUE)?)?;
         Ok(Self {
             tbs: signed,
             presigned: presigned(signed).ok_or(malformed("not in DER"))?,
@@ -94,10 +65,10 @@ impl<'a> Certificate<'a> {
             not_before: tbs.validity.not_before.timestamp(),
             not_after: tbs.validity.not_after.timestamp(),
             outer_key: outer_key(&tbs.subject_pki)?,
-            falcon: falcon_key(value(&tbs, &oid::SUBJECT_ALT_PUBLIC_KEY)?)?,
-            outer_algorithm: outer_algorithm(algorithm)?,
-            outer_signature: octets(signature)?,
-            inner_signature: octets(&inner_signature)?,
+            falcon: falcon_key(value(&tbs, &oid::SUBJECT_ALT_PUBLIC_KEY))?,
+            outer_algorithm: outer_algorithm(&tbs.signature)?,
+            outer_signature,
+            inner_signature: inner_signature(&tbs)?,
             extensions: tbs.extensions().to_vec(),
         })
     }
@@ -176,6 +147,30 @@ impl<'a> Certificate<'a> {
     }
 }
 
+/// The TBSCertificate in `der` and the signature over it.
+///
+/// No signature covers what stands around the TBSCertificate, so it is compared to the bit: one
+/// certificate has one form.
+fn envelope(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let whole = der::only(der)?;
+    let parts = der::all(whole.content)?;
+    let [signed, algorithm, signature] = parts.as_slice() else {
+        return None;
+    };
+    let fields = der::all(signed.content)?;
+    let (0, octets) = signature
+        .content
+        .split_first()
+        .map(|(&n, rest)| (n, rest))?
+    else {
+        return None;
+    };
+    let tags = [whole.tag, signed.tag, signature.tag];
+    let named_alike = fields.get(2).map(|field| field.whole) == Some(algorithm.whole);
+    (tags == [der::SEQUENCE, der::SEQUENCE, der::BIT_STRING] && named_alike)
+        .then_some((signed.whole, octets))
+}
+
 /// No extension twice, none that is critical and unknown, the three of this format not critical.
 fn check_extensions(extensions: &[X509Extension<'_>]) -> Result<(), Refusal> {
     let mut seen = BTreeSet::new();
@@ -211,12 +206,11 @@ fn check_extensions(extensions: &[X509Extension<'_>]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn value<'a>(tbs: &TbsCertificate<'a>, id: &Oid<'_>) -> Result<&'a [u8], Refusal> {
+fn value<'a>(tbs: &TbsCertificate<'a>, id: &Oid<'_>) -> Option<&'a [u8]> {
     tbs.extensions()
         .iter()
         .find(|extension| extension.oid == *id)
         .map(|extension| extension.value)
-        .ok_or_else(|| Refusal::Malformed(format!("extension {id} is missing")))
 }
 
 fn outer_key(info: &SubjectPublicKeyInfo<'_>) -> Result<OuterKey, Refusal> {
@@ -250,8 +244,9 @@ fn outer_algorithm(algorithm: &AlgorithmIdentifier<'_>) -> Result<OuterAlgorithm
     }
 }
 
-fn falcon_key(value: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let info: SubjectPublicKeyInfo<'_> = whole(value)?;
+fn falcon_key(value: Option<&[u8]>) -> Result<Vec<u8>, Refusal> {
+    let value = value.ok_or(malformed("no FALCON-1024 key"))?;
+    let info: SubjectPublicKeyInfo<'_> = whole(value).ok_or(unreadable())?;
     let key = octets(&info.subject_public_key)?;
     if !is(&info.algorithm, &oid::FALCON_1024_PADDED)
         || key.len() != hm_crypto::falcon::PUBLIC_BYTES
@@ -259,6 +254,25 @@ fn falcon_key(value: &[u8]) -> Result<Vec<u8>, Refusal> {
         return Err(malformed("the alternative key is not a FALCON-1024 key"));
     }
     Ok(key)
+}
+
+fn inner_signature(tbs: &TbsCertificate<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+    let algorithm = value(tbs, &oid::ALT_SIGNATURE_ALGORITHM);
+    let signature = value(tbs, &oid::ALT_SIGNATURE_VALUE);
+    match (algorithm, signature) {
+        (None, None) => Ok(None),
+        (Some(algorithm), Some(signature)) => {
+            let algorithm: AlgorithmIdentifier<'_> = whole(algorithm).ok_or(unreadable())?;
+            if !is(&algorithm, &oid::FALCON_1024_PADDED) {
+                return Err(malformed("the alternative signature is not FALCON-1024"));
+            }
+            match BitString::from_der(signature) {
+                Ok(([], signature)) => Ok(Some(octets(&signature)?)),
+                _ => Err(unreadable()),
+            }
+        }
+        _ => Err(malformed("half an alternative signature")),
+    }
 }
 
 /// Whether `algorithm` is `id` without parameters.
@@ -274,14 +288,15 @@ fn octets(bits: &BitString<'_>) -> Result<Vec<u8>, Refusal> {
 }
 
 /// The one `T` that `value` is.
-fn whole<'a, T, E>(value: &'a [u8]) -> Result<T, Refusal>
-where
-    T: FromDer<'a, E>,
-{
+fn whole<'a, T: FromDer<'a, X509Error>>(value: &'a [u8]) -> Option<T> {
     match T::from_der(value) {
-        Ok(([], found)) => Ok(found),
-        _ => Err(malformed("a hybrid extension cannot be read")),
+        Ok(([], found)) => Some(found),
+        _ => None,
     }
+}
+
+fn unreadable() -> Refusal {
+    malformed("a hybrid extension cannot be read")
 }
 
 fn malformed(why: &'static str) -> Refusal {

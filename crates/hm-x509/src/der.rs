@@ -1,9 +1,16 @@
 //! Just enough DER (ITU-T X.690) to take elements out of a sequence and close it again: definite,
 //! minimal lengths and one-byte tags, which is all an RFC 5280 certificate holds.
 
-pub const SEQUENCE: u8 = 0x30;
+pub const BOOLEAN: u8 = 0x01;
 pub const INTEGER: u8 = 0x02;
+pub const BIT_STRING: u8 = 0x03;
+pub const OCTET_STRING: u8 = 0x04;
 pub const OBJECT_IDENTIFIER: u8 = 0x06;
+pub const UTF8_STRING: u8 = 0x0c;
+pub const UTC_TIME: u8 = 0x17;
+pub const GENERALIZED_TIME: u8 = 0x18;
+pub const SEQUENCE: u8 = 0x30;
+pub const SET: u8 = 0x31;
 pub const CONTEXT_0: u8 = 0xa0;
 pub const CONTEXT_3: u8 = 0xa3;
 

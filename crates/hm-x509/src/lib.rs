@@ -1,4 +1,4 @@
-//! Reading and checking of hybrid X.509 certificates: P-256 outside, FALCON-1024 inside.
+//! Reading and checking (and the one writing that TLS needs) of hybrid X.509 certificates: P-256 outside, FALCON-1024 inside.
 //!
 //! A certificate carries two public keys and two signatures. The outer pair is what every X.509
 //! tool knows (RFC 5280). The inner pair stands in three non-critical extensions of ITU-T X.509
@@ -19,10 +19,12 @@ mod der;
 mod names;
 mod oid;
 mod presigned;
+mod selfsigned;
 mod signature;
 
 pub use chain::{check_chain, check_pinned_root, read_keys, PeerIdentity, Refusal, TrustPolicy};
 pub use presigned::presigned;
+pub use selfsigned::self_signed;
 
 /// Bytes; the longest certificate that is read.
 pub const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;

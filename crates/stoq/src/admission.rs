@@ -13,8 +13,13 @@
 //! A binding signs, in the domain `channel` on the network, the TLS exporter, the role of the
 //! signer and both ids, so it holds for one connection, one direction and one pair of peers. A
 //! client without a certificate (`hm-enrol/1`) has the id zero, sends algorithm 0 and no
-//! signatures. Either side refuses by closing with the number and the text of its reason
-//! ([`crate::error`]), so both know it.
+//! signatures. The server refuses by closing with the number and the text of its reason
+//! ([`crate::error`]). A client that refuses sends both in place of its binding, because a close
+//! before the handshake is confirmed loses the reason (RFC 9000 section 10.2.3):
+//!
+//! ```text
+//! refusal = version u8 | 255 | number u16 | reason UTF-8
+//! ```
 //!
 //! | ALPN | server is | client is |
 //! |---|---|---|
@@ -22,16 +27,17 @@
 //! | `hm-enrol/1` | a node under the root in the invitation, else of the network | anyone, or the keys it proves |
 //! | `hm-session/1` | a node of the network | the keys it proves |
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hm_crypto::hybrid::{PublicKeys, Signature, Statement};
 use hm_crypto::{ed25519, falcon, hybrid};
 use hm_x509::{PeerIdentity, Refusal, TrustPolicy};
 use quinn::crypto::rustls::HandshakeData;
-use quinn::Connection;
+use quinn::{Connection, ReadToEndError, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{said_by_peer, Error, Kind, Result};
 use crate::identity::Identity;
 use crate::PeerId;
 
@@ -39,6 +45,7 @@ const EXPORTER_LABEL: &[u8] = b"EXPORTER-hm-channel-v1";
 const DOMAIN: &str = "channel";
 const VERSION: u8 = 1;
 const UNSIGNED: u8 = 0;
+const REFUSED: u8 = 255;
 const NOBODY: PeerId = [0; 32];
 
 const FALCON_AT: usize = 2;
@@ -108,9 +115,17 @@ impl Channel {
         Ok(Channel {
             alpn,
             binding,
-            group: group.as_str().map_or_else(|| format!("{group:?}"), str::to_owned),
+            group: group
+                .as_str()
+                .map_or_else(|| format!("{group:?}"), str::to_owned),
             chain,
         })
+    }
+
+    /// The id of the peer, as its leaf certificate claims.
+    pub fn claimed_id(&self) -> Option<PeerId> {
+        let leaf = self.chain.first()?;
+        hm_x509::read_keys(leaf).ok().map(|peer| peer.id)
     }
 
     fn chain(&self) -> Vec<&[u8]> {
@@ -142,7 +157,11 @@ pub fn check_server(
     match expected.peer {
         Some(wanted) if wanted != peer.id => Err(Error::new(
             Kind::WrongPeer,
-            format!("{} was asked for, {} answers", short(&wanted), short(&peer.id)),
+            format!(
+                "{} was asked for, {} answers",
+                short(&wanted),
+                short(&peer.id)
+            ),
         )),
         _ => Ok(peer),
     }
@@ -233,7 +252,7 @@ impl Binding<'_> {
     fn verify(&self, role: Role, peer: Option<&PeerIdentity>, frame: &[u8]) -> Result<()> {
         let failed = |why: String| Error::new(Kind::BindingFailed, why);
         match (peer, frame) {
-            ([..] | _, []) => Err(failed("the peer sent no binding".into())),
+            (_, []) => Err(failed("the peer sent no binding".into())),
             (_, [version, ..]) if *version != VERSION => Err(Error::new(
                 Kind::ProtocolMismatch,
                 format!("binding version {version}, this side speaks {VERSION}"),
@@ -264,8 +283,159 @@ impl Binding<'_> {
     }
 }
 
+/// For the other side of a refusal to close the connection.
+const REFUSAL_WAIT: Duration = Duration::from_secs(1);
+
+/// Who we are and whom we trust while one connection is admitted.
+#[derive(Clone)]
+pub struct Terms {
+    pub identity: Option<Arc<Identity>>,
+    pub policy: Arc<TrustPolicy>,
+}
+
+impl Terms {
+    fn id(&self) -> PeerId {
+        self.identity
+            .as_ref()
+            .map_or(NOBODY, |identity| identity.id)
+    }
+}
+
+/// The client's part. Closes the connection where it refuses.
+pub async fn admit_server(
+    connection: &Connection,
+    channel: &Channel,
+    terms: &Terms,
+    expected: Expected,
+) -> Result<PeerIdentity> {
+    let (channel, terms) = (channel.clone(), terms.clone());
+    let judged = {
+        let (channel, terms) = (channel.clone(), terms.clone());
+        apart(move || {
+            let peer = check_server(&channel, &terms.policy, expected, now_unix())?;
+            let binding = Binding {
+                channel: &channel,
+                client: terms.id(),
+                server: peer.id,
+                genesis: &terms.policy.network,
+            };
+            let frame = binding.sign(Role::Client, terms.identity.as_deref())?;
+            Ok((peer, frame))
+        })
+        .await
+    };
+    let (mut send, mut receive) = connection.open_bi().await?;
+    let (peer, frame) = match judged {
+        Ok(judged) => judged,
+        Err(error) => {
+            let frame = refusal(&error);
+            if send.write_all(&frame).await.is_ok() && send.finish().is_ok() {
+                let _ = tokio::time::timeout(REFUSAL_WAIT, connection.closed()).await;
+            }
+            close(connection, &error);
+            return Err(error);
+        }
+    };
+    put(&mut send, &frame).await?;
+    let frame = take(&mut receive).await?;
+    let verified = apart(move || {
+        let binding = Binding {
+            channel: &channel,
+            client: terms.id(),
+            server: peer.id,
+            genesis: &terms.policy.network,
+        };
+        binding.verify(Role::Server, Some(&peer), &frame)?;
+        Ok(peer)
+    })
+    .await;
+    verified.inspect_err(|error| close(connection, error))
+}
+
+/// The server's part. Closes the connection where it refuses.
+pub async fn admit_client(
+    connection: &Connection,
+    channel: &Channel,
+    terms: &Terms,
+) -> Result<Option<PeerIdentity>> {
+    let (mut send, mut receive) = connection.accept_bi().await?;
+    let frame = take(&mut receive).await?;
+    let (channel, terms) = (channel.clone(), terms.clone());
+    let judged = apart(move || {
+        // What the client has to say comes first: its refusal is the reason both sides get.
+        if let Some(error) = said_refusal(&frame) {
+            return Err(error);
+        }
+        let peer = check_client(&channel, &terms.policy, now_unix())?;
+        let binding = Binding {
+            channel: &channel,
+            client: peer.as_ref().map_or(NOBODY, |peer| peer.id),
+            server: terms.id(),
+            genesis: &terms.policy.network,
+        };
+        binding.verify(Role::Client, peer.as_ref(), &frame)?;
+        let frame = binding.sign(Role::Server, terms.identity.as_deref())?;
+        Ok((peer, frame))
+    })
+    .await;
+    let (peer, frame) = judged.inspect_err(|error| close(connection, error))?;
+    put(&mut send, &frame).await?;
+    Ok(peer)
+}
+
+/// Signatures take about a millisecond, too long for the thread that serves everyone.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(Error::new(Kind::EndpointClosed, error.to_string())))
+}
+
+async fn put(send: &mut SendStream, frame: &[u8]) -> Result<()> {
+    send.write_all(frame).await?;
+    send.finish()
+        .map_err(|error| Error::new(Kind::ConnectionLost, error.to_string()))
+}
+
+async fn take(receive: &mut RecvStream) -> Result<Vec<u8>> {
+    receive
+        .read_to_end(BINDING_BYTES)
+        .await
+        .map_err(|error| match error {
+            ReadToEndError::Read(error) => error.into(),
+            ReadToEndError::TooLong => Error::new(Kind::BindingFailed, "the binding is too long"),
+        })
+}
+
+fn refusal(error: &Error) -> Vec<u8> {
+    let number = error.kind().unwrap_or(Kind::BindingFailed) as u16;
+    let mut frame = vec![VERSION, REFUSED];
+    frame.extend(number.to_be_bytes());
+    frame.extend_from_slice(error.reason().as_bytes());
+    frame
+}
+
+/// The reason in a refusal.
+fn said_refusal(frame: &[u8]) -> Option<Error> {
+    match frame {
+        [VERSION, REFUSED, n0, n1, reason @ ..] => {
+            let number = VarInt::from_u32(u16::from_be_bytes([*n0, *n1]).into());
+            Some(said_by_peer(number, reason, Kind::BindingFailed))
+        }
+        _ => None,
+    }
+}
+
+/// Ends a connection with the number and the text of `error`. Does nothing to a closed one.
+pub fn close(connection: &Connection, error: &Error) {
+    let kind = error.kind().unwrap_or(Kind::ConnectionClosed);
+    connection.close(kind.to_wire(), error.reason().as_bytes());
+}
+
 fn short(id: &PeerId) -> String {
-    id.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    id.iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Seconds since 1970, for the dates in certificates.

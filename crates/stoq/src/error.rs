@@ -123,20 +123,23 @@ impl Error {
     /// The reason in words, cut to what a close frame carries.
     pub fn reason(&self) -> &str {
         match self {
-            Error::Failed { why, .. } => {
-                let mut end = why.len().min(REASON_BYTES_MAX);
-                while !why.is_char_boundary(end) {
-                    end -= 1;
-                }
-                &why[..end]
-            }
+            Error::Failed { why, .. } => Error::cut(why),
             Error::Problem(_) => "",
         }
+    }
+
+    /// The front of `text` that fits a close frame.
+    pub fn cut(text: &str) -> &str {
+        let mut end = text.len().min(REASON_BYTES_MAX);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        &text[..end]
     }
 }
 
 /// The failure that a peer's code and reason describe.
-fn said_by_peer(code: VarInt, reason: &[u8], unknown: Kind) -> Error {
+pub fn said_by_peer(code: VarInt, reason: &[u8], unknown: Kind) -> Error {
     let reason = String::from_utf8_lossy(&reason[..reason.len().min(REASON_BYTES_MAX)]);
     match Kind::from_wire(code) {
         Some(kind) if reason.is_empty() => Error::new(kind, "the other side says so"),
@@ -242,7 +245,10 @@ mod tests {
     fn a_reason_is_cut_between_characters() {
         let error = Error::new(Kind::WrongPeer, "é".repeat(REASON_BYTES_MAX));
         assert_eq!(error.reason().len(), REASON_BYTES_MAX);
-        let error = Error::new(Kind::WrongPeer, format!("a{}", "é".repeat(REASON_BYTES_MAX)));
+        let error = Error::new(
+            Kind::WrongPeer,
+            format!("a{}", "é".repeat(REASON_BYTES_MAX)),
+        );
         assert_eq!(error.reason().len(), REASON_BYTES_MAX - 1);
     }
 }

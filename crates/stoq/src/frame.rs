@@ -169,7 +169,10 @@ mod tests {
             extent: Extent::Bytes(0x03_0405),
         };
         assert_eq!(header.write(), [1, 1, 2, 0, 3, 4, 5]);
-        assert_eq!(&answer(Status::Problem, b"xy")[..], b"\x01\x00\x00\x00\x02xy");
+        assert_eq!(
+            &answer(Status::Problem, b"xy")[..],
+            b"\x01\x00\x00\x00\x02xy"
+        );
     }
 
     #[test]
@@ -183,7 +186,9 @@ mod tests {
         assert_eq!(kind([2, 0, 0, 0, 0]), Kind::MalformedFrame);
         assert_eq!(kind([0, 0x40, 0, 0, 1]), Kind::TooLarge);
         assert_eq!(
-            checked_body(&vec![0; BODY_BYTES_MAX + 1]).unwrap_err().kind(),
+            checked_body(&vec![0; BODY_BYTES_MAX + 1])
+                .unwrap_err()
+                .kind(),
             Some(Kind::TooLarge)
         );
     }

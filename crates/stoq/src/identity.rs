@@ -13,14 +13,14 @@ use crate::PeerId;
 /// A node (chain of leaf, issuing certificate and root) or a session (one self-signed leaf).
 pub struct Identity {
     pub(crate) id: PeerId,
-    pub(crate) keys: SecretKeys,
+    pub(crate) keys: Arc<SecretKeys>,
     pub(crate) certified: Arc<CertifiedKey>,
 }
 
 impl Identity {
     /// Refuses a chain whose leaf does not carry both public keys of `keys`: the peer would refuse
     /// it later with less to go by.
-    pub fn new(chain: Vec<Vec<u8>>, keys: SecretKeys) -> Result<Identity> {
+    pub fn new(chain: Vec<Vec<u8>>, keys: Arc<SecretKeys>) -> Result<Identity> {
         let leaf = chain
             .first()
             .ok_or_else(|| invalid("the certificate chain is empty"))?;
@@ -35,7 +35,7 @@ impl Identity {
     pub(crate) fn unchecked(
         id: PeerId,
         chain: Vec<Vec<u8>>,
-        keys: SecretKeys,
+        keys: Arc<SecretKeys>,
     ) -> Result<Identity> {
         let pkcs8 = keys
             .ed25519()

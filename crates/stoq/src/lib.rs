@@ -1,1 +1,52 @@
+//! STOQ: QUIC over IPv6 with post-quantum key exchange and post-quantum proof of who is there.
+//!
+//! ```text
+//! endpoint ── drive        the I/O thread
+//!    │  ├──── socket       UDP, batches
+//!    │  ├──── tls          keys agreed by X25519MLKEM768, the leaf's Ed25519 key proven
+//!    │  ├──── admission    chains against the trust policy, FALCON channel binding
+//!    │  └──── live         revocation of those already here
+//!    ├─ serving ── frame   one stream: a request, a byte stream, an operation on memory
+//!    │     ├───── request  the bounded queue towards services outside
+//!    │     └───── memory ── region
+//!    └─ connection ─ stream, completions
+//! ```
+//! Python never runs on the I/O thread, and the I/O thread never waits for Python. Trust comes in
+//! as an immutable `hm_x509::TrustPolicy`.
 
+mod admission;
+mod bell;
+mod completions;
+mod connection;
+mod drive;
+mod endpoint;
+mod error;
+mod frame;
+mod identity;
+pub mod limits;
+mod live;
+mod memory;
+mod problem;
+mod region;
+mod request;
+mod serving;
+mod socket;
+mod stream;
+mod tls;
+
+/// Digest of the two public keys of a node, an owner or a session.
+pub type PeerId = [u8; 32];
+
+pub use admission::{Alpn, Expected};
+pub use bytes::Bytes;
+pub use completions::Completions;
+pub use connection::{Connection, ConnectionStats};
+pub use drive::Drive;
+pub use endpoint::{Destination, Endpoint, EndpointStats, Refusal};
+pub use error::{Error, Kind, Result};
+pub use frame::Status;
+pub use identity::Identity;
+pub use memory::Action;
+pub use region::{Counters, Grant, RegionId, Regions};
+pub use request::{Origin, Queue, Request};
+pub use stream::Stream;

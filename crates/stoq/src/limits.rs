@@ -84,3 +84,6 @@ pub const GRANTS_MAX: usize = 1024;
 
 /// Bytes; the longest reason sent with a close.
 pub const REASON_BYTES_MAX: usize = 512;
+
+/// Asynchronous calls of one event loop that have not completed.
+pub const CALLS_MAX: usize = 4096;

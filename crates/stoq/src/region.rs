@@ -101,7 +101,9 @@ impl Regions {
         };
         let mut regions = self.regions.write();
         if regions.len() >= REGIONS_MAX {
-            return Err(too_large(format!("an endpoint serves {REGIONS_MAX} regions")));
+            return Err(too_large(format!(
+                "an endpoint serves {REGIONS_MAX} regions"
+            )));
         }
         if regions.contains_key(&id) {
             return Err(Error::new(Kind::RegionExists, hex(&id)));
@@ -112,11 +114,7 @@ impl Regions {
 
     /// Ends a region: its bytes are overwritten before this returns.
     pub fn destroy(&self, id: &RegionId) -> Result<Counters> {
-        let region = self
-            .regions
-            .write()
-            .remove(id)
-            .ok_or_else(|| unknown(id))?;
+        let region = self.regions.write().remove(id).ok_or_else(|| unknown(id))?;
         let mut state = region.state.lock();
         state.grants.clear();
         state.bytes.zeroize();
@@ -199,15 +197,14 @@ impl Region {
         self.operations.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Fills `out` from the region.
-    pub fn read(&self, access: Access, out: &mut [u8]) -> Result<()> {
+    /// A copy of `length` bytes.
+    pub fn read(&self, access: Access, length: u64) -> Result<Vec<u8>> {
         let mut state = self.state.lock();
-        let range = state.range(access, out.len() as u64, false)?;
-        out.copy_from_slice(&state.bytes[range]);
+        let range = state.range(access, length, false)?;
+        let copy = state.bytes[range].to_vec();
         drop(state);
-        self.bytes_read
-            .fetch_add(out.len() as u64, Ordering::Relaxed);
-        Ok(())
+        self.bytes_read.fetch_add(length, Ordering::Relaxed);
+        Ok(copy)
     }
 
     /// Puts `data` into the region.
@@ -236,7 +233,7 @@ impl Region {
     /// holder of a lower one is shut out.
     pub fn fence(&self, access: Access, epoch: u64) -> Result<()> {
         let mut state = self.state.lock();
-        state.range(access, 1, true)?;
+        state.granted(access, true)?;
         if epoch <= state.epoch.max(access.epoch) {
             return Err(fenced(epoch, state.epoch.max(access.epoch)));
         }
@@ -282,13 +279,8 @@ impl Region {
 }
 
 impl State {
-    /// Where `length` bytes at `access` lie in `bytes`, if the peer's grant covers them.
-    fn range(
-        &mut self,
-        access: Access,
-        length: u64,
-        writes: bool,
-    ) -> Result<std::ops::Range<usize>> {
+    /// The grant that lets this peer do so now, if it has one; for whatever range.
+    fn granted(&mut self, access: Access, writes: bool) -> Result<Grant> {
         let grant = *self.grants.get(&access.peer).ok_or_else(no_grant)?;
         if access.now_unix_ms >= grant.expires_unix_ms {
             self.grants.remove(&access.peer);
@@ -303,6 +295,17 @@ impl State {
         if writes && !grant.can_write {
             return Err(Error::new(Kind::ReadOnly, "the grant is for reading"));
         }
+        Ok(grant)
+    }
+
+    /// Where `length` bytes at `access` lie in `bytes`, if the peer's grant covers them.
+    fn range(
+        &mut self,
+        access: Access,
+        length: u64,
+        writes: bool,
+    ) -> Result<std::ops::Range<usize>> {
+        let grant = self.granted(access, writes)?;
         let end = access.offset.checked_add(length);
         let granted_end = grant.offset + grant.length;
         if access.offset < grant.offset || end.is_none_or(|end| end > granted_end) {
@@ -382,9 +385,7 @@ mod tests {
     fn what_is_written_is_read_and_counted() {
         let (regions, region) = granted();
         region.write(access(100), b"hello").unwrap();
-        let mut out = [0; 7];
-        region.read(access(99), &mut out).unwrap();
-        assert_eq!(&out, b"\0hello\0");
+        assert_eq!(region.read(access(99), 7).unwrap(), b"\0hello\0");
         region.count();
         assert_eq!(
             regions.counters(&ID).unwrap(),
@@ -400,9 +401,7 @@ mod tests {
     fn words_are_little_endian_and_swap_only_what_is_expected() {
         let (_regions, region) = granted();
         assert_eq!(region.fetch_add(access(8), 258).unwrap(), 0);
-        let mut out = [0; 8];
-        region.read(access(8), &mut out).unwrap();
-        assert_eq!(out, [2, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(region.read(access(8), 8).unwrap(), [2, 1, 0, 0, 0, 0, 0, 0]);
         assert_eq!(region.compare_and_swap(access(8), 1, 7).unwrap(), 258);
         assert_eq!(region.compare_and_swap(access(8), 258, 7).unwrap(), 258);
         assert_eq!(region.fetch_add(access(8), u64::MAX).unwrap(), 7);
@@ -460,7 +459,7 @@ mod tests {
         assert_eq!(kind(region.write(other, b"x")), Kind::ReadOnly);
         assert_eq!(kind(region.fetch_add(other, 1)), Kind::ReadOnly);
         assert_eq!(kind(region.fence(other, 9)), Kind::ReadOnly);
-        region.read(other, &mut [0; 8]).unwrap();
+        region.read(other, 8).unwrap();
         let late = Access {
             now_unix_ms: 1000,
             ..access(0)
@@ -468,7 +467,7 @@ mod tests {
         assert_eq!(kind(region.write(late, b"x")), Kind::GrantExpired);
         assert!(regions.revoke(&ID, &OTHER).unwrap());
         assert!(!regions.revoke(&ID, &OTHER).unwrap());
-        assert_eq!(kind(region.read(other, &mut [0; 8])), Kind::NoGrant);
+        assert_eq!(kind(region.read(other, 8)), Kind::NoGrant);
     }
 
     #[test]
@@ -492,7 +491,10 @@ mod tests {
         assert_eq!(kind(region.fence(now, 5)), Kind::Fenced);
         region.fence(now, 6).unwrap();
         assert_eq!(kind(region.write(now, b"x")), Kind::Fenced);
-        assert_eq!(kind(region.read(Access { peer: OTHER, ..now }, &mut [0])), Kind::Fenced);
+        assert_eq!(
+            kind(region.read(Access { peer: OTHER, ..now }, 1)),
+            Kind::Fenced
+        );
         region.write(Access { epoch: 6, ..now }, b"x").unwrap();
     }
 
@@ -501,15 +503,14 @@ mod tests {
         let (regions, region) = granted();
         region.write(access(0), &[0xaa; 4096]).unwrap();
         regions.destroy(&ID).unwrap();
-        assert_eq!(kind(region.read(access(0), &mut [0])), Kind::NoGrant);
+        assert_eq!(kind(region.read(access(0), 1)), Kind::NoGrant);
         assert_eq!(kind(regions.open(&ID).map(|_| ())), Kind::NoGrant);
         assert_eq!(kind(regions.destroy(&ID)), Kind::RegionUnknown);
         regions.create(ID, 4096).unwrap();
         assert_eq!(kind(regions.create(ID, 1)), Kind::RegionExists);
         regions.grant(&ID, PEER, grant()).unwrap();
-        let mut out = [1; 4096];
-        regions.open(&ID).unwrap().read(access(0), &mut out).unwrap();
-        assert_eq!(out, [0; 4096]);
+        let bytes = regions.open(&ID).unwrap().read(access(0), 4096).unwrap();
+        assert_eq!(bytes, [0; 4096]);
     }
 
     #[test]

@@ -276,8 +276,8 @@ def mounts(mountinfo: str) -> list[Mount]:
 
 
 def cgroup(controller: str, membership: str, hierarchies: list[Mount]) -> Cgroup | None:
-    """Where `controller` (such as `memory`) limits this process, by procfs `self/cgroup` (cgroups(7))
-    and its mounts; None where the hierarchy is not mounted.
+    """Where `controller` (such as `memory`) limits this process, by procfs `self/cgroup`
+    (cgroups(7)) and its mounts; None where the hierarchy is not mounted.
 
     A controller named on a v1 line is on v1; any other is on v2, if anywhere.
     """

@@ -39,8 +39,8 @@ from collections.abc import Iterator
 import msgspec
 
 from hypermesh.assets import registry
-from hypermesh.assets.registry import RequireAttested
 from hypermesh.caesar.token import escrow
+from hypermesh.consensus.attestation import require_attested
 from hypermesh.crypto.signature import SignatureInvalid, verify
 from hypermesh.ledger.module import Call, Context, Event, InvariantBroken, Refusal, State
 from hypermesh.ledger.table import Table
@@ -212,9 +212,6 @@ class Leases:
     name = "leases"
     bodies: tuple[type, ...] = (LeaseOpen, LeaseActivate, LeaseSettle, LeaseClaim)
 
-    def __init__(self, require_attested: RequireAttested) -> None:
-        self._require_attested = require_attested
-
     def begin(self, context: Context) -> None:
         """A network begins without leases. Raises `InvalidInput` for a genesis whose waits are so
         long that a deadline could not be written."""
@@ -276,7 +273,7 @@ class Leases:
         state, offer = context.state, body.offer
         asset = registry.existing(state, offer.asset)
         keys = registry.host_keys(state, asset.host)
-        self._require_attested(context, call.transaction.attestation, asset.host)
+        require_attested(context, call.transaction.attestation, asset.host)
         _check_offer(context, call, offer, asset)
         _check_room(asset, body.amount)
         _check_bounds(context, body)
@@ -307,7 +304,7 @@ class Leases:
 
     def _activate(self, context: Context, call: Call, body: LeaseActivate) -> None:
         lease = existing(context.state, body.lease)
-        self._require_host(context, call, lease)
+        _require_host(context, call, lease)
         if call.transaction.signer != lease.host:
             raise NotAParty(why="only the hosting node activates a lease")
         if lease.state is not LeaseState.RESERVED:
@@ -324,7 +321,7 @@ class Leases:
     def _settle(self, context: Context, call: Call, body: LeaseSettle) -> None:
         lease_id, receipt = body.receipt.lease, body.receipt
         lease = existing(context.state, lease_id)
-        keys = self._require_host(context, call, lease)
+        keys = _require_host(context, call, lease)
         if call.owner != lease.consumer:
             raise NotAParty(why="only the consumer settles a lease")
         _require_begun(context, lease)
@@ -334,7 +331,7 @@ class Leases:
     def _claim(self, context: Context, call: Call, body: LeaseClaim) -> None:
         lease_id, receipt = body.receipt.lease, body.receipt
         lease = existing(context.state, lease_id)
-        keys = self._require_host(context, call, lease)
+        keys = _require_host(context, call, lease)
         if call.transaction.signer != lease.host:
             raise NotAParty(why="only the hosting node claims a lease")
         _require_begun(context, lease)
@@ -342,11 +339,6 @@ class Leases:
             raise TooEarly(why=f"it ends at {lease.ends_ms} ms, this block is {context.time_ms} ms")
         _check_receipt(context, keys, lease_id, lease, receipt, body.provider_signature)
         _pay(context, lease_id, lease, receipt, LeaseState.CLAIMED)
-
-    def _require_host(self, context: Context, call: Call, lease: Lease) -> PublicKeys:
-        keys = registry.host_keys(context.state, lease.host)
-        self._require_attested(context, call.transaction.attestation, lease.host)
-        return keys
 
 
 def existing(state: State, lease_id: LeaseId) -> Lease:
@@ -367,6 +359,12 @@ def escrow_needed(offer: Offer, amount: int, duration_ms: int, fee: int) -> int:
     """nCAES that a lease must set aside: the price of the whole time, rounded up, and the fee. May
     exceed 2^63 - 1, and is refused then."""
     return offer.price.cost(amount, duration_ms) + fee
+
+
+def _require_host(context: Context, call: Call, lease: Lease) -> PublicKeys:
+    keys = registry.host_keys(context.state, lease.host)
+    require_attested(context, call.transaction.attestation, lease.host)
+    return keys
 
 
 def _check_offer(context: Context, call: Call, offer: Offer, asset: Asset) -> None:

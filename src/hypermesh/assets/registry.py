@@ -22,12 +22,11 @@ from __future__ import annotations
 
 import enum
 import ipaddress
-from collections.abc import Callable
-from typing import TypeAlias
 
 import msgspec
 
 from hypermesh.assets import address
+from hypermesh.consensus.attestation import require_attested
 from hypermesh.ledger import identity
 from hypermesh.ledger.module import Call, Context, Event, Refusal, State
 from hypermesh.ledger.table import Table
@@ -43,10 +42,6 @@ ASSETS_PER_HOST_MAX = 65_535
 """Slots 1 to 65,535 of the IPv6 view; a slot is never given twice, so the view never lies."""
 
 UNITS_MAX = 2**63 - 1
-
-RequireAttested: TypeAlias = Callable[[Context, bytes, NodeId], object]
-"""`require_attested(context, bundle_id, node)` of the consensus: raises its `Refusal`, naming the
-failed proofs, unless `bundle_id` is a valid attestation of `node` at this block."""
 
 ASSETS: Table[Asset] = Table("asset/row/", Asset)
 """Asset id -> asset."""
@@ -164,9 +159,6 @@ class Registry:
     name = "assets"
     bodies: tuple[type, ...] = (AssetRegister, AssetSetState, AssetSetPrivacy)
 
-    def __init__(self, require_attested: RequireAttested) -> None:
-        self._require_attested = require_attested
-
     def begin(self, context: Context) -> None:
         """A network begins without assets."""
 
@@ -195,7 +187,7 @@ class Registry:
         state, host = context.state, call.transaction.signer
         if not call.signer_is_node:
             raise NotAHost(why="an owner's account signed, which hosts nothing")
-        self._require_attested(context, call.transaction.attestation, host)
+        require_attested(context, call.transaction.attestation, host)
         expected = address.asset_id(call.owner, body.kind, body.commitment, body.id_nonce)
         if body.asset != expected:
             raise AssetIdMismatch(why=f"they give {expected.hex()}, not {body.asset.hex()}")
@@ -270,7 +262,7 @@ class Registry:
         if call.owner != asset.owner:
             raise NotTheOwner
         host_keys(context.state, asset.host)
-        self._require_attested(context, call.transaction.attestation, asset.host)
+        require_attested(context, call.transaction.attestation, asset.host)
         return asset
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from dataclasses import dataclass
 
 from hypermesh.wire.rpc import JobLimits
@@ -31,6 +30,15 @@ class Usage:
     oom_kills: int
 
 
+@dataclass(frozen=True, slots=True)
+class LeafLimits:
+    """Limits of a whole job, kept by its cgroup."""
+
+    cpu_millicores: int
+    memory_bytes: int
+    processes: int = PROCESSES_MAX
+
+
 def cpu_quota(millicores: int) -> tuple[int, int]:
     """(quota, period) in microseconds: the CPU time in each period that `millicores` allow."""
     quota_us = millicores * CPU_PERIOD_US // 1000
@@ -44,22 +52,32 @@ def workspace_bytes(memory_bytes: int) -> int:
     return min(memory_bytes, WORKSPACE_BYTES_MAX)
 
 
-def rlimits(limits: JobLimits, *, memory_enforced: bool) -> dict[int, int]:
-    """Limits of each single process (setrlimit(2)), beneath those of the whole job.
+@dataclass(frozen=True, slots=True)
+class ProcessLimits:
+    """Limits of each single process (setrlimit(2)), beneath those of the whole job. None is no
+    limit."""
 
-    CPU seconds are a backstop behind the wall deadline. The address space is bounded only where no
-    cgroup holds the memory: a bound for each process alone is no limit of the job, and a program
-    may well reserve more than it uses.
+    cpu_s: int | None
+    file_bytes: int
+    open_files: int
+    processes: int | None
+    address_space_bytes: int | None
+
+
+def process_limits(
+    limits: JobLimits, *, memory_enforced: bool, processes_enforced: bool
+) -> ProcessLimits:
+    """What each process of a job may do at most.
+
+    CPU seconds are a backstop behind the wall deadline. Address space and number of processes are
+    bounded here only where no cgroup does it better: the one counts what a program reserves and
+    never uses, the other counts every process of the same user on the machine.
     """
     cores = -(-limits.cpu_millicores // 1000)
-    found = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_CPU: -(-limits.wall_ms // 1000) * cores + 1,
-        resource.RLIMIT_FSIZE: workspace_bytes(limits.memory_bytes),
-        resource.RLIMIT_MSGQUEUE: 0,
-        resource.RLIMIT_NOFILE: OPEN_FILES_MAX,
-        resource.RLIMIT_NPROC: PROCESSES_MAX,
-    }
-    if not memory_enforced:
-        found[resource.RLIMIT_AS] = limits.memory_bytes
-    return found
+    return ProcessLimits(
+        cpu_s=-(-limits.wall_ms // 1000) * cores + 1,
+        file_bytes=workspace_bytes(limits.memory_bytes),
+        open_files=OPEN_FILES_MAX,
+        processes=None if processes_enforced else PROCESSES_MAX,
+        address_space_bytes=None if memory_enforced else limits.memory_bytes,
+    )

@@ -21,22 +21,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 START_TIMEOUT_S = 60.0
 
 
-class Refused(click.ClickException):
-    """A HyperMesh error on its way out of a command."""
-
-    def __init__(self, error: Any) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.exit_code = error.exit_code
-
-    def show(self, file: Any = None) -> None:  # noqa: ARG002  (click passes it)
-        from hypermesh.cli.output import complain
-
-        complain(self.error)
-
-
 class Group(click.Group):
-    """Turns typed errors into their text and exit code."""
+    """Says a typed error in its three parts, and ends with its exit code."""
 
     def invoke(self, context: click.Context) -> Any:
         from hypermesh.wire.errors import HyperMeshError
@@ -44,7 +30,9 @@ class Group(click.Group):
         try:
             return super().invoke(context)
         except HyperMeshError as error:
-            raise Refused(error) from error
+            from hypermesh.cli.output import complain
+
+            context.exit(complain(error))
 
 
 def output_option(command: Command) -> Command:
@@ -68,17 +56,17 @@ def node_options(command: Command) -> Command:
     """What `up` and `join` take to start a node."""
     for option in (
         click.option("--name", default=None, help="A name for people (default: the host's)."),
-        click.option("--share", default="50%", help="How much of this machine to declare."),
+        click.option("--share", default=None, help="How much of this machine to declare (50%)."),
         click.option(
             "--level",
-            default="private",
+            default=None,
             type=click.Choice(
                 ["private", "private_network", "p2p", "public_network", "full_public"]
             ),
-            help="Who may discover and lease what this node declares.",
+            help="Who may discover and lease what this node declares (private).",
         ),
-        click.option("--stoq-port", default=0, type=click.IntRange(0, 65535), hidden=True),
-        click.option("--stoq-host", default="::", hidden=True),
+        click.option("--stoq-port", default=None, type=click.IntRange(0, 65535), hidden=True),
+        click.option("--stoq-host", default=None, hidden=True),
         click.option("--foreground", is_flag=True, help="Stay, and log to stderr."),
     ):
         command = option(command)
@@ -385,17 +373,22 @@ def job_run(
     output: str,
 ) -> None:
     """Run FILE (.py, .wasm or a .toml job) in the pool; print its output and what it cost."""
-    from hypermesh.catalog.job import read_job
+    from hypermesh.catalog import job as jobs
     from hypermesh.cli.output import emit
     from hypermesh.wire.amount import format_caes
+    from hypermesh.wire.api import JobSubmit
 
-    submit = read_job(
-        file,
-        cpu=cpu,
-        memory=memory_size,
-        timeout=timeout,
-        arguments=list(arguments),
-        stdin=stdin.read() if stdin else b"",
+    read = jobs.read(file, arguments, stdin.read() if stdin else None)
+    limits = read.limits
+    submit = JobSubmit(
+        engine=read.engine,
+        program=read.program.hex(),
+        arguments=read.arguments,
+        stdin=read.stdin.hex(),
+        cpu_millicores=jobs.parse_cores(cpu) if cpu else limits.cpu_millicores,
+        memory_bytes=jobs.parse_bytes(memory_size) if memory_size else limits.memory_bytes,
+        wall_ms=jobs.parse_duration(timeout) if timeout else limits.wall_ms,
+        output_bytes=limits.output_bytes,
     )
     with mesh(data) as here:
         result = here.run(submit)
@@ -451,7 +444,7 @@ def wallet_show(data: Path | None, output: str) -> None:
 @data_option
 def demo(leave: bool, report: Path | None, seed: int, data: Path | None) -> None:
     """Three nodes on this machine: four proofs, leases, memory, jobs, settlement."""
-    from hypermesh.node.demo import run
+    from hypermesh.cli.demo.scenario import run
     from hypermesh.sdk.location import data_directory
 
     sys.exit(run(data_directory(data) / "demo", leave=leave, report=report, seed=seed))

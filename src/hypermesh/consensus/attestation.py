@@ -78,7 +78,6 @@ def expected(state: State, genesis_id: GenesisId, genesis: Genesis, node: NodeId
     def challenge_of(kind: ProofKind) -> bytes:
         return challenge(genesis_id, epoch.number, epoch.seed, node, kind).result
 
-    known = identity.node(state, node)
     last = LAST_BUNDLES.get(state, node)
     return ConsensusProof(
         ProofOfSpace(
@@ -88,14 +87,7 @@ def expected(state: State, genesis_id: GenesisId, genesis: Genesis, node: NodeId
             draws=parameters.space_draws,
             valid_min=parameters.space_valid_min,
         ),
-        ProofOfStake(
-            genesis=genesis_id,
-            node=node,
-            owner=None if known is None else known.owner,
-            revoked=known is not None and known.revoked,
-            bonded=staking.bonded(state, node),
-            bond_min=parameters.bond_min,
-        ),
+        _stake(state, genesis_id, genesis, node),
         ProofOfWork(
             challenge=challenge_of(ProofKind.WORK),
             size=parameters.matrix_size,
@@ -127,10 +119,8 @@ def attest(context: Context, call: Call) -> None:
         raise AlreadyAttested(why=f"epoch {epoch.number}, bundle {last.bundle.hex()}")
     statement = expected(state, context.genesis_id, context.genesis, node)
     failures = statement.failures(bundle)
-    if failures:
+    if failures or bundle.work is None:
         raise ProofsRefused.of(failures)
-    if bundle.work is None:
-        raise AssertionError("a bundle without work passed its verifier")
     bundle_id = digest_of("bundle", bundle)
     ATTESTATIONS.put(state, bundle_id, Attestation(node, epoch.number, context.height))
     LAST_BUNDLES.put(
@@ -149,15 +139,7 @@ def require_attested(context: Context, bundle_id: bytes, node: NodeId) -> Attest
     stake where the node is revoked or its bond has become too small. A few reads of the state.
     """
     failures = _lapses(context, bundle_id, node)
-    known = identity.node(context.state, node)
-    failures += ProofOfStake(
-        genesis=context.genesis_id,
-        node=node,
-        owner=None if known is None else known.owner,
-        revoked=known is not None and known.revoked,
-        bonded=staking.bonded(context.state, node),
-        bond_min=context.genesis.proofs.bond_min,
-    ).standing()
+    failures += _stake(context.state, context.genesis_id, context.genesis, node).standing()
     attestation = ATTESTATIONS.get(context.state, bundle_id)
     if failures or attestation is None:
         raise ProofsRefused.of(failures)
@@ -175,6 +157,18 @@ def bundle_of(state: State, node: NodeId) -> BundleId | None:
 def attested_nodes(state: State) -> int:
     """How many nodes have an attestation that gives rights now."""
     return len({attestation.node for _, attestation in ATTESTATIONS.rows(state)})
+
+
+def _stake(state: State, genesis_id: GenesisId, genesis: Genesis, node: NodeId) -> ProofOfStake:
+    known = identity.node(state, node)
+    return ProofOfStake(
+        genesis=genesis_id,
+        node=node,
+        owner=None if known is None else known.owner,
+        revoked=known is not None and known.revoked,
+        bonded=staking.bonded(state, node),
+        bond_min=genesis.proofs.bond_min,
+    )
 
 
 def _lapses(context: Context, bundle_id: bytes, node: NodeId) -> list[ProofFailure]:

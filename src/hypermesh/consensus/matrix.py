@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hypermesh.crypto.digest import digest
+from hypermesh.crypto.digest import digest_many
 from hypermesh.wire.ids import Hash
 
 Int8Matrix: TypeAlias = npt.NDArray[np.int8]
@@ -26,12 +26,12 @@ _DIGEST_BYTES = 32
 
 def rows_of_a(challenge: Hash, size: int, indexes: list[int]) -> Int8Matrix:
     """The rows `indexes` of A: an int8 array of shape (len(indexes), size)."""
-    return _stack([_expand(challenge, b"A", index, size) for index in indexes], size)
+    return _rows(challenge, b"A", indexes, size)
 
 
 def matrix_b(challenge: Hash, size: int) -> Int8Matrix:
     """B: an int8 array of shape (size, size)."""
-    return _stack([_expand(challenge, b"B", index, size) for index in range(size)], size)
+    return _rows(challenge, b"B", list(range(size)), size)
 
 
 def product_rows(challenge: Hash, size: int, indexes: list[int]) -> list[bytes]:
@@ -49,13 +49,9 @@ def product(challenge: Hash, size: int) -> list[bytes]:
     return product_rows(challenge, size, list(range(size)))
 
 
-def _expand(challenge: Hash, matrix: bytes, row: int, size: int) -> bytes:
+def _rows(challenge: Hash, matrix: bytes, indexes: list[int], size: int) -> Int8Matrix:
+    """Row i is the digests of (challenge, matrix, i, block) one after the other, cut to `size`."""
     blocks = -(-size // _DIGEST_BYTES)
-    stream = b"".join(
-        digest("matrix", challenge + _BLOCK.pack(matrix, row, block)) for block in range(blocks)
-    )
-    return stream[:size]
-
-
-def _stack(rows: list[bytes], size: int) -> Int8Matrix:
-    return np.frombuffer(b"".join(rows), dtype=np.int8).reshape(len(rows), size)
+    inputs = [challenge + _BLOCK.pack(matrix, i, block) for i in indexes for block in range(blocks)]
+    stream = b"".join(digest_many("matrix", inputs))
+    return np.frombuffer(stream, np.int8).reshape(len(indexes), blocks * _DIGEST_BYTES)[:, :size]

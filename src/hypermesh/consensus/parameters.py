@@ -7,6 +7,12 @@ from hypermesh.wire.amount import NANO
 from hypermesh.wire.block import NetworkClass, ProofParameters
 from hypermesh.wire.errors import InvalidInput, NotAvailable
 
+ITERATIONS_MIN = 1_000
+"""A Wesolowski proof of fewer squarings than its challenge prime has bits (264) is empty."""
+
+MATRIX_SIZE_MAX = 4_096
+"""Every verifier expands a whole matrix: 16 MiB of int8 at this size, 64 MiB as int32."""
+
 _TEST = ProofParameters(
     epoch_ms=60_000,
     space_k=18,
@@ -16,7 +22,7 @@ _TEST = ProofParameters(
     # A third of a second on a server core, below one second on a slow laptop: a sequencer at rest
     # may use 2 % of a core, and the VDF is most of it.
     vdf_iterations=100_000,
-    # The matrix decides the size of a bundle, and so the growth of the log: about 6 KB an epoch.
+    # The matrix decides the size of a bundle, and so the growth of the log: about 7 KB an epoch.
     matrix_size=128,
     matrix_rows_opened=4,
     bond_min=1 * NANO,
@@ -29,7 +35,7 @@ def parameters_of(network_class: NetworkClass) -> ProofParameters:
     Raises `NotAvailable` for `private` and `public`: their plots must take longer to make again
     than an answer may take, and nobody has measured that for them yet.
     """
-    if network_class is not NetworkClass.TEST:
+    if network_class != NetworkClass.TEST:
         raise NotAvailable(
             f"Networks of class {network_class} cannot be founded yet",
             why="their plot size, VDF length and matrix size have not been measured",
@@ -52,6 +58,14 @@ def checked(parameters: ProofParameters) -> ProofParameters:
                 parameters.matrix_rows_opened > parameters.matrix_size,
             ),
             (
+                f"matrix_size is above {MATRIX_SIZE_MAX}",
+                parameters.matrix_size > MATRIX_SIZE_MAX,
+            ),
+            (
+                f"vdf_iterations is below {ITERATIONS_MIN}",
+                parameters.vdf_iterations < ITERATIONS_MIN,
+            ),
+            (
                 f"vdf_bits is not a multiple of {DISCRIMINANT_BITS_STEP}"
                 f" up to {DISCRIMINANT_BITS_MAX}",
                 parameters.vdf_bits % DISCRIMINANT_BITS_STEP != 0
@@ -61,5 +75,5 @@ def checked(parameters: ProofParameters) -> ProofParameters:
         if present
     ]
     if faults:
-        raise InvalidInput("The proof parameters contradict each other", why="; ".join(faults))
+        raise InvalidInput("The proof parameters cannot be used", why="; ".join(faults))
     return parameters

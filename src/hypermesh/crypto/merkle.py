@@ -20,7 +20,7 @@ def root(leaves: Sequence[bytes]) -> Hash:
 
 
 def path(leaves: Sequence[bytes], index: int) -> list[Hash]:
-    """The siblings from `leaves[index]` up to the root; raises `InvalidInput` without such a leaf."""
+    """The siblings from `leaves[index]` up to the root; raises `InvalidInput` for no such leaf."""
     try:
         return _native.merkle_path(leaves, index)
     except (ValueError, OverflowError) as error:

@@ -7,6 +7,7 @@ The engine publishes after the commit and never waits for a subscriber: one that
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -63,8 +64,8 @@ class Subscription:
 
     def close(self) -> None:
         """Take no more commits."""
-        self._feed._drop(self)
-        self._finish(LedgerStopped("The subscription is closed"))
+        self._feed.drop(self)
+        self.finish(LedgerStopped("The subscription is closed"))
 
     def _ask(self) -> Future[Commit]:
         asked: Future[Commit] = Future()
@@ -77,8 +78,8 @@ class Subscription:
                 self._reader = asked
         return asked
 
-    def _give(self, commit: Commit) -> bool:
-        """Whether the subscriber still keeps up."""
+    def give(self, commit: Commit) -> bool:
+        """The feed's side: whether the subscriber still keeps up."""
         with self._lock:
             reader, self._reader = self._reader, None
             if reader is not None and reader.set_running_or_notify_cancel():
@@ -91,7 +92,8 @@ class Subscription:
             self._waiting.append(commit)
             return True
 
-    def _finish(self, end: HyperMeshError) -> None:
+    def finish(self, end: HyperMeshError) -> None:
+        """The feed's side: after what is waiting, `end` is all there is."""
         with self._lock:
             self._end = self._end or end
             reader, self._reader = self._reader, None
@@ -125,8 +127,8 @@ class Feed:
             if future.set_running_or_notify_cancel():
                 future.set_result(self._height)
         for subscription in subscriptions:
-            if not subscription._give(commit):
-                self._drop(subscription)
+            if not subscription.give(commit):
+                self.drop(subscription)
 
     def subscribe(self) -> Subscription:
         """Every commit from now on."""
@@ -150,10 +152,8 @@ class Feed:
 
     async def wait_async(self, height: int, timeout_s: float) -> bool:
         """Whether `height` is reached within `timeout_s` seconds."""
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.wrap_future(self._reached(height)), timeout_s)
-        except TimeoutError:
-            pass
         return self._height >= height
 
     def close(self, end: HyperMeshError) -> None:
@@ -163,7 +163,7 @@ class Feed:
             subscriptions, self._subscriptions = self._subscriptions, []
             waiters, self._waiters = self._waiters, []
         for subscription in subscriptions:
-            subscription._finish(end)
+            subscription.finish(end)
         for _, future in waiters:
             if future.set_running_or_notify_cancel():
                 future.set_exception(end)
@@ -182,7 +182,8 @@ class Feed:
             self._waiters.append((height, future))
         return future
 
-    def _drop(self, subscription: Subscription) -> None:
+    def drop(self, subscription: Subscription) -> None:
+        """Publish to it no more."""
         with self._lock:
             if subscription in self._subscriptions:
                 self._subscriptions.remove(subscription)

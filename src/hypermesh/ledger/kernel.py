@@ -190,7 +190,9 @@ class Kernel:
             for body in module.bodies:
                 taken = self._by_body.setdefault(body, module)
                 if taken is not module:
-                    raise TypeError(f"{body.__name__} is executed by {taken.name} and {module.name}")
+                    raise TypeError(
+                        f"{body.__name__} is executed by {taken.name} and {module.name}"
+                    )
 
     def begin(self, base: Base) -> Changes:
         """The rows of genesis, as changes of an empty base. ABCI: InitChain."""
@@ -226,6 +228,10 @@ class Kernel:
         due = (module.next_deadline(state) for module in self._modules)
         return min((time_ms for time_ms in due if time_ms is not None), default=None)
 
+    def tx_id(self, entry: bytes) -> TxId:
+        """The id of the transaction in `entry`; raises `Malformed` where there is none."""
+        return self._decoded(entry)[0]
+
     def check(self, entry: bytes, state: State, time_ms: int) -> TxId:
         """The id of a transaction that may enter a block of `time_ms` after `state`. ABCI: CheckTx.
 
@@ -258,9 +264,11 @@ class Kernel:
                 f"The block has {len(block.entries)} entries", why=f"1 to {ENTRIES_MAX} are allowed"
             )
         if sum(map(len, block.entries)) > BLOCK_BYTES_MAX:
-            raise BlockRefused("The block is too large", why=f"its limit is {BLOCK_BYTES_MAX} bytes")
+            raise BlockRefused(
+                "The block is too large", why=f"its limit is {BLOCK_BYTES_MAX} bytes"
+            )
         try:
-            opening = _entry(block.entries[0])
+            opening = decode_entry(block.entries[0])
         except Malformed as error:
             raise BlockRefused("The block's opening is malformed", why=error.why) from error
         if not isinstance(opening, BlockOpening):
@@ -340,7 +348,7 @@ class Kernel:
             raise Malformed(
                 f"The entry has {len(entry)} bytes", why=f"the limit is {TRANSACTION_BYTES_MAX}"
             )
-        signed = _entry(entry)
+        signed = decode_entry(entry)
         if not isinstance(signed, SignedTransaction):
             raise Malformed("A block has one opening, and it is the first entry")
         return digest_of("tx", signed.transaction), signed
@@ -405,7 +413,8 @@ def _refused(tx: TxId, refusal: HyperMeshError) -> TxResult:
     return TxResult(tx, refusal.code, list(getattr(refusal, "failures", ())))
 
 
-def _entry(data: bytes) -> BlockOpening | SignedTransaction:
+def decode_entry(data: bytes) -> BlockOpening | SignedTransaction:
+    """An entry of a block; raises `Malformed`."""
     try:
         return decode(Entry, data)  # type: ignore[arg-type]
     except (InvalidInput, ValueError) as error:

@@ -5,8 +5,9 @@ set of functions over `State`: it keeps nothing between calls, and reads no cloc
 random number, so that every node computes the same. Time is `Context.time_ms`, block time.
 
 A module refuses by raising a `Refusal`: the writes of that transaction are dropped, its nonce is
-spent, and the refusal's `code` (and named `failures`) go into the block's results. Any other
-exception is a bug and stops the node.
+spent, and the refusal's `code` (and named `failures`) go into the block's results. `InvalidInput`
+(an amount out of range) and `SignatureInvalid` out of `execute` are refusals, too, for they follow
+from the input alone. Any other exception is a bug and stops the node.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""States in memory: the overlay that a block writes to, and a base that keeps its rows in a dict."""
+"""States in memory: the overlay that a block writes to, and a base that lives in a dict."""
 
 from __future__ import annotations
 

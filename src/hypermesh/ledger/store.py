@@ -9,7 +9,7 @@ is compared with the last header, so a damaged tree is found before it is served
 
     rows          key -> value
     buckets       number -> hash, encoded entries of the state tree
-    blocks        height -> encoded `Block`
+    blocks        height -> encoded `Header`, encoded `Block`
     transactions  id -> height, index (those that spent a nonce, so each id is there at most once)
     meta          the genesis document and the root of its rows
 """
@@ -35,9 +35,9 @@ from hypermesh.ledger.errors import (
 )
 from hypermesh.ledger.kernel import Execution
 from hypermesh.ledger.tree import Changes, Entries, Tree, bucket_of
-from hypermesh.wire.block import Block, BucketProof, Genesis
+from hypermesh.wire.block import BucketProof, Genesis, Header
 from hypermesh.wire.codec import decode, encode
-from hypermesh.wire.ids import TxId
+from hypermesh.wire.ids import Hash, TxId
 
 SCHEMA: Final = 1
 READERS_MAX: Final = 4
@@ -55,7 +55,7 @@ _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE rows (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE buckets (number INTEGER PRIMARY KEY, hash BLOB NOT NULL, entries BLOB NOT NULL);
-CREATE TABLE blocks (height INTEGER PRIMARY KEY, block BLOB NOT NULL);
+CREATE TABLE blocks (height INTEGER PRIMARY KEY, header BLOB NOT NULL, block BLOB NOT NULL);
 CREATE TABLE transactions (
   id BLOB PRIMARY KEY, height INTEGER NOT NULL, position INTEGER NOT NULL
 ) WITHOUT ROWID;
@@ -96,6 +96,18 @@ class _Rows:
         """The encoded block at `height`."""
         return self._one("SELECT block FROM blocks WHERE height = ?", height)
 
+    def header(self, height: int) -> Header | None:
+        """The header of the block at `height`."""
+        data = self._one("SELECT header FROM blocks WHERE height = ?", height)
+        return None if data is None else decode(Header, data)
+
+    def genesis_root(self) -> Hash:
+        """The root over the rows of genesis."""
+        root = self.meta("root")
+        if root is None:
+            raise LedgerDamaged(why="the rows of genesis were never written")
+        return root
+
     def last_height(self) -> int:
         """The height of the last block; 0 where there is only genesis."""
         return int(self._connection.execute("SELECT max(height) FROM blocks").fetchone()[0] or 0)
@@ -133,12 +145,14 @@ class Snapshot(_Rows):
     def delete(self, key: bytes) -> None:  # noqa: ARG002
         raise TypeError("a snapshot is read only")
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Hold on to the last committed state."""
         self._connection.execute("BEGIN")
         # SQLite takes the snapshot with the first read, not with BEGIN.
         self.height = self.last_height()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Let go of it."""
         self._connection.execute("ROLLBACK")
 
 
@@ -154,7 +168,7 @@ class Store:
 
         Raises `LedgerInUse`, `NewerSchema`, `AnotherNetwork`, `LedgerDamaged`.
         """
-        directory.mkdir(parents=True, exist_ok=True)
+        _make_durably(directory)
         self._path = directory / "ledger.sqlite"
         self._connections: list[sqlite3.Connection] = []
         self._idle: list[Snapshot] = []
@@ -244,7 +258,10 @@ class Store:
         height = execution.header.height
         with self._turn:
             with self._transaction():
-                self._writer.execute("INSERT INTO blocks VALUES (?, ?)", (height, block))
+                self._writer.execute(
+                    "INSERT INTO blocks VALUES (?, ?, ?)",
+                    (height, encode(execution.header), block),
+                )
                 self._writer.executemany(
                     "INSERT INTO transactions VALUES (?, ?, ?)",
                     [(tx, height, index) for index, tx in execution.executed],
@@ -259,24 +276,24 @@ class Store:
     def snapshot(self) -> Iterator[Snapshot]:
         """The last committed state; it stays the same until the `with` block ends."""
         with self._borrowed() as reader:
-            reader._begin()
+            reader.begin()
             try:
                 yield reader
             finally:
-                reader._end()
+                reader.end()
 
     def prove(self, key: bytes) -> tuple[int, bytes | None, BucketProof]:
         """(height, value or None, proof) of one row, under the app hash of the block there."""
         number = bucket_of(key)
         with self._borrowed() as reader:
             with self._turn:
-                reader._begin()
+                reader.begin()
                 siblings = self._tree.path(number)
             try:
                 proof = BucketProof(key, reader.bucket(number), siblings)
                 return reader.height, reader.get(key), proof
             finally:
-                reader._end()
+                reader.end()
 
     @contextmanager
     def _borrowed(self) -> Iterator[Snapshot]:
@@ -348,9 +365,7 @@ class Store:
             with self._transaction():
                 for statement in _TABLES.split(";")[:-1]:
                     self._writer.execute(statement)
-                self._writer.execute(
-                    "INSERT INTO meta VALUES ('genesis', ?)", (encode(genesis),)
-                )
+                self._writer.execute("INSERT INTO meta VALUES ('genesis', ?)", (encode(genesis),))
                 self._writer.execute(f"PRAGMA user_version = {SCHEMA}")
             return
         stored = self._rows.meta("genesis")
@@ -366,9 +381,9 @@ class Store:
     def _compare_roots(self) -> None:
         """The root over the stored bucket hashes is the one that the last block promises."""
         promised = self._rows.meta("root")
-        last = self._rows.block(self._height)
+        last = self._rows.header(self._height)
         if last is not None:
-            promised = decode(Block, last).header.app_hash
+            promised = last.app_hash
         if promised is not None and promised != self._tree.root:
             raise LedgerDamaged(
                 why=f"the state tree at height {self._height} does not lead to the app hash"
@@ -377,6 +392,20 @@ class Store:
 
 def _primary(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _make_durably(directory: Path) -> None:
+    """Make `directory` and what leads to it, and sync the entry of each in its parent: a database
+    that is durable in a directory that is not would be lost whole."""
+    if directory.is_dir():
+        return
+    _make_durably(directory.parent)
+    directory.mkdir(exist_ok=True)
+    parent = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
 
 
 def _claim(lock: Path) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from hypermesh.ledger.module import State
-from hypermesh.wire.codec import decode, encode
+from hypermesh.ledger.module import InvariantBroken, State
+from hypermesh.wire.codec import Undecodable, decode, encode
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class Table(Generic[T]):
 
     def get(self, state: State, key: bytes) -> T | None:
         data = state.get(self._prefix + key)
-        return None if data is None else decode(self._kind, data)
+        return None if data is None else self._row(data)
 
     def put(self, state: State, key: bytes, row: T) -> None:
         state.put(self._prefix + key, encode(row))
@@ -37,4 +37,13 @@ class Table(Generic[T]):
         """(key, row) of every row whose key begins with `key_prefix`, by ascending key."""
         cut = len(self._prefix)
         for key, data in state.scan(self._prefix + key_prefix):
-            yield key[cut:], decode(self._kind, data)
+            yield key[cut:], self._row(data)
+
+    def _row(self, data: bytes) -> T:
+        try:
+            return decode(self._kind, data)
+        except Undecodable as error:
+            # Rows are our own writing, so this is damage and never a refusal of somebody's input.
+            raise InvariantBroken(
+                f"A row under {self._prefix.decode()} is no {self._kind.__name__}", why=str(error)
+            ) from error

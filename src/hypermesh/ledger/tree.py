@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol, TypeAlias
 
-from hypermesh.crypto.digest import digest
+from hypermesh.crypto.digest import digest, digest_many
 from hypermesh.ledger.errors import ProofInvalid
 from hypermesh.wire.block import BucketProof
 from hypermesh.wire.codec import encode
@@ -97,28 +98,21 @@ class Tree:
         return bytes(self._levels[DEPTH])
 
     def step(self, buckets: Mapping[int, Hash]) -> Step:
-        """The nodes that change when `buckets` (number to hash) replace those of the same number."""
+        """The nodes that change when `buckets` (number to hash) take the place of those before."""
         if not buckets:
             return Step((), self.root)
         levels: list[Mapping[int, Hash]] = [buckets]
         below = buckets
         for level in self._levels[:DEPTH]:
-            above: dict[int, Hash] = {}
-            for index in below:
-                parent = index >> 1
-                if parent in above:
-                    continue
+            parents = list({index >> 1 for index in below})
+            pairs = []
+            for parent in parents:
                 place = parent * 2 * _SIZE
-                pair = bytes(level[place : place + 2 * _SIZE])
-                left = below.get(parent * 2)
-                right = below.get(parent * 2 + 1)
-                if left is not None:
-                    pair = left + (right or pair[_SIZE:])
-                elif right is not None:
-                    pair = pair[:_SIZE] + right
-                above[parent] = digest("state-node", pair)
-            levels.append(above)
-            below = above
+                left = below.get(parent * 2) or bytes(level[place : place + _SIZE])
+                right = below.get(parent * 2 + 1) or bytes(level[place + _SIZE : place + 2 * _SIZE])
+                pairs.append(left + right)
+            below = dict(zip(parents, digest_many("state-node", pairs), strict=True))
+            levels.append(below)
         return Step(tuple(levels), below[0])
 
     def take(self, step: Step) -> None:
@@ -210,7 +204,7 @@ def check_proof(root: Hash, proof: BucketProof, value: bytes | None) -> None:
             "The proof does not hold", why=f"it has {len(proof.siblings)} siblings, not {DEPTH}"
         )
     keys = [key for key, _ in proof.entries]
-    if any(after <= before for before, after in zip(keys, keys[1:], strict=False)):
+    if any(after <= before for before, after in pairwise(keys)):
         raise ProofInvalid("The proof does not hold", why="its entries are not in ascending order")
     found = dict(proof.entries).get(proof.key)
     if value is None:

@@ -25,21 +25,27 @@ so a provider that hangs is avoided before any of its requests has failed.
 **Learning** is competitive: who wins is who learns. A completion at `t` of a request sent at `t0`
 shows the service time x = t - max(l, t0), since before `l` the provider was busy with another:
 
-    s += 0.10 (x - s) where x > s,  s += 0.05 (x - s) otherwise;    a failure counts as x >= 5 s
+    s += 0.10 (x - s) where x > s,  s += 0.05 (x - s) otherwise;    a failure: x >= 5 seconds
 
 Slower is believed sooner than faster, and a provider that fails at once cannot attract by haste.
 
 **Homeostasis** is exploration: after each 64 completions of a router, the losers (routes that won
-no race meanwhile and have nothing in flight) move 5 % towards the mean of all. They drift to where
-they win again, are tried, and are judged anew; so nobody starves and nobody is condemned for good.
+no race meanwhile and have nothing in flight) move 5 % towards the mean of the winners. They drift
+to where they win again, are tried, and are judged anew; so nobody starves and nobody is condemned
+for good. The mean of all routes was tried instead: it costs 4 % less at p99 under load, but one
+dead provider lifts that mean and with it every honest loser, and a router with one request at a
+time then tried a provider of 50 ms, beside one of 10 ms and one of 2 s, 3 times in 100,000
+requests instead of 36 times.
 
-**Where it is weak.** A router that sends less than about one request to each provider in 10 s has
-little to learn from; with very many routers, each sees a small part of the load. Asking the
-providers (probes, as in Prequal, arXiv 2312.10172) is the known answer and is not part of this.
+**Where it is weak.** A router that sends a provider less than about one request in ten of its
+service times learns too little of it; with very many routers, each sees a small part of the load.
+Asking the providers (probes, as in Prequal, arXiv 2312.10172) is the known answer and is not part
+of this. And exploration is paid in requests, not in time: a router with one request at a time and
+one fast provider may go 10,000 requests without trying a far slower one again.
 
 All arithmetic is on integers, so a decision is reproducible from its inputs on any machine.
-Service times are in nanoseconds, so that 5 % of a microsecond is not lost; the clock in
-microseconds of any monotonic clock, passed in.
+Service times are in nanoseconds, so that 5 % of a microsecond is not lost; `now_us` is in
+microseconds, from any monotonic clock of the caller.
 """
 
 from __future__ import annotations
@@ -124,9 +130,14 @@ class Route(msgspec.Struct, frozen=True, array_like=True):
             active_us=max(self.active_us, now_us),
         )
 
+    @property
+    def winner(self) -> bool:
+        """Whether it won a race since the last homeostasis, or still serves one it won before."""
+        return self.won or self.in_flight > 0
+
     def relaxed(self, mean_ns: int) -> Route:
-        """After homeostasis: a loser is drawn towards the mean, anyone else only begins anew."""
-        if self.won or self.in_flight:
+        """After homeostasis: a loser is drawn towards the mean, a winner only begins anew."""
+        if self.winner:
             return msgspec.structs.replace(self, won=False)
         return msgspec.structs.replace(
             self, service_ns=_towards(self.service_ns, mean_ns, RELAX_PERCENT)

@@ -48,7 +48,7 @@ class NothingInFlight(HyperMeshError):
 
 
 class RouterState(msgspec.Struct, frozen=True, array_like=True):
-    """All that a router knows. Routes are sorted by provider, so equal knowledge has equal bytes."""
+    """All that a router knows; routes by ascending provider, so equal knowledge has equal bytes."""
 
     routes: Annotated[list[Route], Meta(max_length=ROUTES_MAX)] = []
     completions: Annotated[int, Meta(ge=0, lt=HOMEOSTASIS_COMPLETIONS)] = 0
@@ -118,7 +118,10 @@ class Router:
 
     def _relax(self) -> None:
         self._completions = 0
-        mean_ns = sum(route.service_ns for route in self._routes.values()) // len(self._routes)
+        winners_ns = [route.service_ns for route in self._routes.values() if route.winner]
+        if not winners_ns:
+            return
+        mean_ns = sum(winners_ns) // len(winners_ns)
         self._routes = {
             provider: route.relaxed(mean_ns) for provider, route in self._routes.items()
         }

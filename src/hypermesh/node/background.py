@@ -33,11 +33,11 @@ def command(configuration: Configuration, token: str | None) -> list[str]:
     """The command line of a node process in the foreground."""
     words = [sys.executable, "-m", "hypermesh.cli.main"]
     words += ["up"] if token is None else ["join", token]
-    words += ["--foreground", "--data", str(configuration.data), "--name", configuration.name]
-    words += ["--share", f"{configuration.share * 100 / BASIS_POINTS:g}%"]
-    words += ["--level", configuration.level.value]
-    words += ["--stoq-host", configuration.stoq_host]
-    words += ["--stoq-port", str(configuration.stoq_port)]
+    settings = configuration.settings
+    words += ["--foreground", "--data", str(configuration.data), "--name", settings.name]
+    words += ["--share", f"{settings.share * 100 / BASIS_POINTS:g}%"]
+    words += ["--level", settings.level.value]
+    words += ["--stoq-host", settings.stoq_host, "--stoq-port", str(settings.stoq_port)]
     return words
 
 

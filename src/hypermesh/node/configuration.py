@@ -15,6 +15,8 @@ from hypermesh.wire.errors import HyperMeshError, InvalidInput
 
 API_PORT = 5173
 API_PORTS_TRIED = 32
+SETTINGS_FILE = "settings.json"
+DEFAULT_SHARE = BASIS_POINTS // 2
 SOCKET_PATH_BYTES_MAX = 107
 """sockaddr_un holds 108 bytes with the closing zero (unix(7))."""
 
@@ -30,15 +32,22 @@ class DataDirectoryUnusable(HyperMeshError):
     title = "The data directory cannot be used"
 
 
-class Configuration(msgspec.Struct, frozen=True):
-    """One node's settings. `share` is the part of this machine to declare, in basis points."""
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What outlives a process: `settings.json` in the data directory. `share` is in basis points;
+    `stoq_port` is 0 until the first start has chosen one."""
 
-    data: Path
     name: str
     share: int
     level: PrivacyLevel
     stoq_host: str
     stoq_port: int
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """One node's data directory and settings."""
+
+    data: Path
+    settings: Settings
 
     @classmethod
     def of(
@@ -46,18 +55,34 @@ class Configuration(msgspec.Struct, frozen=True):
         data: Path,
         *,
         name: str | None,
-        share: str,
-        level: str,
-        stoq_host: str,
-        stoq_port: int,
+        share: str | None,
+        level: str | None,
+        stoq_host: str | None,
+        stoq_port: int | None,
     ) -> Configuration:
-        """The settings as given on a command line."""
-        chosen = name or socket.gethostname().partition(".")[0] or "node"
+        """What is given on a command line, else what was chosen before, else the defaults."""
+        kept = _kept(data / SETTINGS_FILE)
+        chosen = name or kept.name
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", chosen):
             raise InvalidInput(
                 f"{chosen!r} is not a node name", why="letters, digits, - and _, at most 63"
             )
-        return cls(data, chosen, parse_share(share), PrivacyLevel(level), stoq_host, stoq_port)
+        settings = Settings(
+            name=chosen,
+            share=kept.share if share is None else parse_share(share),
+            level=kept.level if level is None else PrivacyLevel(level),
+            stoq_host=stoq_host or kept.stoq_host,
+            stoq_port=kept.stoq_port if stoq_port is None else stoq_port,
+        )
+        return cls(data, settings)
+
+    def keep(self, stoq_port: int) -> Configuration:
+        """Write the settings down, with the port that STOQ listens on."""
+        kept = msgspec.structs.replace(self.settings, stoq_port=stoq_port)
+        replacement = self.data / f"{SETTINGS_FILE}.new"
+        replacement.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
+        replacement.replace(self.data / SETTINGS_FILE)
+        return Configuration(self.data, kept)
 
     @property
     def socket(self) -> Path:
@@ -70,6 +95,18 @@ class Configuration(msgspec.Struct, frozen=True):
     @property
     def log(self) -> Path:
         return self.data / "node.log"
+
+
+def _kept(file: Path) -> Settings:
+    if not file.exists():
+        name = re.sub(r"[^A-Za-z0-9_-]", "", socket.gethostname().partition(".")[0]) or "node"
+        return Settings(name, DEFAULT_SHARE, PrivacyLevel.PRIVATE, "::", 0)
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Settings)
+    except msgspec.DecodeError as error:
+        raise DataDirectoryUnusable(
+            f"{file} cannot be read", why=str(error), fix=f"Correct it, or remove {file}"
+        ) from error
 
 
 def parse_share(text: str) -> int:

@@ -48,11 +48,13 @@ class Locators:
         records = decode(_Book, file.read_bytes()).records if file.exists() else []
         self._records = {record.locator.node: record for record in records}
 
-    def sign_own(self, keys: QuantumKeys, host: str, port: int, now_ms: int) -> SignedLocator:
+    def sign_own(
+        self, keys: QuantumKeys, name: str, host: str, port: int, now_ms: int
+    ) -> SignedLocator:
         """A new record of this node, kept; its sequence is above every earlier one."""
         known = self._records.get(keys.id)
         sequence = max(now_ms, known.locator.sequence + 1 if known else 0)
-        locator = Locator(keys.id, host, port, sequence, now_ms + LIFETIME_MS)
+        locator = Locator(keys.id, host, port, sequence, now_ms + LIFETIME_MS, name)
         signed = SignedLocator(locator, sign(keys, "locator", self._genesis, encode(locator)))
         self._keep(signed)
         return signed
@@ -63,6 +65,14 @@ class Locators:
         known = self._records.get(record.locator.node)
         if known is None or known.locator.sequence < record.locator.sequence:
             self._keep(record)
+
+    def name(self, node: NodeId) -> str:
+        """What a node calls itself; the beginning of its id where that is not known."""
+        record = self._records.get(node)
+        return (record.locator.name if record else "") or node.hex()[:12]
+
+    def __contains__(self, node: NodeId) -> bool:
+        return node in self._records
 
     def of(self, node: NodeId) -> SignedLocator:
         """The record of a node; raises `NoLocator`."""

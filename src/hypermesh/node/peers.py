@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint
-from hypermesh.stoq.errors import ConnectionLost
+from hypermesh.stoq.errors import ConnectionClosed, ConnectionLost
 from hypermesh.wire.asset import Locator
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.ids import NodeId
@@ -47,7 +47,7 @@ class Peers:
         body = encode(Call(method, encode(argument)))
         try:
             answer = self._connection(node).request(SERVICE_CONTROL, body, timeout_ms=timeout_ms)
-        except ConnectionLost:
+        except (ConnectionClosed, ConnectionLost):
             self._forget(node)
             answer = self._connection(node).request(SERVICE_CONTROL, body, timeout_ms=timeout_ms)
         return decode(kind, answer)
@@ -61,8 +61,9 @@ class Peers:
     def _connection(self, node: NodeId) -> Connection:
         with self._lock:
             known = self._connections.get(node)
-        if known is not None:
+        if known is not None and known.ended is None:
             return known
+        self._forget(node)
         locator = self._locate(node)
         made = self._endpoint.connect(
             locator.host,
@@ -72,7 +73,8 @@ class Peers:
             timeout_ms=CONNECT_TIMEOUT_MS,
         )
         with self._lock:
-            return self._connections.setdefault(node, made)
+            self._connections[node] = made
+        return made
 
     def _forget(self, node: NodeId) -> None:
         with self._lock:

@@ -18,7 +18,7 @@ from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.request import Request
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import Forbidden, HyperMeshError, NotFound, Overloaded
-from hypermesh.wire.rpc import SERVICE_CONTROL, SERVICE_ECHO, SERVICE_JOB, Call
+from hypermesh.wire.rpc import SERVICE_CONTROL, SERVICE_JOB, Call
 
 WORKERS = 16
 CALLS_WAITING_MAX = 64
@@ -74,7 +74,7 @@ class Service:
             if request is None:
                 continue
             if not self._places.acquire(blocking=False):
-                request.refuse(encode(Overloaded("This node answers too many calls").problem))
+                request.refuse(Overloaded("This node answers too many calls"))
                 continue
             self._pool.submit(self._answer, request)
 
@@ -82,16 +82,14 @@ class Service:
         try:
             request.reply(self._result(request))
         except HyperMeshError as error:
-            request.refuse(encode(error.problem))
+            request.refuse(error)
         except Exception:
             log.exception("A call of service %d failed", request.service)
-            request.refuse(encode(HyperMeshError("The node failed on this call").problem))
+            request.refuse(HyperMeshError("The node failed on this call"))
         finally:
             self._places.release()
 
     def _result(self, request: Request) -> bytes:
-        if request.service == SERVICE_ECHO:
-            return request.body
         if request.service not in (SERVICE_CONTROL, SERVICE_JOB):
             raise NotFound(f"This node has no service {request.service}")
         call = decode(Call, request.body)
@@ -103,5 +101,7 @@ class Service:
                 f"{call.method} cannot be called over {request.alpn}",
                 why=f"it is for {', '.join(sorted(method.alpns))}",
             )
+        if request.peer_id is None:
+            raise Forbidden("The caller has shown no keys")
         peer = Peer(request.peer_id, request.peer_owner, request.alpn, request.channel_binding)
         return encode(method.answer(peer, decode(method.argument, call.argument)))

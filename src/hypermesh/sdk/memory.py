@@ -40,7 +40,7 @@ class LeasedRegion:
         lease = self.lease
         if lease.host is None or lease.port is None:
             raise NotFound(f"No locator is known for the provider of lease {lease.lease}")
-        self._endpoint = Endpoint.bind(Identity.session(keys), policy, host="::", port=0)
+        self._endpoint = Endpoint.bind("::", policy=policy, identity=Identity.of_keys(keys))
         self._connection = self._endpoint.connect(
             lease.host,
             lease.port,
@@ -65,7 +65,8 @@ class LeasedRegion:
 
     def compare_and_swap(self, offset: int, expected: int, desired: int) -> tuple[bool, int]:
         """Swap the aligned 8-byte little-endian word at `offset`; (done, the word before)."""
-        return self.region.compare_and_swap(offset, expected, desired)
+        before = self.region.compare_and_swap(offset, expected, desired)
+        return before == expected, before
 
     def __getitem__(self, place: slice) -> bytes:
         start, stop, step = place.indices(len(self))

@@ -11,6 +11,7 @@ from hypermesh.sdk.rest import Rest
 from hypermesh.wire.api import (
     AccountView,
     AssetView,
+    BlockView,
     ConsensusStatus,
     InvitationRequest,
     InvitationView,
@@ -60,6 +61,9 @@ class Mesh:
 
     def release(self, lease: LeaseView) -> LeaseView:
         return release(self.rest, lease)
+
+    def block(self, height: int) -> BlockView:
+        return self.rest.request(BlockView, "GET", f"/v1/blocks/{height}")
 
     def consensus(self) -> ConsensusStatus:
         return self.rest.request(ConsensusStatus, "GET", "/consensus/status")

@@ -1,1 +1,10 @@
+"""TrustChain: who is who on a network, and how a machine becomes one of its nodes.
 
+| module | holds |
+|---|---|
+| `certificate` | hybrid X.509 certificates, written |
+| `verify` | hybrid X.509 certificates, checked; pure |
+| `ca` | the certificate authority of one network and its durable stores |
+| `invitation` | the token that `hm invite` prints and `hm join` reads |
+| `enrolment` | from an invitation, or an old certificate, to a new one: both sides |
+"""

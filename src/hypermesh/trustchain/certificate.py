@@ -12,27 +12,27 @@ Serial numbers and times are arguments; times are whole seconds since 1970.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from hypermesh._native import FalconKey, SecretKeys, x509_presigned
-from hypermesh.crypto.keys import key_id
+from hypermesh._native import x509_presigned, x509_self_signed
+from hypermesh.crypto.falcon import FalconKey
+from hypermesh.crypto.keys import QuantumKeys, key_id
 from hypermesh.trustchain import oids
 from hypermesh.wire.ids import GenesisId, OwnerId
 from hypermesh.wire.keys import PublicKeys
 
-SERIAL_BYTES = 20
-"""Octets of every serial number, the most that RFC 5280 section 4.1.2.2 allows."""
-
 SERIAL_ENTROPY_BYTES = 19
+"""Random bytes in a serial number; with the octet before them it has 20, the most that RFC 5280
+section 4.1.2.2 allows."""
 
 
 @asn1.sequence
@@ -51,11 +51,18 @@ _FALCON = _Algorithm(algorithm=oids.FALCON_1024_PADDED)
 
 @dataclass(frozen=True, slots=True)
 class AuthorityKeys:
-    """The two keys a certificate authority signs with."""
+    """The two keys a certificate authority signs with; `outer` is a P-256 key."""
 
     outer: EllipticCurvePrivateKey
-    """P-256."""
     inner: FalconKey
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A certificate authority: its certificate in DER, and the keys that it names."""
+
+    certificate: bytes
+    keys: AuthorityKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,36 +84,27 @@ def serial_number(entropy: bytes) -> int:
     return int.from_bytes(b"\x01" + entropy, "big")
 
 
-def root_certificate(keys: AuthorityKeys, name: str, validity: Validity, serial: int) -> bytes:
-    """The self-signed root CA of the network called `name`, DER. It does not name the genesis id:
-    the genesis id is a digest over it."""
-    subject = _authority_name(name, "Root CA")
-    builder = _authority(keys, subject, path_length=1).issuer_name(subject)
-    key_identifier = x509.SubjectKeyIdentifier.from_public_key(keys.outer.public_key())
-    builder = _following(builder, key_identifier)
-    return _signed(builder, keys.outer, keys.inner, validity, serial)
+def root_certificate(keys: AuthorityKeys, network: str, validity: Validity, serial: int) -> bytes:
+    """The self-signed root CA of the network called `network`, DER. It cannot name the genesis id,
+    which is a digest over it."""
+    name = _authority_name(network, "Root CA")
+    builder = _authority(keys, name, path_length=1).issuer_name(name)
+    return _signed(_timed(builder, validity, serial), keys)
 
 
 def issuing_certificate(
-    keys: AuthorityKeys,
-    root: bytes,
-    root_keys: AuthorityKeys,
-    name: str,
-    validity: Validity,
-    serial: int,
+    keys: AuthorityKeys, root: Authority, network: str, validity: Validity, serial: int
 ) -> bytes:
     """The CA below `root` that signs nodes and no further CA, DER."""
-    builder = _authority(keys, _authority_name(name, "Issuing CA"), path_length=0)
-    builder = _below(builder, x509.load_der_x509_certificate(root))
-    return _signed(builder, root_keys.outer, root_keys.inner, validity, serial)
+    builder = _authority(keys, _authority_name(network, "Issuing CA"), path_length=0)
+    return _signed(_timed(_below(root, builder), validity, serial), root.keys)
 
 
 def node_certificate(
     node: PublicKeys,
     owner: OwnerId,
     genesis: GenesisId,
-    issuing: bytes,
-    issuing_keys: AuthorityKeys,
+    issuing: Authority,
     validity: Validity,
     serial: int,
 ) -> bytes:
@@ -120,18 +118,18 @@ def node_certificate(
             x509.DNSName(f"{identifier[:8].hex()}.{genesis[:5].hex()}.hm.internal"),
         ]
     )
-    builder = _leaf(node, identifier.hex()).add_extension(names, critical=False)
-    builder = _below(builder, x509.load_der_x509_certificate(issuing))
-    return _signed(builder, issuing_keys.outer, issuing_keys.inner, validity, serial)
+    builder = _below(issuing, _leaf(node).add_extension(names, critical=False))
+    return _signed(_timed(builder, validity, serial), issuing.keys)
 
 
-def self_signed_certificate(
-    public: PublicKeys, secret: SecretKeys, validity: Validity, serial: int
-) -> bytes:
-    """A certificate that says no more than its keys, DER: for the bearer of a lease on
-    `hm-session/1`, and for a node that has no certificate yet on `hm-enrol/1`."""
-    builder = _leaf(public, key_id(public).hex())
-    return builder
+def self_signed_certificate(keys: QuantumKeys) -> bytes:
+    """A certificate that says no more than `keys`, DER, always the same: for the bearer of a lease
+    on `hm-session/1`, and for a node that has no certificate yet on `hm-enrol/1`.
+
+    Nobody vouches for it, so it has no inner signature; the channel binding proves both keys. It is
+    written in Rust, because the transport below needs it too.
+    """
+    return x509_self_signed(keys.native)
 
 
 def _authority_name(network: str, role: str) -> x509.Name:
@@ -141,3 +139,90 @@ def _authority_name(network: str, role: str) -> x509.Name:
             x509.NameAttribute(NameOID.COMMON_NAME, f"HyperMesh {role}"),
         ]
     )
+
+
+def _common_name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _authority(keys: AuthorityKeys, name: x509.Name, path_length: int) -> x509.CertificateBuilder:
+    """What root and issuing CA have in common."""
+    public = keys.outer.public_key()
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .public_key(public)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(_usage(certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+    )
+    return _with_falcon_key(builder, keys.inner.public)
+
+
+def _leaf(keys: PublicKeys) -> x509.CertificateBuilder:
+    """What the certificates of nodes and of sessions have in common."""
+    outer = Ed25519PublicKey.from_public_bytes(keys.ed25519)
+    both_ends = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(_common_name(key_id(keys).hex()))
+        .public_key(outer)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(both_ends), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(outer), critical=False)
+    )
+    return _with_falcon_key(builder, keys.falcon)
+
+
+def _usage(*, certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not certificates,
+        key_cert_sign=certificates,
+        crl_sign=certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _with_falcon_key(builder: x509.CertificateBuilder, key: bytes) -> x509.CertificateBuilder:
+    info = _PublicKeyInfo(algorithm=_FALCON, key=asn1.BitString(key, 0))
+    return _with(builder, oids.SUBJECT_ALT_PUBLIC_KEY, asn1.encode_der(info))
+
+
+def _with(
+    builder: x509.CertificateBuilder, oid: x509.ObjectIdentifier, value: bytes
+) -> x509.CertificateBuilder:
+    return builder.add_extension(x509.UnrecognizedExtension(oid, value), critical=False)
+
+
+def _below(issuer: Authority, builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
+    """`builder` with the name and the key identifier of `issuer`."""
+    public = issuer.keys.outer.public_key()
+    return builder.issuer_name(
+        x509.load_der_x509_certificate(issuer.certificate).subject
+    ).add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
+
+
+def _timed(
+    builder: x509.CertificateBuilder, validity: Validity, serial: int
+) -> x509.CertificateBuilder:
+    return (
+        builder.serial_number(serial)
+        .not_valid_before(dt.datetime.fromtimestamp(validity.not_before_s, dt.UTC))
+        .not_valid_after(dt.datetime.fromtimestamp(validity.not_after_s, dt.UTC))
+    )
+
+
+def _signed(builder: x509.CertificateBuilder, keys: AuthorityKeys) -> bytes:
+    """`builder` under both signatures of `keys`, the inner one first: the outer one covers it."""
+    builder = _with(builder, oids.ALT_SIGNATURE_ALGORITHM, asn1.encode_der(_FALCON))
+    draft = builder.sign(keys.outer, hashes.SHA256())
+    inner = keys.inner.sign(x509_presigned(draft.tbs_certificate_bytes))
+    value = asn1.encode_der(asn1.BitString(inner, 0))
+    builder = _with(builder, oids.ALT_SIGNATURE_VALUE, value)
+    return builder.sign(keys.outer, hashes.SHA256()).public_bytes(Encoding.DER)

@@ -79,14 +79,10 @@ class RegisterAsset(Body, frozen=True):
 
 
 class AllocateAsset(Body, frozen=True):
-    """`PUT /assets/{id}/allocate`: lease `amount` units for `duration_ms`.
-
-    With `session` the caller keeps its own session keys; without, the node makes and keeps them.
-    """
+    """`PUT /assets/{id}/allocate`: lease `amount` units for `duration_ms`."""
 
     amount: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     duration_ms: Annotated[int, Meta(ge=1000, le=86_400_000)] = 600_000
-    session: Hex32 | None = None
 
 
 class TrustView(msgspec.Struct, frozen=True):
@@ -190,12 +186,14 @@ class ChallengeRequest(Body, frozen=True):
 
 
 class ChallengeView(msgspec.Struct, frozen=True):
-    """How a challenge follows: the digest named `function` over the encoded `inputs`."""
+    """How one value follows: `result` is BLAKE3 derive_key, with `function` as its context, over
+    the canonical encoding of the list of `inputs`. Without a function the input is the result."""
 
     proof: str
+    what: str
     function: str
     inputs: dict[str, str]
-    challenge: Hex32
+    result: Hex32
 
 
 class ValidateRequest(Body, frozen=True):
@@ -238,8 +236,23 @@ class NodeView(msgspec.Struct, frozen=True):
     node: Hex32
     owner: Hex32
     name: str
+    nonce: int
     revoked: bool
     attested: bool
+
+
+class BlockView(msgspec.Struct, frozen=True):
+    """A block. `entries` are canonical bytes as hex, the opening first; `codes` what became of
+    each, and `types` what each is."""
+
+    height: int
+    time_ms: int
+    hash: Hex32
+    previous: Hex32
+    app_hash: Hex32
+    entries: list[str]
+    types: list[str]
+    codes: list[str]
 
 
 class StatusView(msgspec.Struct, frozen=True):

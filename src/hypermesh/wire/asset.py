@@ -124,13 +124,15 @@ class Price(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Locator(msgspec.Struct, frozen=True, array_like=True):
-    """Where a node's STOQ endpoint is; the newest sequence wins. Signed by the node."""
+    """Where a node's STOQ endpoint is; the newest sequence wins. Signed by the node. `name` is what
+    the node calls itself, for people: it identifies nothing."""
 
     node: NodeId
     host: Annotated[str, Meta(max_length=64)]
     port: Annotated[int, Meta(ge=1, le=65535)]
     sequence: Annotated[int, Meta(ge=0, le=2**53)]
     expires_ms: TimeMs
+    name: Annotated[str, Meta(max_length=64)] = ""
 
 
 class Offer(msgspec.Struct, frozen=True, array_like=True):

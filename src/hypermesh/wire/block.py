@@ -100,10 +100,10 @@ class SignedHeader(msgspec.Struct, frozen=True, array_like=True):
 
 class Block(msgspec.Struct, frozen=True, array_like=True):
     """A header with what it commits to. `entries` are encoded `Entry` values; the first is the
-    `BlockOpening`."""
+    `BlockOpening`. `signature` is the sequencer's; None where validators vouch for the block."""
 
     header: Header
-    signature: QuantumSignature
+    signature: QuantumSignature | None
     entries: Annotated[list[bytes], Meta(max_length=10_001)]
     results: Annotated[list[TxResult], Meta(max_length=10_001)]
 

@@ -24,6 +24,7 @@ from hypermesh.wire.asset import (
     TimeMs,
 )
 from hypermesh.wire.block import Genesis
+from hypermesh.wire.errors import Problem
 from hypermesh.wire.ids import AssetId, Hash, LeaseId, NodeId, OwnerId
 from hypermesh.wire.keys import PublicKeys, QuantumSignature
 from hypermesh.wire.tx import Certificate, TxResult
@@ -49,13 +50,27 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     argument: bytes
 
 
+class EnrolStatement(msgspec.Struct, frozen=True, array_like=True):
+    """What an `EnrolRequest` signs, encoded (domain `enrol`, the network's genesis id).
+
+    `channel` is the STOQ channel binding of the connection that carries the request, so a request
+    is worthless on any other; `secret` is the invitation's, empty on renewal; `owner` is absent
+    where the request brings none.
+    """
+
+    channel: Hash
+    secret: Annotated[bytes, Meta(max_length=16)]
+    node: PublicKeys
+    owner: PublicKeys | None
+
+
 class EnrolRequest(msgspec.Struct, frozen=True, array_like=True):
     """`enrol.request` and `enrol.renew`: ask the CA for a node certificate.
 
-    `proof` signs, with the node's keys (domain `enrol`), the STOQ channel binding, the secret of
-    the invitation (empty on renewal) and both public keys; `owner_consent` signs the same with the
-    owner's keys, so a node cannot name an owner that does not know it. An invitation for the
-    issuer's own machines (`hm invite --mine`) leaves `owner` empty: the issuer's owner takes it in.
+    `proof` signs the `EnrolStatement` of the other fields with the node's keys; `owner_consent`
+    signs the same with the owner's, so a node cannot name an owner that does not know it. An
+    invitation for the issuer's own machines (`hm invite --mine`) leaves `owner` empty: the issuer's
+    owner takes it in. A renewal leaves `secret` and `owner` empty: the node keeps its owner.
     """
 
     secret: Annotated[bytes, Meta(max_length=16)]
@@ -84,18 +99,24 @@ class BlocksRequest(msgspec.Struct, frozen=True, array_like=True):
 
 
 class BlocksResponse(msgspec.Struct, frozen=True, array_like=True):
-    """Encoded `Block`s in order, and the height of the one who answers."""
+    """Encoded `Block`s in order, the height of the one who answers and, from the sequencer, block
+    time at the moment of the answer (0 from others)."""
 
     blocks: list[bytes]
     height: int
+    time_ms: TimeMs = 0
 
 
 class SubmitResponse(msgspec.Struct, frozen=True, array_like=True):
-    """`ledger.submit` (argument: an encoded `SignedTransaction`): durable when answered."""
+    """`ledger.submit` (argument: an encoded `SignedTransaction`): durable when answered.
+
+    `problem` says a refusal in words, where the answering node still has them.
+    """
 
     height: int
     index: int
     result: TxResult
+    problem: Problem | None = None
 
 
 class AssetView(msgspec.Struct, frozen=True, array_like=True):
@@ -171,12 +192,13 @@ class LedgerStatus(msgspec.Struct, frozen=True, array_like=True):
 
 
 class JobLimits(msgspec.Struct, frozen=True, array_like=True):
-    """What a job may use. Milli-cores, bytes, milliseconds."""
+    """What a job may use. Thousandths of a core, bytes, milliseconds of wall time; `output_bytes`
+    bounds standard output and standard error each, so that a result fits one message."""
 
     cpu_millicores: Annotated[int, Meta(ge=1, le=1_024_000)]
     memory_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 44)]
     wall_ms: Annotated[int, Meta(ge=1, le=86_400_000)]
-    output_bytes: Annotated[int, Meta(ge=0, le=1 << 22)]
+    output_bytes: Annotated[int, Meta(ge=0, le=1 << 20)]
 
 
 class JobRequest(msgspec.Struct, frozen=True, array_like=True):
@@ -186,14 +208,19 @@ class JobRequest(msgspec.Struct, frozen=True, array_like=True):
     epoch: Annotated[int, Meta(ge=0)]
     engine: Annotated[str, Meta(max_length=32)]
     program: Annotated[bytes, Meta(min_length=1, max_length=1 << 21)]
-    arguments: Annotated[list[str], Meta(max_length=64)]
+    arguments: Annotated[list[Annotated[str, Meta(max_length=4096)]], Meta(max_length=64)]
     stdin: Annotated[bytes, Meta(max_length=1 << 20)]
     limits: JobLimits
 
 
 class JobResult(msgspec.Struct, frozen=True, array_like=True):
-    """What the job did and how it was held. `isolation` names the class, `enforced_*` the mechanism
-    that kept each limit; `reason` says why it ended (`exited`, `deadline`, `memory`, `killed`)."""
+    """What the job did and how it was held.
+
+    `exit_code` is the program's, or 128 + signal. `reason` says why it ended: `exited`, `deadline`,
+    `memory` (it wanted more than its limit) or `killed` (cancelled, or it flooded its output).
+    `isolation` names the class; `enforced_*` name the mechanism (`Enforcement`) that kept each
+    limit. `*_cut_bytes` say how much of an output was dropped beyond `output_bytes`.
+    """
 
     engine: str
     exit_code: int
@@ -206,3 +233,5 @@ class JobResult(msgspec.Struct, frozen=True, array_like=True):
     isolation: str
     enforced_cpu: str
     enforced_memory: str
+    stdout_cut_bytes: int = 0
+    stderr_cut_bytes: int = 0

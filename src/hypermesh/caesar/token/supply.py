@@ -7,11 +7,12 @@ genesis into the faucet, and it claims no peg. Any other anchor needs a reserve 
 `NotAvailable`.
 
 **A breach.** `require_conserved` compares the running sum of the balances with the supply; the bank
-calls it in its `check` at every block, before the block is durable. A breach raises
-`InvariantBroken`: that block is not committed, so the state that everyone trusts stays the
-conserved one before it. Should a broken state be met all the same (a damaged database), `mint`
-refuses by itself, and `accounts.move` keeps working: what people hold stays theirs to move while
-the error is looked for.
+calls it in its `check` at the end of every block, before the block is durable. A breach raises
+`InvariantBroken`: the block is not committed and the node stops, so no breach enters the chain and
+what was acknowledged stays conserved. The design asks that a breach stop minting and leave
+transfers open; as nothing mints after genesis yet, stopping the block is the stricter form of it.
+The two halves are here all the same, for mints on evidence to build on: `mint` refuses while
+accounts and supply differ (`MintingStopped`), and `accounts.move` does not ask.
 """
 
 from __future__ import annotations

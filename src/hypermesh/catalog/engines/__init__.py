@@ -1,0 +1,1 @@
+"""The ways a program can run. Enter through `ladder`."""

@@ -66,7 +66,8 @@ class Bubblewrap:
 
     program: Path
     interpreter: Interpreter
-    user: int | None
+    drop: tuple[str, ...]
+    """What stands in front of bwrap to give up root; empty where the node is not root."""
     system_calls: bytes | None
 
     @property
@@ -86,7 +87,7 @@ class Bubblewrap:
         open until the block ends. `work_bytes` bounds `/work`."""
         descriptors: list[int] = []
         try:
-            line = [str(self.program), *_namespaces(), *_files(self.interpreter)]
+            line = [*self.drop, str(self.program), *_namespaces(), *_files(self.interpreter)]
             for item in shown:
                 if isinstance(item, Text):
                     descriptors.append(_memory_file(item.content))
@@ -121,14 +122,25 @@ def find() -> Bubblewrap:
             fix="Install python3 and restart the node",
         )
     refusals = []
-    for user in (NOBODY, None) if os.geteuid() == 0 else (None,):
+    for drop in _drops():
         for interpreter in candidates:
-            sandbox = Bubblewrap(Path(found), interpreter, user, filter_for(platform.machine()))
+            sandbox = Bubblewrap(Path(found), interpreter, drop, filter_for(platform.machine()))
             refusal = _refusal(sandbox)
             if not refusal:
                 return sandbox
             refusals.append(refusal)
     raise SandboxUnusable(why="; ".join(dict.fromkeys(refusals))[:1000])
+
+
+def _drops() -> list[tuple[str, ...]]:
+    """Ways to start bwrap, the best first. Root gives up its identity in a program of its own:
+    doing it between fork and exec would keep Python from using vfork, and copying the page tables
+    of a node that serves gigabytes of memory takes longer than the whole sandbox."""
+    setpriv = shutil.which("setpriv") if os.geteuid() == 0 else None
+    if setpriv is None:
+        return [()]
+    ids = (f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--")
+    return [(setpriv, *ids), ()]
 
 
 def interpreters() -> list[Interpreter]:
@@ -205,7 +217,7 @@ def _memory_file(content: bytes) -> int:
 
 def _refusal(sandbox: Bubblewrap) -> str:
     """Why `sandbox` does not work; empty where it does."""
-    version = "import sys; sys.exit(sys.version_info < %r)" % (PYTHON_MIN,)
+    version = f"import sys; sys.exit(sys.version_info < {PYTHON_MIN})"
     with sandbox.command(["-I", "-S", "-c", version], work_bytes=1 << 20) as (line, descriptors):
         try:
             ran = subprocess.run(
@@ -217,9 +229,6 @@ def _refusal(sandbox: Bubblewrap) -> str:
                 env={},
                 pass_fds=descriptors,
                 timeout=PROBE_S_MAX,
-                user=sandbox.user,
-                group=sandbox.user,
-                extra_groups=None if sandbox.user is None else (),
             )
         except subprocess.TimeoutExpired:
             return f"{sandbox.program} gave no answer within {PROBE_S_MAX:g} s"

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from hypermesh.catalog.errors import SandboxBroken
-from hypermesh.catalog.limits import Usage
+from hypermesh.catalog.limits import LeafLimits, Usage
 from hypermesh.catalog.sandbox.tree import Tree
 from hypermesh.wire.asset import Enforcement
 
@@ -33,17 +33,20 @@ WALK_DIRECTORIES_MAX = 10_000
 """Directories looked at in search of what a killed node left behind."""
 _POLL_S = 0.001
 
+Process: TypeAlias = "subprocess.Popen[bytes]"
+
 
 class Leaf(Protocol):
     """The cgroup of one job. Safe to use from one thread at a time."""
 
-    def limit(self, *, cpu_millicores: int, memory_bytes: int, processes_max: int) -> None:
-        """Set the limits that this back end enforces; swap is never allowed. May be called again
-        while processes are inside. Raises `SandboxBroken` where the kernel refuses."""
+    def born(self, start: Callable[[], Process]) -> Process:
+        """The process that `start` starts, inside before this returns. It must wait to be let go,
+        because with some back ends it is moved in after its birth. Raises `SandboxBroken`."""
         ...
 
-    def place(self, pid: int) -> None:
-        """Put a process, which waits to be let go, and all it will fork, inside."""
+    def limit(self, limits: LeafLimits) -> None:
+        """Set the limits that this back end enforces; swap is never allowed. May be called again
+        while processes are inside. Raises `SandboxBroken` where the kernel refuses."""
         ...
 
     def usage(self) -> Usage | None:
@@ -64,6 +67,7 @@ class Cgroups(Protocol):
 
     cpu: Enforcement
     memory: Enforcement
+    processes: Enforcement
 
     def leaf(self) -> Leaf:
         """A new, empty leaf. Raises `SandboxBroken`."""
@@ -194,9 +198,8 @@ def probe_with(cgroups: Cgroups, holds: Callable[[int], bool]) -> bool:
     except SandboxBroken:
         return False
     try:
-        with subprocess.Popen(["/bin/sh", "-c", "read -r end"], stdin=subprocess.PIPE) as waiting:
-            leaf.limit(cpu_millicores=1000, memory_bytes=64 << 20, processes_max=8)
-            leaf.place(waiting.pid)
+        with leaf.born(_waiting) as waiting:
+            leaf.limit(LeafLimits(cpu_millicores=1000, memory_bytes=64 << 20))
             held = holds(waiting.pid)
             leaf.kill()
             return held and waiting.wait(KILL_S_MAX) == -signal.SIGKILL
@@ -205,6 +208,10 @@ def probe_with(cgroups: Cgroups, holds: Callable[[int], bool]) -> bool:
     finally:
         with suppress(SandboxBroken):
             leaf.remove()
+
+
+def _waiting() -> Process:
+    return subprocess.Popen(["/bin/sh", "-c", "read -r end"], stdin=subprocess.PIPE)
 
 
 def within(seconds: float, probe: Callable[[], Cgroups | None]) -> Cgroups | None:
@@ -224,6 +231,7 @@ class NoCgroups:
 
     cpu = Enforcement.UNENFORCED
     memory = Enforcement.UNENFORCED
+    processes = Enforcement.UNENFORCED
 
     def leaf(self) -> Leaf:
         return _NoLeaf()
@@ -233,11 +241,11 @@ class NoCgroups:
 
 
 class _NoLeaf:
-    def limit(self, *, cpu_millicores: int, memory_bytes: int, processes_max: int) -> None:
-        del cpu_millicores, memory_bytes, processes_max
+    def born(self, start: Callable[[], Process]) -> Process:
+        return start()
 
-    def place(self, pid: int) -> None:
-        del pid
+    def limit(self, limits: LeafLimits) -> None:
+        """Nothing is enforced."""
 
     def usage(self) -> None:
         return None

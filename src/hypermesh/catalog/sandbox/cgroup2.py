@@ -11,11 +11,12 @@ cgroup free to hand on controllers.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from hypermesh.catalog.errors import SandboxBroken
-from hypermesh.catalog.limits import Usage, cpu_quota
+from hypermesh.catalog.limits import LeafLimits, Usage, cpu_quota
 from hypermesh.catalog.sandbox import cgroup
 from hypermesh.catalog.sandbox.tree import Tree
 from hypermesh.wire.asset import Enforcement
@@ -30,6 +31,7 @@ class Cgroup2:
 
     cpu = Enforcement.CGROUP2
     memory = Enforcement.CGROUP2
+    processes = Enforcement.CGROUP2
 
     def __init__(self, tree: Tree, parent: Path) -> None:
         self._tree = tree
@@ -54,23 +56,29 @@ class Leaf2:
         self._tree = tree
         self._at = directory
 
-    def limit(self, *, cpu_millicores: int, memory_bytes: int, processes_max: int) -> None:
-        quota_us, period_us = cpu_quota(cpu_millicores)
+    def born(self, start: Callable[[], cgroup.Process]) -> cgroup.Process:
+        process = start()
         try:
-            self._tree.write(self._at / "pids.max", str(processes_max))
+            self._tree.write(self._at / "cgroup.procs", str(process.pid))
+        except OSError as error:
+            process.kill()
+            process.wait()
+            raise SandboxBroken(
+                "A job cannot be started under its limits", why=str(error)
+            ) from error
+        return process
+
+    def limit(self, limits: LeafLimits) -> None:
+        quota_us, period_us = cpu_quota(limits.cpu_millicores)
+        try:
+            self._tree.write(self._at / "pids.max", str(limits.processes))
             self._tree.write(self._at / "cpu.max", f"{quota_us} {period_us}")
-            self._tree.write(self._at / "memory.max", str(memory_bytes))
+            self._tree.write(self._at / "memory.max", str(limits.memory_bytes))
             self._tree.write(self._at / "memory.oom.group", "1")
             if self._tree.exists(self._at / "memory.swap.max"):
                 self._tree.write(self._at / "memory.swap.max", "0")
         except OSError as error:
             raise SandboxBroken("The kernel refuses a job's limits", why=str(error)) from error
-
-    def place(self, pid: int) -> None:
-        try:
-            self._tree.write(self._at / "cgroup.procs", str(pid))
-        except OSError as error:
-            raise SandboxBroken("A job cannot be put under its limits", why=str(error)) from error
 
     def usage(self) -> Usage:
         # memory.peak came with Linux 5.19; before it, what is in use now is the best there is.

@@ -1,10 +1,10 @@
 """A process that is under its limits before it runs: start, watch, end.
 
-A child is started as a two-word shell script that waits for one line on its standard input and then
-becomes the real program. While it waits, the parent lowers its resource limits and puts it into its
-cgroup, so nothing of the real program ever runs outside them, and no Python code runs between fork
-and exec (which would be unsafe in a process with threads). If the parent dies meanwhile, the line
-never comes and the child ends.
+A child is started as a short shell script that lowers its own resource limits, waits for one line
+on its standard input and then becomes the real program. While it waits, the parent sets the limits
+of its cgroup. So nothing of the real program ever runs outside its limits, and no Python code runs
+between fork and exec (which would be unsafe in a process with threads). If the parent dies
+meanwhile, the line never comes and the child ends.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
 
 from hypermesh.catalog.errors import SandboxBroken
+from hypermesh.catalog.limits import LeafLimits, ProcessLimits
 from hypermesh.catalog.sandbox.cgroup import KILL_S_MAX, Leaf
 
-_GATE = ("/bin/sh", "-c", 'read -r go && exec "$@"', "sh")
 _OPEN_GATE = b"go\n"
 
 OUTPUT_DROPPED_MAX = 64 << 20
 """Bytes of one stream that are read and dropped beyond a job's output limit, so that a talkative
 program can finish; after them it is ended, because reading costs the provider, not the job."""
 _READ_BYTES = 1 << 16
+_ULIMIT_BLOCK_BYTES = 512
 
 
 class Ending(enum.StrEnum):
@@ -73,12 +74,12 @@ class Cancellation:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to start and as whom. `user` is a numeric id to become (only root may), or None."""
+    """What to start, with which limits on each process and on all of them together."""
 
     arguments: Sequence[str]
-    rlimits: Mapping[int, int]
-    descriptors: Sequence[int] = ()
-    user: int | None = None
+    descriptors: Sequence[int]
+    each: ProcessLimits
+    together: LeafLimits
 
 
 @dataclass(slots=True)
@@ -116,9 +117,10 @@ def started(launch: Launch, leaf: Leaf) -> Iterator[subprocess.Popen[bytes]]:
 
     Raises `SandboxBroken` where it cannot be started or put under its limits.
     """
-    try:
-        process = subprocess.Popen(
-            [*_GATE, *launch.arguments],
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _gate(launch.each), "sh", *launch.arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -127,24 +129,16 @@ def started(launch: Launch, leaf: Leaf) -> Iterator[subprocess.Popen[bytes]]:
             env={},
             pass_fds=tuple(launch.descriptors),
             start_new_session=True,
-            user=launch.user,
-            group=launch.user,
-            extra_groups=None if launch.user is None else (),
         )
+
+    try:
+        process = leaf.born(start)
     except OSError as error:
         raise SandboxBroken("A process for a job cannot be started", why=str(error)) from error
     try:
-        try:
-            for limit, value in launch.rlimits.items():
-                _, hard = resource.prlimit(process.pid, limit)
-                bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-                resource.prlimit(process.pid, limit, (bound, bound))
-            leaf.place(process.pid)
+        leaf.limit(launch.together)
+        with suppress(BrokenPipeError):
             _pipe(process.stdin).write(_OPEN_GATE)
-        except OSError as error:
-            raise SandboxBroken(
-                "A process for a job cannot be put under its limits", why=str(error)
-            ) from error
         yield process
     finally:
         if process.returncode is None:
@@ -174,14 +168,15 @@ def run(
         try:
             ending = watch.until(began + wall_ms / 1000, cancellation)
             wall_us = int((time.monotonic() - began) * 1e6)
-            # Without a cgroup, ending the sandbox's outer process takes its namespace along.
+            # Ending the sandbox's outer process takes its namespace along, with or without a
+            # cgroup. It is reaped before the leaf is emptied, which a zombie would still be in.
             if ending is not Ending.EXITED:
                 process.kill()
+            exit_code, used = _reap(process)
             leaf.kill()
             watch.rest()
         finally:
             watch.close()
-        exit_code, used = _reap(process)
         return Outcome(
             ending,
             exit_code,
@@ -191,6 +186,23 @@ def run(
             int((used.ru_utime + used.ru_stime) * 1e6),
             used.ru_maxrss * 1024,
         )
+
+
+def _gate(limits: ProcessLimits) -> str:
+    """The script in front of a job. Shells disagree on one letter: the number of processes is `-p`
+    in dash and busybox, `-u` in bash. A limit that an administrator set lower stays."""
+    lines = [
+        "ulimit -c 0",
+        f"ulimit -n {limits.open_files}",
+        f"ulimit -f {limits.file_bytes // _ULIMIT_BLOCK_BYTES}",
+    ]
+    if limits.processes is not None:
+        lines.append(f"ulimit -p {limits.processes} || ulimit -u {limits.processes}")
+    if limits.cpu_s is not None:
+        lines.append(f"ulimit -t {limits.cpu_s}")
+    if limits.address_space_bytes is not None:
+        lines.append(f"ulimit -v {limits.address_space_bytes // 1024}")
+    return "; ".join(f"{{ {line}; }} 2>/dev/null" for line in lines) + '; read -r go && exec "$@"'
 
 
 class _Watch:

@@ -16,15 +16,25 @@ CPU_SECONDS_SPARE = 5
 
 
 class ProverFailed(HyperMeshError):
-    """The process that makes a proof failed or took too long."""
+    """The process that makes a proof failed, or what it made would be refused."""
 
     code = "HM-PROOF-0001"
     title = "A proof could not be made"
 
 
+class ProverTooSlow(HyperMeshError):
+    """The process that makes a proof was killed at its time limit."""
+
+    code = "HM-PROOF-0004"
+    status = 504
+    exit_code = 7
+    title = "Making a proof took too long"
+    remedy = "See what else this machine is doing; the next epoch tries again"
+
+
 def run(task: str, seconds_max: int, **request: Any) -> dict[str, Any]:
-    """The worker's reply to `task`. Raises `ProverFailed` when the child dies, or is still running
-    after `seconds_max` seconds and was killed."""
+    """The worker's reply to `task`. Raises `ProverFailed` when the child fails, and `ProverTooSlow`
+    when it still ran after `seconds_max` seconds and was killed."""
     message = {"task": task, "cpu_seconds_max": seconds_max + CPU_SECONDS_SPARE, **request}
     try:
         done = subprocess.run(
@@ -35,7 +45,7 @@ def run(task: str, seconds_max: int, **request: Any) -> dict[str, Any]:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ProverFailed(
+        raise ProverTooSlow(
             f"The task {task!r} was stopped", why=f"it did not end within {seconds_max} s"
         ) from error
     if done.returncode != 0:

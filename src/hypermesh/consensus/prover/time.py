@@ -18,7 +18,8 @@ SECONDS_SPARE = 30
 
 
 def evaluate(seed: Hash, parameters: ProofParameters) -> VdfOutput:
-    """The VDF over `seed`, in a process of its own, one core. Raises `ProverFailed`.
+    """The VDF over `seed`, in a process of its own, one core. Raises `ProverFailed` or
+    `ProverTooSlow`.
 
     The sequencer starts it when an epoch begins and puts the output into the opening of the first
     block at or after `epoch.turns_at`.

@@ -56,8 +56,8 @@ def answer(file: str, k: int, plot_id: str, draws: list[str], enough: int) -> di
         challenge = bytes.fromhex(draw)
         if not prover.get_qualities_for_challenge(challenge):
             continue
-        # Reading in parallel starts 64 threads for 64 values: it helps spinning disks at large k
-        # and costs ten times the CPU time at k=18.
+        # Reading in parallel helps spinning disks at large k; at k=18 it takes five times the
+        # processor time.
         proof = prover.get_full_proof(challenge, 0, False)
         if verifier.validate_proof(identity, k, challenge, proof) is None:
             return {"damaged": f"its answer to draw {index} does not verify"}

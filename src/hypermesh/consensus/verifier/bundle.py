@@ -41,5 +41,10 @@ def names(failures: list[ProofFailure]) -> tuple[str, ...]:
 
 
 def reasons(failures: list[ProofFailure]) -> str:
-    """`failures` as one line for people."""
-    return "; ".join(f"{failure.proof.value}: {failure.reason}" for failure in failures)
+    """`failures` as one line for people, in the same order."""
+    return "; ".join(
+        f"{failure.proof.value}: {failure.reason}"
+        for kind in ProofKind
+        for failure in failures
+        if failure.proof is kind
+    )

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable
 
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from hypermesh.node.api.problem import problem_response
 from hypermesh.wire.errors import Forbidden, HyperMeshError, InvalidInput
@@ -41,7 +42,7 @@ class Guard:
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})["is_owner"] = self._token is None
@@ -51,7 +52,7 @@ class Guard:
         else:
             await problem_response(refusal)(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> HyperMeshError | None:
+    def _refusal(self, scope: HTTPScope) -> HyperMeshError | None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         length = headers.get(b"content-length", "0")
         if b"transfer-encoding" in headers:
@@ -63,7 +64,7 @@ class Guard:
         return self._loopback_refusal(scope, headers, self._token)
 
     def _loopback_refusal(
-        self, scope: Scope, headers: dict[bytes, str], token: str
+        self, scope: HTTPScope, headers: dict[bytes, str], token: str
     ) -> HyperMeshError | None:
         server = scope["server"]
         port = server[1] if server else None

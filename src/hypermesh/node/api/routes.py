@@ -18,6 +18,7 @@ from hypermesh.wire.api import (
     AccountView,
     AllocateAsset,
     AssetView,
+    BlockView,
     ChallengeRequest,
     ChallengeView,
     ConsensusStatus,
@@ -52,7 +53,7 @@ Limit = Annotated[int, Parameter(ge=1, le=PAGE_MAX)]
 @post("/assets/register", sync_to_thread=True)
 def register_asset(node: Node, data: RegisterAsset) -> AssetView:
     """Declare a share of this machine's hardware of one kind."""
-    return node.lending.register(data)
+    return node.views.asset(node.lending.register(data))
 
 
 @get("/assets", sync_to_thread=True)
@@ -220,8 +221,8 @@ def transfer(node: Node, data: TransferRequest) -> TransactionView:
 
 
 @get("/v1/blocks/{height:int}", sync_to_thread=True)
-def block(node: Node, height: int) -> dict[str, Any]:
-    """One block, decoded."""
+def block(node: Node, height: int) -> BlockView:
+    """One block."""
     return node.views.block(height)
 
 

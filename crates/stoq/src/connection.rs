@@ -1,0 +1,307 @@
+//! A connection that this side has opened: requests, byte streams, remote memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::{RecvStream, VarInt};
+
+use crate::admission::{Alpn, Channel};
+use crate::drive::Drive;
+use crate::error::{Error, Kind, Result};
+use crate::frame::{
+    self, AnswerHeader, Extent, RequestHeader, Status, ANSWER_HEADER_BYTES, REQUEST_HEADER_BYTES,
+};
+use crate::limits::CHUNK_BYTES;
+use crate::memory::{self, Action, Operation};
+use crate::region::RegionId;
+use crate::stream::{within, Outlet, Stream};
+use crate::PeerId;
+
+/// An admitted peer.
+pub struct Connection {
+    quic: quinn::Connection,
+    channel: Channel,
+    peer: PeerId,
+    owner: Option<PeerId>,
+    drive: Arc<Drive>,
+}
+
+/// How a connection fares.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionStats {
+    pub rtt_us: u64,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+    pub packets_sent: u64,
+    pub packets_lost: u64,
+    pub mtu_bytes: u64,
+    pub window_bytes: u64,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        quic: quinn::Connection,
+        channel: Channel,
+        peer: PeerId,
+        owner: Option<PeerId>,
+        drive: Arc<Drive>,
+    ) -> Connection {
+        Connection {
+            quic,
+            channel,
+            peer,
+            owner,
+            drive,
+        }
+    }
+
+    pub fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// The owner whom the peer's issuer vouches for.
+    pub fn owner(&self) -> Option<PeerId> {
+        self.owner
+    }
+
+    pub fn alpn(&self) -> Alpn {
+        self.channel.alpn
+    }
+
+    pub fn channel_binding(&self) -> [u8; 32] {
+        self.channel.binding
+    }
+
+    pub fn negotiated_group(&self) -> &str {
+        &self.channel.group
+    }
+
+    pub fn remote(&self) -> std::net::SocketAddr {
+        self.quic.remote_address()
+    }
+
+    pub fn drive(&self) -> &Arc<Drive> {
+        &self.drive
+    }
+
+    /// Why it has ended; `None` while it lives.
+    pub fn ended(&self) -> Option<Error> {
+        self.quic.close_reason().map(Error::from)
+    }
+
+    /// The answer of `service`. A problem it answers with is `Error::Problem`.
+    pub async fn request(&self, service: u16, body: &[u8], patience: Duration) -> Result<Vec<u8>> {
+        frame::checked_body(body)?;
+        within(patience, async {
+            let (mut outlet, mut receive) = self.open().await?;
+            send_request(&mut outlet, service, body).await?;
+            outlet.finish()?;
+            match read_header(&mut receive).await? {
+                Extent::Bytes(length) => {
+                    let mut answer = vec![0; length];
+                    receive.read_exact(&mut answer).await?;
+                    Ok(answer)
+                }
+                Extent::Open => Err(Error::new(
+                    Kind::MalformedFrame,
+                    "a request was answered by a stream",
+                )),
+            }
+        })
+        .await
+    }
+
+    /// A byte stream to `service`. The service may refuse it, which the first read or write shows.
+    pub async fn open_stream(&self, service: u16, patience: Duration) -> Result<Stream> {
+        within(patience, async {
+            let (send, receive) = self.quic.open_bi().await?;
+            Ok(Stream::open(send, receive, service, self.drive.clone()))
+        })
+        .await
+    }
+
+    /// Fills `buffer` from a region of the peer.
+    pub async fn read_region(
+        &self,
+        region: RegionId,
+        epoch: u64,
+        offset: u64,
+        buffer: &mut [u8],
+        patience: Duration,
+    ) -> Result<()> {
+        let length = buffer.len() as u64;
+        let operation = Operation {
+            region,
+            epoch,
+            offset,
+            action: Action::Read { length },
+        };
+        within(patience, async {
+            let (mut outlet, mut receive) = self.open().await?;
+            send_request(&mut outlet, memory::SERVICE, &operation.encode()).await?;
+            outlet.finish()?;
+            match read_header(&mut receive).await? {
+                Extent::Open => Ok(receive.read_exact(buffer).await?),
+                Extent::Bytes(_) => Err(misanswered()),
+            }
+        })
+        .await
+    }
+
+    /// Puts `data` into a region of the peer; it is there when this returns.
+    pub async fn write_region(
+        &self,
+        region: RegionId,
+        epoch: u64,
+        offset: u64,
+        data: &[u8],
+        patience: Duration,
+    ) -> Result<()> {
+        let operation = Operation {
+            region,
+            epoch,
+            offset,
+            action: Action::Write {
+                length: data.len() as u64,
+            },
+        };
+        within(patience, async {
+            let (mut outlet, mut receive) = self.open().await?;
+            let sent = async {
+                send_request(&mut outlet, memory::SERVICE, &operation.encode()).await?;
+                for chunk in data.chunks(CHUNK_BYTES) {
+                    outlet.write(chunk).await?;
+                }
+                outlet.finish()
+            }
+            .await;
+            // A refusal stops the sending, and its reason is in the answer.
+            let answered = read_header(&mut receive).await;
+            match (sent, answered) {
+                (_, Err(problem @ Error::Problem(_))) => Err(problem),
+                (Err(error), _) | (Ok(()), Err(error)) => Err(error),
+                (Ok(()), Ok(Extent::Bytes(0))) => Ok(()),
+                (Ok(()), Ok(_)) => Err(misanswered()),
+            }
+        })
+        .await
+    }
+
+    /// `CompareAndSwap` or `FetchAdd`: the word before.
+    pub async fn update_region(
+        &self,
+        region: RegionId,
+        epoch: u64,
+        offset: u64,
+        action: Action,
+        patience: Duration,
+    ) -> Result<u64> {
+        let operation = Operation {
+            region,
+            epoch,
+            offset,
+            action,
+        };
+        let answer = self.operate(operation, patience).await?;
+        let word = answer.try_into().map_err(|_| misanswered())?;
+        Ok(u64::from_be_bytes(word))
+    }
+
+    /// Moves a region to a higher epoch, and our grant on it with it.
+    pub async fn fence_region(
+        &self,
+        region: RegionId,
+        epoch: u64,
+        next_epoch: u64,
+        patience: Duration,
+    ) -> Result<()> {
+        let operation = Operation {
+            region,
+            epoch,
+            offset: 0,
+            action: Action::Fence { epoch: next_epoch },
+        };
+        let answer = self.operate(operation, patience).await?;
+        if answer.is_empty() {
+            Ok(())
+        } else {
+            Err(misanswered())
+        }
+    }
+
+    async fn operate(&self, operation: Operation, patience: Duration) -> Result<Vec<u8>> {
+        self.request(memory::SERVICE, &operation.encode(), patience)
+            .await
+    }
+
+    pub fn stats(&self) -> ConnectionStats {
+        let stats = self.quic.stats();
+        ConnectionStats {
+            rtt_us: stats.path.rtt.as_micros() as u64,
+            bytes_sent: stats.udp_tx.bytes,
+            bytes_received: stats.udp_rx.bytes,
+            packets_sent: stats.path.sent_packets,
+            packets_lost: stats.path.lost_packets,
+            mtu_bytes: stats.path.current_mtu.into(),
+            window_bytes: stats.path.cwnd,
+        }
+    }
+
+    /// Ends the connection and everything on it, with a code and a reason for the peer. Codes of
+    /// [`Kind`] mean what they mean there; 0 says that all is done.
+    pub fn close(&self, code: u32, reason: &str) {
+        self.quic
+            .close(VarInt::from_u32(code), Error::cut(reason).as_bytes());
+    }
+
+    async fn open(&self) -> Result<(Outlet, RecvStream)> {
+        let (send, receive) = self.quic.open_bi().await?;
+        Ok((Outlet::new(send), receive))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.close(0, "");
+    }
+}
+
+async fn send_request(outlet: &mut Outlet, service: u16, body: &[u8]) -> Result<()> {
+    let header = RequestHeader {
+        service,
+        extent: Extent::Bytes(body.len()),
+    };
+    let mut frame = Vec::with_capacity(REQUEST_HEADER_BYTES + body.len());
+    frame.extend(header.write());
+    frame.extend_from_slice(body);
+    outlet.write_chunk(Bytes::from(frame)).await
+}
+
+/// What an answer holds. A problem is an error.
+async fn read_header(receive: &mut RecvStream) -> Result<Extent> {
+    let mut header = [0; ANSWER_HEADER_BYTES];
+    receive.read_exact(&mut header).await?;
+    match AnswerHeader::read(header)? {
+        AnswerHeader {
+            status: Status::Ok,
+            extent,
+        } => Ok(extent),
+        AnswerHeader {
+            status: Status::Problem,
+            extent: Extent::Bytes(length),
+        } => {
+            let mut problem = vec![0; length];
+            receive.read_exact(&mut problem).await?;
+            Err(Error::Problem(problem.into()))
+        }
+        AnswerHeader {
+            status: Status::Problem,
+            extent: Extent::Open,
+        } => Err(misanswered()),
+    }
+}
+
+fn misanswered() -> Error {
+    Error::new(Kind::MalformedFrame, "the answer does not fit the request")
+}

@@ -1,0 +1,186 @@
+//! One accepted stream, from its first byte to whoever serves it.
+
+use std::sync::Arc;
+
+use quinn::{RecvStream, SendStream};
+use tokio::time::timeout;
+
+use crate::admission::Alpn;
+use crate::drive::Drive;
+use crate::error::{Error, Kind, Result};
+use crate::frame::{self, AnswerHeader, Extent, RequestHeader, Status, REQUEST_HEADER_BYTES};
+use crate::limits::{BULK_STALL_TIMEOUT, CHUNK_BYTES, REQUEST_RECEIVE_TIMEOUT};
+use crate::memory;
+use crate::problem;
+use crate::region::Regions;
+use crate::request::{Origin, Queue, Reply, Request};
+use crate::stream::{Outlet, Stream};
+
+/// The STOQ service number that returns what it gets (`hypermesh.wire.rpc.SERVICE_ECHO`).
+const SERVICE_ECHO: u16 = 7;
+
+/// What a stream needs of its endpoint.
+#[derive(Clone)]
+pub struct Services {
+    pub queue: Arc<Queue>,
+    pub regions: Arc<Regions>,
+    pub drive: Arc<Drive>,
+}
+
+/// Serves one stream, or hands it on. A malformed one is answered with a problem where it can be;
+/// the connection lives on.
+pub async fn serve(services: Services, origin: Origin, send: SendStream, mut receive: RecvStream) {
+    let header = match read_header(&mut receive).await {
+        Ok(header) => header,
+        Err(error) => return refuse(send, receive, &error).await,
+    };
+    match (header.service, header.extent) {
+        (SERVICE_ECHO, Extent::Open) if origin.alpn != Alpn::Enrol => echo(send, receive).await,
+        (service, Extent::Open) => {
+            let permit = match services.queue.admit(0) {
+                Ok(permit) => permit,
+                Err(error) => return refuse(send, receive, &error).await,
+            };
+            let stream = Arc::new(Stream::accept(
+                send,
+                receive,
+                services.drive.clone(),
+                permit,
+            ));
+            services.queue.put(Request::new(
+                origin,
+                service,
+                bytes::Bytes::new(),
+                Reply::Stream(stream),
+                services.drive.clone(),
+            ));
+        }
+        (memory::SERVICE, Extent::Bytes(length)) => {
+            match read_operation(&mut receive, length).await {
+                Ok(body) => {
+                    memory::serve(services.regions, origin.peer, &body, send, receive).await;
+                }
+                Err(error) => refuse(send, receive, &error).await,
+            }
+        }
+        (service, Extent::Bytes(length)) => {
+            let permit = match services.queue.admit(length) {
+                Ok(permit) => permit,
+                Err(error) => return refuse(send, receive, &error).await,
+            };
+            let body = match read_body(&mut receive, length).await {
+                Ok(body) => body,
+                Err(error) => return refuse(send, receive, &error).await,
+            };
+            let mut outlet = Outlet::new(send);
+            if service == SERVICE_ECHO && origin.alpn != Alpn::Enrol {
+                let frame = frame::answer(Status::Ok, &body);
+                let _ = timeout(BULK_STALL_TIMEOUT, async {
+                    outlet.write_chunk(frame).await?;
+                    outlet.finish()
+                })
+                .await;
+                return;
+            }
+            services.queue.put(Request::new(
+                origin,
+                service,
+                body.into(),
+                Reply::Answer(outlet, permit),
+                services.drive.clone(),
+            ));
+        }
+    }
+}
+
+async fn read_header(receive: &mut RecvStream) -> Result<RequestHeader> {
+    in_time(async {
+        let mut header = [0; REQUEST_HEADER_BYTES];
+        receive.read_exact(&mut header).await?;
+        RequestHeader::read(header)
+    })
+    .await
+}
+
+/// A body that ends where the stream does.
+async fn read_body(receive: &mut RecvStream, length: usize) -> Result<Vec<u8>> {
+    in_time(async {
+        let mut body = vec![0; length];
+        receive.read_exact(&mut body).await?;
+        match receive.read_chunk(1, true).await? {
+            None => Ok(body),
+            Some(_) => Err(Error::new(
+                Kind::MalformedFrame,
+                format!("more bytes follow the {length} that were announced"),
+            )),
+        }
+    })
+    .await
+}
+
+/// An operation on memory; for a write, its bytes follow.
+async fn read_operation(receive: &mut RecvStream, length: usize) -> Result<Vec<u8>> {
+    const OPERATION_BYTES_MAX: usize = 64;
+    if length > OPERATION_BYTES_MAX {
+        return Err(Error::new(
+            Kind::MalformedFrame,
+            format!("{length} bytes are no operation on memory"),
+        ));
+    }
+    in_time(async {
+        let mut body = vec![0; length];
+        receive.read_exact(&mut body).await?;
+        Ok(body)
+    })
+    .await
+}
+
+async fn in_time<T>(reading: impl std::future::Future<Output = Result<T>>) -> Result<T> {
+    timeout(REQUEST_RECEIVE_TIMEOUT, reading)
+        .await
+        .unwrap_or_else(|_| Err(Error::new(Kind::TimedOut, "the request does not arrive")))
+}
+
+async fn refuse(send: SendStream, mut receive: RecvStream, error: &Error) {
+    // The stream may have ended already, and the peer may take nothing: both end the stream.
+    let _ = receive.stop(error.kind().unwrap_or(Kind::MalformedFrame).to_wire());
+    let mut outlet = Outlet::new(send);
+    let frame = frame::answer(Status::Problem, &problem::encode(error));
+    let _ = timeout(BULK_STALL_TIMEOUT, async {
+        outlet.write_chunk(frame).await?;
+        outlet.finish()
+    })
+    .await;
+}
+
+async fn echo(send: SendStream, mut receive: RecvStream) {
+    let mut outlet = Outlet::new(send);
+    let header = AnswerHeader {
+        status: Status::Ok,
+        extent: Extent::Open,
+    };
+    let echoed = async {
+        outlet.write(&header.write()).await?;
+        loop {
+            let step = timeout(BULK_STALL_TIMEOUT, async {
+                let Some(chunk) = receive.read_chunk(CHUNK_BYTES, true).await? else {
+                    return Ok(false);
+                };
+                outlet.write_chunk(chunk.bytes).await?;
+                Ok::<bool, Error>(true)
+            });
+            match step.await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => return Ok(()),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(Error::new(Kind::TimedOut, "the echo stands still")),
+            }
+        }
+    }
+    .await;
+    match echoed {
+        // It fails only where the peer has stopped listening.
+        Ok(()) => drop(outlet.finish()),
+        Err(error) => outlet.fail(error.kind().unwrap_or(Kind::StreamReset)),
+    }
+}

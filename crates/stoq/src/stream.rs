@@ -1,0 +1,301 @@
+//! A byte stream of a service: raw bytes both ways, each direction ended by its sender.
+//!
+//! The accepting side owes one answer header, sent with its first bytes, so that it may still
+//! refuse until then. The opening side reads that header before the first bytes. The directions
+//! are independent: one thread may read while another writes.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::{RecvStream, SendStream};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use crate::drive::Drive;
+use crate::error::{Error, Kind, Result};
+use crate::frame::{self, AnswerHeader, Extent, RequestHeader, Status, ANSWER_HEADER_BYTES};
+use crate::limits::ANSWER_SEND_TIMEOUT;
+use crate::problem;
+use crate::request::Permit;
+
+pub struct Stream {
+    sender: Mutex<Sender>,
+    receiver: Mutex<Receiver>,
+    drive: Arc<Drive>,
+    /// Held until the stream is dropped.
+    _permit: Option<Permit>,
+}
+
+struct Sender {
+    /// `None` after the end, a refusal or a failure.
+    outlet: Option<Outlet>,
+    /// Goes out before the first bytes.
+    header: Option<Bytes>,
+    accepting: bool,
+}
+
+struct Receiver {
+    receive: RecvStream,
+    /// The header of the answer, as far as it has been read; `None` where none is due.
+    header: Option<([u8; ANSWER_HEADER_BYTES], usize)>,
+    ended: bool,
+}
+
+/// A sending direction that ends well only by `finish`: quinn ends a dropped one as if all had
+/// been said, and the peer could not tell a part from the whole.
+pub(crate) struct Outlet(Option<SendStream>);
+
+impl Outlet {
+    pub fn new(send: SendStream) -> Outlet {
+        Outlet(Some(send))
+    }
+
+    pub async fn write(&mut self, data: &[u8]) -> Result<()> {
+        Ok(self.open()?.write_all(data).await?)
+    }
+
+    pub async fn write_chunk(&mut self, data: Bytes) -> Result<()> {
+        Ok(self.open()?.write_chunk(data).await?)
+    }
+
+    pub fn finish(mut self) -> Result<()> {
+        let mut send = self.0.take().ok_or_else(ended)?;
+        send.finish().map_err(|_| ended())
+    }
+
+    /// Ends it with the number of `kind`.
+    pub fn fail(mut self, kind: Kind) {
+        if let Some(mut send) = self.0.take() {
+            // It fails only where the stream has ended already.
+            let _ = send.reset(kind.to_wire());
+        }
+    }
+
+    fn open(&mut self) -> Result<&mut SendStream> {
+        self.0.as_mut().ok_or_else(ended)
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        if let Some(mut send) = self.0.take() {
+            let _ = send.reset(Kind::StreamReset.to_wire());
+        }
+    }
+}
+
+impl Stream {
+    pub(crate) fn accept(
+        send: SendStream,
+        receive: RecvStream,
+        drive: Arc<Drive>,
+        permit: Permit,
+    ) -> Stream {
+        let header = AnswerHeader {
+            status: Status::Ok,
+            extent: Extent::Open,
+        };
+        Stream::new(send, receive, header.write().to_vec(), drive, Some(permit))
+    }
+
+    pub(crate) fn open(
+        send: SendStream,
+        receive: RecvStream,
+        service: u16,
+        drive: Arc<Drive>,
+    ) -> Stream {
+        let header = RequestHeader {
+            service,
+            extent: Extent::Open,
+        };
+        Stream::new(send, receive, header.write().to_vec(), drive, None)
+    }
+
+    fn new(
+        send: SendStream,
+        receive: RecvStream,
+        header: Vec<u8>,
+        drive: Arc<Drive>,
+        permit: Option<Permit>,
+    ) -> Stream {
+        let accepting = permit.is_some();
+        Stream {
+            sender: Mutex::new(Sender {
+                outlet: Some(Outlet::new(send)),
+                header: Some(header.into()),
+                accepting,
+            }),
+            receiver: Mutex::new(Receiver {
+                receive,
+                header: (!accepting).then_some(([0; ANSWER_HEADER_BYTES], 0)),
+                ended: false,
+            }),
+            drive,
+            _permit: permit,
+        }
+    }
+
+    /// Sends all of `data`; returns when the connection has taken it, not when the peer has. Where
+    /// this fails or runs out of patience, the direction has ended.
+    pub async fn write(&self, data: &[u8], patience: Duration) -> Result<()> {
+        within(patience, async {
+            let mut sender = self.sender.lock().await;
+            let mut outlet = sender.begin().await?;
+            outlet.write(data).await?;
+            sender.outlet = Some(outlet);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Says that no more bytes follow.
+    pub async fn finish(&self, patience: Duration) -> Result<()> {
+        within(patience, async {
+            let mut sender = self.sender.lock().await;
+            sender.begin().await?.finish()
+        })
+        .await
+    }
+
+    /// Fills the front of `buffer`; 0 where the peer has sent its last byte.
+    pub async fn read_into(&self, buffer: &mut [u8], patience: Duration) -> Result<usize> {
+        within(patience, async {
+            let mut receiver = self.receiver.lock().await;
+            receiver.read_header().await?;
+            if receiver.ended {
+                return Ok(0);
+            }
+            let read = receiver.receive.read(buffer).await?;
+            receiver.ended = read.is_none();
+            Ok(read.unwrap_or(0))
+        })
+        .await
+    }
+
+    /// The next bytes, at most `count`; empty where the peer has sent its last.
+    pub async fn read(&self, count: usize, patience: Duration) -> Result<Bytes> {
+        within(patience, async {
+            let mut receiver = self.receiver.lock().await;
+            receiver.read_header().await?;
+            if receiver.ended {
+                return Ok(Bytes::new());
+            }
+            let chunk = receiver.receive.read_chunk(count, true).await?;
+            receiver.ended = chunk.is_none();
+            Ok(chunk.map_or_else(Bytes::new, |chunk| chunk.bytes))
+        })
+        .await
+    }
+
+    /// Answers with an encoded problem in place of bytes, where none have been sent.
+    pub(crate) async fn refuse(&self, encoded: &[u8]) {
+        let mut sender = self.sender.lock().await;
+        let fresh = sender.header.take().is_some();
+        match sender.outlet.take() {
+            Some(outlet) if fresh => refuse(outlet, Bytes::copy_from_slice(encoded)).await,
+            Some(outlet) => outlet.fail(Kind::Unanswered),
+            None => {}
+        }
+    }
+
+    pub fn drive(&self) -> &Arc<Drive> {
+        &self.drive
+    }
+}
+
+impl Drop for Stream {
+    /// An accepted stream that never sent anything was dropped by its service.
+    fn drop(&mut self) {
+        let sender = self.sender.get_mut();
+        if let (true, Some(_), Some(outlet)) =
+            (sender.accepting, sender.header.take(), sender.outlet.take())
+        {
+            let error = Error::new(Kind::Unanswered, "the service dropped the stream");
+            self.drive.spawn(refuse(outlet, problem::encode(&error)));
+        }
+    }
+}
+
+impl Sender {
+    /// The outlet, past its header. The caller gives it back if it shall be used again.
+    async fn begin(&mut self) -> Result<Outlet> {
+        let mut outlet = self.outlet.take().ok_or_else(ended)?;
+        if let Some(header) = self.header.take() {
+            outlet.write_chunk(header).await?;
+        }
+        Ok(outlet)
+    }
+}
+
+impl Receiver {
+    /// Consumes the header of the answer, where it is still due. May be cancelled and called again.
+    async fn read_header(&mut self) -> Result<()> {
+        let Some((header, filled)) = self.header.as_mut() else {
+            return Ok(());
+        };
+        while *filled < ANSWER_HEADER_BYTES {
+            match self.receive.read(&mut header[*filled..]).await? {
+                Some(read) => *filled += read,
+                None => {
+                    return Err(Error::new(
+                        Kind::MalformedFrame,
+                        "the stream ended before its answer",
+                    ))
+                }
+            }
+        }
+        let header = AnswerHeader::read(*header)?;
+        self.header = None;
+        match header {
+            AnswerHeader {
+                status: Status::Ok,
+                extent: Extent::Open,
+            } => Ok(()),
+            AnswerHeader {
+                status: Status::Problem,
+                extent: Extent::Bytes(length),
+            } => {
+                self.ended = true;
+                let mut problem = vec![0; length];
+                self.receive.read_exact(&mut problem).await?;
+                Err(Error::Problem(problem.into()))
+            }
+            _ => {
+                self.ended = true;
+                Err(Error::new(
+                    Kind::MalformedFrame,
+                    "a stream was answered by something else",
+                ))
+            }
+        }
+    }
+}
+
+async fn refuse(mut outlet: Outlet, encoded: Bytes) {
+    let frame = frame::answer(Status::Problem, &encoded);
+    // Where the peer is gone or takes nothing, there is nobody left to tell.
+    let _ = timeout(ANSWER_SEND_TIMEOUT, async {
+        outlet.write_chunk(frame).await?;
+        outlet.finish()
+    })
+    .await;
+}
+
+fn ended() -> Error {
+    Error::new(Kind::StreamReset, "this direction of the stream has ended")
+}
+
+/// `future`, or `TimedOut` after `patience`.
+pub(crate) async fn within<T>(
+    patience: Duration,
+    future: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    timeout(patience, future).await.unwrap_or_else(|_| {
+        Err(Error::new(
+            Kind::TimedOut,
+            format!("nothing within {} ms", patience.as_millis()),
+        ))
+    })
+}

@@ -1,0 +1,117 @@
+"""Engine `python`: a CPython of this machine in bubblewrap, under the node's cgroup.
+
+The program is one source file. Python starts isolated and without site packages (`-I -S`), in an
+empty writable work directory, with the job's arguments and standard input.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypermesh.catalog.engines.engine import EngineInfo
+from hypermesh.catalog.errors import SandboxMissing, SandboxUnusable
+from hypermesh.catalog.limits import (
+    LeafLimits,
+    Usage,
+    process_limits,
+    workspace_bytes,
+)
+from hypermesh.catalog.sandbox import process
+from hypermesh.catalog.sandbox.bubblewrap import Bubblewrap, Text
+from hypermesh.catalog.sandbox.cgroup import Cgroups
+from hypermesh.wire.asset import Enforcement
+from hypermesh.wire.rpc import JobRequest, JobResult
+
+_PROGRAM = Path("/job.py")
+
+
+class PythonEngine:
+    """Jobs in Python. `sandbox` is one that works here, or the error that says why none does."""
+
+    name = "python"
+
+    def __init__(
+        self, sandbox: Bubblewrap | SandboxMissing | SandboxUnusable, cgroups: Cgroups
+    ) -> None:
+        self._sandbox = sandbox
+        self._cgroups = cgroups
+
+    @property
+    def info(self) -> EngineInfo:
+        usable = isinstance(self._sandbox, Bubblewrap)
+        return EngineInfo(
+            self.name,
+            self._isolation if usable else "none",
+            usable,
+            "" if usable else str(self._sandbox),
+            self._cgroups.cpu,
+            self._cgroups.memory,
+        )
+
+    @property
+    def _isolation(self) -> str:
+        assert isinstance(self._sandbox, Bubblewrap)  # noqa: S101
+        return isolation_class(self._sandbox.isolation, self._cgroups)
+
+    def run(self, request: JobRequest, cancellation: process.Cancellation | None) -> JobResult:
+        if not isinstance(self._sandbox, Bubblewrap):
+            raise self._sandbox
+        limits = request.limits
+        together = LeafLimits(limits.cpu_millicores, limits.memory_bytes)
+        each = process_limits(
+            limits,
+            memory_enforced=self._cgroups.memory is not Enforcement.UNENFORCED,
+            processes_enforced=self._cgroups.processes is not Enforcement.UNENFORCED,
+        )
+        arguments = ["-I", "-S", str(_PROGRAM), *request.arguments]
+        leaf = self._cgroups.leaf()
+        try:
+            with self._sandbox.command(
+                arguments,
+                shown=[Text(request.program, _PROGRAM)],
+                work_bytes=workspace_bytes(limits.memory_bytes),
+            ) as (line, descriptors):
+                outcome = process.run(
+                    process.Launch(line, descriptors, each, together),
+                    leaf,
+                    stdin=request.stdin,
+                    output_bytes=limits.output_bytes,
+                    wall_ms=limits.wall_ms,
+                    cancellation=cancellation,
+                )
+            used = leaf.usage() or Usage(outcome.cpu_us, outcome.memory_peak_bytes, 0)
+        finally:
+            leaf.remove()
+        return JobResult(
+            engine=self.name,
+            exit_code=outcome.exit_code,
+            reason=_reason(outcome, used).value,
+            stdout=bytes(outcome.stdout.data),
+            stderr=bytes(outcome.stderr.data),
+            wall_us=outcome.wall_us,
+            cpu_us=used.cpu_us,
+            memory_peak_bytes=used.memory_peak_bytes,
+            isolation=self._isolation,
+            enforced_cpu=self._cgroups.cpu.value,
+            enforced_memory=self._cgroups.memory.value,
+            stdout_cut_bytes=outcome.stdout.cut,
+            stderr_cut_bytes=outcome.stderr.cut,
+        )
+
+    def close(self) -> None:
+        """Nothing is kept ready between jobs."""
+
+
+def isolation_class(sandbox: str, cgroups: Cgroups) -> str:
+    """The isolation class as it is published: the sandbox, and the cgroups where there are any."""
+    held = Enforcement.UNENFORCED not in (cgroups.cpu, cgroups.memory)
+    return f"{sandbox}+{cgroups.memory.value}" if held else sandbox
+
+
+def _reason(outcome: process.Outcome, used: Usage) -> process.Ending:
+    # The out-of-memory killer ends processes with SIGKILL and counts them; a job that survives the
+    # loss of a child has exited by itself.
+    exited = outcome.ending is process.Ending.EXITED
+    if exited and used.oom_kills and outcome.exit_code == process.SIGKILLED:
+        return process.Ending.MEMORY
+    return outcome.ending

@@ -1,0 +1,1 @@
+"""`hm demo`: the main job, with three nodes on this machine."""

@@ -1,0 +1,354 @@
+"""What this node leases from others, for its owner: describe, open, activate, use, settle.
+
+The session keys of a lease are made and kept here, so that a lease outlives the process that asked
+for it. They lie in one file of mode 0600 and go with the lease.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from hypermesh.assets import lease as leases
+from hypermesh.assets import registry
+from hypermesh.crypto.keys import QuantumKeys
+from hypermesh.ledger import identity
+from hypermesh.ledger.module import State
+from hypermesh.mfn.route import Outcome
+from hypermesh.mfn.router import Router
+from hypermesh.node.chain import Chain
+from hypermesh.node.membership import Membership
+from hypermesh.node.metrics import Metrics
+from hypermesh.node.peers import Peers
+from hypermesh.node.views import Views
+from hypermesh.node.wallet import Wallet
+from hypermesh.stoq.endpoint import Endpoint
+from hypermesh.stoq.trust import Identity
+from hypermesh.wire.api import (
+    AllocateAsset,
+    AssetView,
+    JobSubmit,
+    JobView,
+    LeaseView,
+    SessionView,
+    TrustView,
+)
+from hypermesh.wire.asset import Asset, AssetKind, AssetState, Lease, LeaseState, Locator
+from hypermesh.wire.codec import decode, encode
+from hypermesh.wire.errors import Conflict, Forbidden, NotFound
+from hypermesh.wire.ids import AssetId, LeaseId, NodeId
+from hypermesh.wire.rpc import (
+    ALPN_SESSION,
+    SERVICE_JOB,
+    ActivateResponse,
+    Call,
+    DescribeRequest,
+    DescribeResponse,
+    JobLimits,
+    JobRequest,
+    JobResult,
+    LeaseRequest,
+    ReceiptResponse,
+)
+from hypermesh.wire.rpc import AssetView as HostView
+from hypermesh.wire.tx import LeaseOpen, LeaseSettle
+
+SESSIONS_MAX = 4096
+CONNECT_TIMEOUT_MS = 5_000
+JOB_ANSWER_SPARE_MS = 20_000
+JOB_LEASE_SPARE_MS = 30_000
+
+
+class KeptSession(msgspec.Struct, frozen=True, array_like=True):
+    """The secret keys of one lease's session."""
+
+    lease: LeaseId
+    secret: bytes
+
+
+class Sessions:
+    """The session keys that this node keeps, in one file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        kept = decode(list[KeptSession], file.read_bytes()) if file.exists() else []
+        self._kept = {each.lease: each for each in kept}
+
+    def get(self, lease: LeaseId) -> QuantumKeys | None:
+        kept = self._kept.get(lease)
+        return None if kept is None else QuantumKeys.from_secret_bytes(kept.secret)
+
+    def put(self, lease: LeaseId, keys: QuantumKeys) -> None:
+        with self._lock:
+            self._kept[lease] = KeptSession(lease, keys.secret_bytes())
+            while len(self._kept) > SESSIONS_MAX:
+                del self._kept[next(iter(self._kept))]
+            self._write()
+
+    def drop(self, lease: LeaseId) -> None:
+        with self._lock:
+            if self._kept.pop(lease, None) is not None:
+                self._write()
+
+    def _write(self) -> None:
+        fresh = self._file.with_name(f"{self._file.name}.new")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(encode(list(self._kept.values())))
+            handle.flush()
+            os.fsync(handle.fileno())
+        fresh.replace(self._file)
+
+
+class Borrowing:
+    """The consumer's side of this node."""
+
+    def __init__(
+        self,
+        membership: Membership,
+        chain: Chain,
+        wallet: Wallet,
+        peers: Peers,
+        views: Views,
+        metrics: Metrics,
+        sessions: Sessions,
+        locate: Callable[[NodeId], Locator],
+    ) -> None:
+        self._membership = membership
+        self._chain = chain
+        self._wallet = wallet
+        self._peers = peers
+        self._views = views
+        self._metrics = metrics
+        self._sessions = sessions
+        self._locate = locate
+        self._router = Router()
+        self._routing = threading.Lock()
+
+    def inspect(self, asset_id: AssetId) -> AssetView:
+        """One asset; what the chain does not hold is asked of its host, which decides."""
+        known = self._views.asset(asset_id)
+        if known.capacity is not None and known.free is not None:
+            return known
+        shown = self._peers.call(
+            bytes.fromhex(known.host), "asset.inspect", DescribeRequest(asset_id), HostView
+        )
+        return self._views.shown(known, shown)
+
+    def allocate(self, asset_id: AssetId, request: AllocateAsset) -> SessionView:
+        """Open and activate a lease; the session's keys are made and kept here."""
+        keys = QuantumKeys.generate()
+        with self._metrics.timed("lease"):
+            lease_id = self._open(asset_id, request.amount, request.duration_ms, keys.id)
+            self._sessions.put(lease_id, keys)
+            self._activate(lease_id)
+        return self._session(lease_id, keys.secret_bytes().hex())
+
+    def session(self, lease_id: LeaseId) -> SessionView:
+        """The kept session of an active lease."""
+        keys = self._sessions.get(lease_id)
+        if keys is None:
+            raise NotFound(f"This node keeps no session of lease {lease_id.hex()}")
+        return self._session(lease_id, keys.secret_bytes().hex())
+
+    def release(self, asset_id: AssetId, lease_id: LeaseId) -> LeaseView:
+        """Ask the host for its final reading, accept it on the ledger, and forget the session."""
+        row = self._row(lease_id)
+        if row.asset != asset_id:
+            raise NotFound(f"Lease {lease_id.hex()} is not of asset {asset_id.hex()}")
+        if row.consumer != self._membership.owner:
+            raise Forbidden("The lease is another owner's")
+        if row.state is LeaseState.ACTIVE or row.state is LeaseState.ENDED:
+            with self._metrics.timed("settle"):
+                request = LeaseRequest(lease_id, self._chain.feed.height)
+                final = self._peers.call(row.host, "lease.receipt", request, ReceiptResponse)
+                if final.receipt.held_ms > row.duration_ms:
+                    raise Conflict("The host's receipt says more than the lease's length")
+                self._wallet.submit(
+                    LeaseSettle(final.receipt, final.signature), self._attestation(row.host)
+                )
+        self._sessions.drop(lease_id)
+        return self._views.lease(lease_id)
+
+    def run(self, job: JobSubmit) -> JobView:
+        """Lease CPU from the provider that the router chooses, run, settle."""
+        timings: dict[str, float] = {}
+        started = time.perf_counter()
+
+        def lap(name: str) -> None:
+            timings[name] = round((time.perf_counter() - started) * 1000 - sum(timings.values()), 2)
+
+        asset_id, asset = self._choose(job)
+        lap("choose")
+        keys = QuantumKeys.generate()
+        outcome, began_us = Outcome.FAILED, _now_us()
+        try:
+            duration_ms = job.wall_ms + JOB_LEASE_SPARE_MS
+            lease_id = self._open(asset_id, job.cpu_millicores, duration_ms, keys.id)
+            activated = self._activate(lease_id)
+            lap("lease")
+            result = self._execute(job, lease_id, activated, keys, asset.host)
+            lap("run")
+            outcome = Outcome.COMPLETED
+        finally:
+            with self._routing:
+                now_us = _now_us()
+                self._router.observe(asset.host, outcome, now_us - began_us, now_us)
+        settled = self.release(asset_id, lease_id)
+        lap("settle")
+        return JobView(
+            lease=lease_id.hex(),
+            provider=asset.host.hex(),
+            engine=result.engine,
+            exit_code=result.exit_code,
+            reason=result.reason,
+            stdout=result.stdout.decode("utf-8", "replace"),
+            stderr=result.stderr.decode("utf-8", "replace"),
+            wall_ms=result.wall_us / 1000,
+            cpu_ms=result.cpu_us / 1000,
+            memory_peak_bytes=result.memory_peak_bytes,
+            isolation=result.isolation,
+            enforced={"cpu": result.enforced_cpu, "memory": result.enforced_memory},
+            paid=settled.paid or 0,
+            fee=settled.fee or 0,
+            timings_ms=timings,
+        )
+
+    # The steps of a lease
+
+    def _open(self, asset_id: AssetId, amount: int, duration_ms: int, session: bytes) -> LeaseId:
+        host = bytes.fromhex(self._views.asset(asset_id).host)
+        offered = self._peers.call(
+            host, "asset.describe", DescribeRequest(asset_id), DescribeResponse
+        )
+        offer = offered.offer
+        fee = self._membership.genesis.economy.lease_fee
+        body = LeaseOpen(
+            offer=offer,
+            offer_signature=offered.offer_signature,
+            amount=amount,
+            duration_ms=duration_ms,
+            escrow=leases.escrow_needed(offer, amount, duration_ms, fee),
+            session=session,
+        )
+        return self._wallet.submit(body, offered.attestation).result.tx
+
+    def _activate(self, lease_id: LeaseId) -> ActivateResponse:
+        row = self._row(lease_id)
+        request = LeaseRequest(lease_id, self._chain.feed.height)
+        activated = self._peers.call(row.host, "lease.activate", request, ActivateResponse)
+        if activated.capability.lease != lease_id:
+            raise Conflict("The host activated another lease than the one asked for")
+        self._await_active(lease_id)
+        return activated
+
+    def _await_active(self, lease_id: LeaseId) -> None:
+        """The host's activation is on the ledger before it answers; our copy may lag a block."""
+        while self._row(lease_id).state is LeaseState.RESERVED:
+            height = self._chain.feed.height
+            if self._row(lease_id).state is not LeaseState.RESERVED:
+                return
+            if not self._chain.feed.wait(height + 1, CONNECT_TIMEOUT_MS / 1000):
+                raise Conflict("The host says the lease is active; the ledger here does not yet")
+
+    def _execute(
+        self,
+        job: JobSubmit,
+        lease_id: LeaseId,
+        activated: ActivateResponse,
+        keys: QuantumKeys,
+        host: NodeId,
+    ) -> JobResult:
+        request = JobRequest(
+            lease=lease_id,
+            epoch=activated.capability.epoch,
+            engine=job.engine,
+            program=bytes.fromhex(job.program),
+            arguments=job.arguments,
+            stdin=bytes.fromhex(job.stdin),
+            limits=JobLimits(job.cpu_millicores, job.memory_bytes, job.wall_ms, job.output_bytes),
+        )
+        policy = self._membership.policy(frozenset())
+        with Endpoint.bind("::", policy=policy, identity=Identity.of_keys(keys)) as endpoint:
+            connection = endpoint.connect(
+                activated.locator.host,
+                activated.locator.port,
+                peer=host,
+                alpn=ALPN_SESSION,
+                timeout_ms=CONNECT_TIMEOUT_MS,
+            )
+            answer = connection.request(
+                SERVICE_JOB,
+                encode(Call("job.run", encode(request))),
+                timeout_ms=job.wall_ms + JOB_ANSWER_SPARE_MS,
+            )
+        return decode(JobResult, answer)
+
+    def _choose(self, job: JobSubmit) -> tuple[AssetId, Asset]:
+        """The asset to run on: the one asked for, or the router's choice among equal providers."""
+        if job.asset is not None:
+            asset_id = bytes.fromhex(job.asset)
+            with self._chain.ledger.state() as state:
+                return asset_id, registry.existing(state, asset_id)
+        with self._chain.ledger.state() as state:
+            fitting = dict(self._fitting(state, job.cpu_millicores))
+        if not fitting:
+            raise NotFound(
+                f"No provider has {job.cpu_millicores} millicores free",
+                fix="See `hm asset ls --kind cpu`, or ask for less",
+            )
+        with self._routing:
+            now_us, seed = _now_us(), secrets.randbits(32)
+            host = self._router.choose(sorted(fitting), now_us, seed)
+        return fitting[host]
+
+    def _fitting(self, state: State, millicores: int) -> list[tuple[NodeId, tuple[AssetId, Asset]]]:
+        """CPU assets of other nodes, in service, with room as far as the chain knows."""
+        found = []
+        for asset_id, asset in registry.ASSETS.rows(state):
+            room = asset.descriptor is None or (
+                asset.descriptor.capacity - asset.committed >= millicores
+            )
+            host = identity.node(state, asset.host)
+            usable = (
+                asset.kind is AssetKind.CPU
+                and asset.state is AssetState.AVAILABLE
+                and asset.host != self._membership.keys.id
+                and host is not None
+                and not host.revoked
+            )
+            if usable and room:
+                found.append((asset.host, (asset_id, asset)))
+        return found
+
+    def _session(self, lease_id: LeaseId, secret: str) -> SessionView:
+        view = self._views.lease(lease_id)
+        locator = self._locate(bytes.fromhex(view.provider))
+        genesis = self._membership.genesis
+        return SessionView(
+            lease=msgspec.structs.replace(view, host=locator.host, port=locator.port),
+            secret=secret,
+            trust=TrustView(
+                genesis=self._membership.genesis_id.hex(),
+                root=genesis.root_certificate.hex(),
+                issuing=genesis.issuing_certificate.hex(),
+            ),
+        )
+
+    def _row(self, lease_id: LeaseId) -> Lease:
+        with self._chain.ledger.state() as state:
+            return leases.existing(state, lease_id)
+
+    def _attestation(self, host: NodeId) -> bytes:
+        return self._views.attestation(host)
+
+
+def _now_us() -> int:
+    return time.monotonic_ns() // 1000

@@ -1,0 +1,481 @@
+"""The graph of a node's objects, and how they come up and go down together.
+
+What a node needs before it is of use (its owner and certificate on the ledger, a grant, a bond, an
+attestation, its assets) is brought about by `settle`, step by step, each one skipped where the
+ledger already has it. So a first start, a restart and a restart after a crash are one path.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+from hypermesh.assets.inventory import Share
+from hypermesh.caesar.economics import staking
+from hypermesh.caesar.token import bank
+from hypermesh.catalog.ladder import Ladder
+from hypermesh.consensus.prover.bundle import Attestor
+from hypermesh.crypto.keys import key_id
+from hypermesh.ledger import identity
+from hypermesh.ledger.errors import LedgerStopped
+from hypermesh.node.attesting import Attesting
+from hypermesh.node.borrowing import Borrowing, Sessions
+from hypermesh.node.chain import Chain, Following, Sequencing
+from hypermesh.node.configuration import Configuration
+from hypermesh.node.joining import renew
+from hypermesh.node.lending import Lending
+from hypermesh.node.locators import Locators
+from hypermesh.node.membership import Membership
+from hypermesh.node.metrics import Metrics
+from hypermesh.node.peers import Peers
+from hypermesh.node.service import Method, Peer, Service
+from hypermesh.node.views import Listening, Views
+from hypermesh.node.wallet import Wallet
+from hypermesh.stoq.endpoint import Endpoint
+from hypermesh.stoq.trust import Identity
+from hypermesh.trustchain.ca.authority import CertificateAuthority
+from hypermesh.trustchain.ca.invitations import Invitations
+from hypermesh.trustchain.enrolment import Enrolment
+from hypermesh.trustchain.invitation import Invitation
+from hypermesh.trustchain.verify import fingerprint
+from hypermesh.wire.api import InvitationView, TransactionView
+from hypermesh.wire.asset import Locator
+from hypermesh.wire.codec import encode
+from hypermesh.wire.errors import HyperMeshError, InvalidInput, NotAvailable
+from hypermesh.wire.ids import NodeId, OwnerId
+from hypermesh.wire.rpc import (
+    ALPN_ENROL,
+    ALPN_NODE,
+    ALPN_SESSION,
+    BlocksRequest,
+    BlocksResponse,
+    DescribeRequest,
+    EnrolRequest,
+    EnrolResponse,
+    JobRequest,
+    LeaseRequest,
+    ResolveRequest,
+    SignedLocator,
+    SubmitResponse,
+)
+from hypermesh.wire.tx import (
+    BankFaucet,
+    BankTransfer,
+    IdentityEnrol,
+    IdentityOwn,
+    SignedTransaction,
+    StakeBond,
+)
+
+RETRY_S = 1.0
+WATCH_S = 1.0
+RENEW_BEFORE_S = 8 * 60 * 60
+"""A certificate lives 24 h; two thirds into it the node asks for the next."""
+
+log = logging.getLogger(__name__)
+
+
+class Node:
+    """A running node. Build it, `start` it, and `stop` it once."""
+
+    def __init__(
+        self, configuration: Configuration, membership: Membership, known: list[Locator]
+    ) -> None:
+        data = configuration.data
+        settings = configuration.settings
+        self.membership = membership
+        self.metrics = Metrics()
+        self._genesis_id = membership.genesis_id
+        self._locators = Locators(data / "locators", self._genesis_id)
+        self._first_locators = {locator.node: locator for locator in known}
+        self.endpoint = Endpoint.bind(
+            settings.stoq_host,
+            settings.stoq_port,
+            policy=membership.policy(frozenset()),
+            identity=Identity(membership.chain, membership.keys),
+        )
+        self._stoq_port = self.endpoint.address[1]
+        self.configuration = configuration.keep(self._stoq_port)
+        self._peers = Peers(self.endpoint, self._locate)
+        self.chain: Chain = self._open_chain(data / "ledger")
+        self.wallet = Wallet(membership.keys, self._genesis_id, self.chain)
+        self._attesting = Attesting(
+            Attestor(
+                data / "plots", self._genesis_id, membership.keys.id, membership.genesis.proofs
+            ),
+            self.wallet,
+            self.chain,
+            membership.genesis,
+            self._genesis_id,
+        )
+        self._ladder = Ladder(f"hypermesh-{membership.keys.id.hex()[:16]}")
+        self.lending = Lending(
+            membership,
+            self.chain,
+            self.wallet,
+            self.endpoint.regions,
+            self._ladder,
+            self.metrics,
+            self._own_locator,
+            data,
+        )
+        self.listening = Listening(stoq=f"[{settings.stoq_host}]:{self._stoq_port}", api="")
+        self.views = Views(
+            self.configuration,
+            membership,
+            self.chain,
+            self.lending,
+            lambda: self.listening,
+            self._locators.name,
+        )
+        self.borrowing = Borrowing(
+            membership,
+            self.chain,
+            self.wallet,
+            self._peers,
+            self.views,
+            self.metrics,
+            Sessions(data / "sessions"),
+            self._locate,
+        )
+        self._authority: CertificateAuthority | None = None
+        self._invitations: Invitations | None = None
+        self._enrolment: Enrolment | None = None
+        if membership.is_founder:
+            self._authority = CertificateAuthority.open(data, membership.store)
+            self._invitations = Invitations(data)
+            self._enrolment = Enrolment(self._authority, self._invitations, membership.genesis)
+        self._service = Service(self.endpoint, self._methods())
+        self._stopping = threading.Event()
+        self._settled = threading.Event()
+        self._trouble: HyperMeshError | None = None
+        self._threads = [
+            threading.Thread(target=self._watch, name="watch", daemon=True),
+            threading.Thread(target=self._settle_until_done, name="settle", daemon=True),
+        ]
+
+    @property
+    def owner(self) -> OwnerId:
+        return self.membership.owner
+
+    def start(self) -> None:
+        """Answer calls, follow or order the ledger, and settle in the background."""
+        self._service.start()
+        self.chain.start()
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Go down in order: no new calls, no new writes, then the ledger, then the sockets."""
+        self._stopping.set()
+        self._attesting.stop()
+        self._service.stop()
+        self.chain.stop()
+        self._peers.close()
+        self._ladder.close()
+        self.endpoint.close()
+        for store in (self._authority, self._invitations):
+            if store is not None:
+                store.close()
+
+    def readiness(self) -> dict[str, str]:
+        """Each check with "ok" or what is wrong."""
+        failure = self.chain.failure
+        ends_in_s = self.membership.not_after_s - int(time.time())
+        return {
+            "ledger": "ok" if failure is None else f"stopped: {failure}",
+            "certificate": "ok" if ends_in_s > 0 else f"ended {-ends_in_s} s ago",
+            "settled": "ok" if self._settled.is_set() else f"not yet: {self._trouble or 'busy'}",
+        }
+
+    # What the API asks beyond its parts
+
+    def invite(self, *, mine: bool) -> InvitationView:
+        """A new invitation to this network."""
+        if self._invitations is None:
+            raise NotAvailable(
+                "Only the founder's node can invite in this version",
+                why="it holds the certificate authority",
+                fix="Run `hm invite` on the machine that founded the network",
+            )
+        created = self._invitations.create(self.owner if mine else None, int(time.time()))
+        invitation = Invitation(
+            version=1,
+            genesis=self._genesis_id,
+            root_sha256=fingerprint(self.membership.genesis.root_certificate),
+            secret=created.secret,
+            mine=mine,
+            expires_s=created.expires_s,
+            locators=[self._own_locator()],
+        )
+        return InvitationView(token=str(invitation), expires_ms=created.expires_s * 1000)
+
+    def submit(self, transaction: str) -> TransactionView:
+        """Submit a signed transaction, given as hex."""
+        try:
+            entry = bytes.fromhex(transaction)
+        except ValueError as error:
+            raise InvalidInput("The transaction is not hex", why=str(error)) from error
+        with self.metrics.timed("submit"):
+            return _view(self.chain.submit(entry))
+
+    def transfer(self, to: OwnerId, amount: int, memo: str) -> TransactionView:
+        return _view(self.wallet.submit(BankTransfer(to, amount, memo)))
+
+    # Coming up
+
+    def _open_chain(self, directory: Path) -> Chain:
+        genesis = self.membership.genesis
+        if self.membership.is_founder:
+            return Sequencing(directory, genesis, self.membership.keys)
+        return Following(directory, genesis, self._peers)
+
+    def _settle_until_done(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._settle()
+            except LedgerStopped:
+                return
+            except HyperMeshError as error:
+                self._trouble = error
+                if self._known():
+                    # An old member whose sequencer is away serves its reads meanwhile.
+                    self._settled.set()
+                log.warning("settling: %s", error)
+                self._stopping.wait(RETRY_S)
+            else:
+                self._trouble = None
+                self._settled.set()
+                self._attesting.start()
+                return
+
+    def _settle(self) -> None:
+        self._renew_if_due()
+        self._follow_to_the_end()
+        self._introduce()
+        self._publish_locator()
+        self._fund()
+        self._attesting.attest()
+        self.lending.declare(
+            Share(self.configuration.settings.share), self.configuration.settings.level
+        )
+        self.lending.resume()
+
+    def _follow_to_the_end(self) -> None:
+        if isinstance(self.chain, Following):
+            self.chain.await_synced()
+
+    def _introduce(self) -> None:
+        """The owner's keys and the node's certificate on the ledger."""
+        membership = self.membership
+        with self.chain.ledger.state() as state:
+            owner_known = identity.owner(state, membership.owner) is not None
+            row = identity.node(state, membership.keys.id)
+        owner_keys = membership.owner_keys
+        if not owner_known and owner_keys is not None:
+            Wallet(owner_keys, self._genesis_id, self.chain).submit(IdentityOwn(owner_keys.public))
+        if row is None or row.certificate_sha256 != membership.certificate_sha256:
+            self.wallet.submit(IdentityEnrol(membership.chain[0]))
+
+    def _fund(self) -> None:
+        """The one grant of this node, and the bond that its attestations need."""
+        node = self.membership.keys.id
+        with self.chain.ledger.state() as state:
+            granted = bank.grant(state, node) is not None
+            bonded = staking.bonded(state, node)
+        if not granted:
+            self.wallet.submit(BankFaucet())
+        missing = self.membership.genesis.proofs.bond_min - bonded
+        if missing > 0:
+            self.wallet.submit(StakeBond(node, missing))
+
+    def _publish_locator(self) -> None:
+        settings = self.configuration.settings
+        signed = self._locators.sign_own(
+            self.membership.keys,
+            settings.name,
+            _reachable(settings.stoq_host),
+            self._stoq_port,
+            self.chain.now_ms(),
+        )
+        if not self.membership.is_founder:
+            self._peers.call(self._sequencer, "locator.publish", signed, SignedLocator)
+
+    def _known(self) -> bool:
+        with self.chain.ledger.state() as state:
+            return identity.node(state, self.membership.keys.id) is not None
+
+    # Staying up
+
+    def _watch(self) -> None:
+        """React to blocks: revocations, new nodes, leases that ended; renew the certificate."""
+        subscription = self.chain.feed.subscribe()
+        while not self._stopping.is_set():
+            try:
+                commit = subscription.next(WATCH_S)
+            except LedgerStopped:
+                return
+            except HyperMeshError as error:
+                log.warning("the event feed was cut: %s", error)
+                subscription = self.chain.feed.subscribe()
+                continue
+            try:
+                if commit is None:
+                    self._renew_if_due()
+                    continue
+                self.metrics.height.set(commit.block.header.height)
+                for result in commit.block.results[1:]:
+                    self.metrics.transactions.labels(
+                        "ok" if result.code == "ok" else "refused"
+                    ).inc()
+                for event in commit.events:
+                    if event.name.startswith("lease."):
+                        self.metrics.leases.labels(event.name.removeprefix("lease.")).inc()
+                    if event.name == "identity.revoked":
+                        self._obey_revocations()
+                    if event.name == "consensus.attested" and event.subject not in self._locators:
+                        self._locate(event.subject)
+                self.lending.observe(commit)
+            except HyperMeshError as error:
+                log.warning("watching: %s", error)
+
+    def _obey_revocations(self) -> None:
+        with self.chain.ledger.state() as state:
+            revoked = identity.revoked(state)
+        self.endpoint.set_policy(self.membership.policy(revoked))
+
+    def _renew_if_due(self) -> None:
+        now_s = int(time.time())
+        if self.membership.not_after_s - now_s > RENEW_BEFORE_S:
+            return
+        if self._authority is not None:
+            issued = self._authority.renew(self.membership.keys.public, self._genesis_id, now_s)
+            self.membership.renewed(self._authority.chain(issued))
+        else:
+            renew(self.membership, [self._locate(self._sequencer)], now_s)
+        self.endpoint.set_identity(Identity(self.membership.chain, self.membership.keys))
+        if self._settled.is_set():
+            self._introduce()
+
+    # Where nodes are
+
+    @property
+    def _sequencer(self) -> NodeId:
+        return key_id(self.membership.genesis.sequencer)
+
+    def _locate(self, node: NodeId) -> Locator:
+        if node in self._locators:
+            return self._locators.of(node).locator
+        if node in self._first_locators:
+            return self._first_locators[node]
+        if self.membership.is_founder:
+            return self._locators.of(node).locator
+        record = self._peers.call(
+            self._sequencer, "locator.resolve", ResolveRequest(node), SignedLocator
+        )
+        self._admit(record)
+        return record.locator
+
+    def _admit(self, record: SignedLocator) -> None:
+        with self.chain.ledger.state() as state:
+            row = identity.node(state, record.locator.node)
+        if row is None or row.revoked:
+            raise InvalidInput(f"No such node: {record.locator.node.hex()[:16]}")
+        self._locators.admit(record, row.keys)
+
+    def _own_locator(self) -> Locator:
+        return self._locators.of(self.membership.keys.id).locator
+
+    # Calls of others
+
+    def _methods(self) -> dict[str, Method]:
+        node, session, enrol = (
+            frozenset({ALPN_NODE}),
+            frozenset({ALPN_SESSION}),
+            frozenset({ALPN_ENROL}),
+        )
+        return {
+            "ledger.submit": Method(node, SignedTransaction, self._answer_submit),
+            "ledger.blocks": Method(node, BlocksRequest, self._answer_blocks),
+            "locator.publish": Method(node, SignedLocator, self._answer_publish),
+            "locator.resolve": Method(node, ResolveRequest, self._answer_resolve),
+            "asset.inspect": Method(node, DescribeRequest, self.lending.inspect),
+            "asset.describe": Method(node, DescribeRequest, self.lending.describe),
+            "lease.activate": Method(node, LeaseRequest, self.lending.activate),
+            "lease.receipt": Method(node, LeaseRequest, self.lending.receipt),
+            "job.run": Method(session, JobRequest, self.lending.run_job),
+            "enrol.request": Method(enrol, EnrolRequest, self._answer_enrol),
+            "enrol.renew": Method(enrol, EnrolRequest, self._answer_renew),
+        }
+
+    def _answer_submit(self, peer: Peer, signed: SignedTransaction) -> SubmitResponse:
+        del peer
+        if not isinstance(self.chain, Sequencing):
+            raise InvalidInput("This node does not sequence; submit to the one that genesis names")
+        return self.chain.submit(encode(signed))
+
+    def _answer_blocks(self, peer: Peer, request: BlocksRequest) -> BlocksResponse:
+        del peer
+        response = self.chain.ledger.blocks(request)
+        if not isinstance(self.chain, Sequencing):
+            return response
+        return BlocksResponse(response.blocks, response.height, self.chain.now_ms())
+
+    def _answer_publish(self, peer: Peer, record: SignedLocator) -> SignedLocator:
+        if record.locator.node != peer.id:
+            raise InvalidInput("A node publishes its own place only")
+        self._admit(record)
+        return record
+
+    def _answer_resolve(self, peer: Peer, request: ResolveRequest) -> SignedLocator:
+        del peer
+        with self.chain.ledger.state() as state:
+            node = identity.resolve_prefix(state, request.prefix)
+        return self._locators.of(node or request.prefix)
+
+    def _answer_enrol(self, peer: Peer, request: EnrolRequest) -> EnrolResponse:
+        enrolment, revoked = self._require_authority()
+        return enrolment.enrol(
+            request,
+            channel=peer.channel,
+            peer=peer.id,
+            revoked=revoked,
+            locators=[self._own_locator()],
+            now_s=int(time.time()),
+        )
+
+    def _answer_renew(self, peer: Peer, request: EnrolRequest) -> EnrolResponse:
+        enrolment, revoked = self._require_authority()
+        return enrolment.renew(
+            request,
+            channel=peer.channel,
+            peer=peer.id,
+            revoked=revoked,
+            locators=[self._own_locator()],
+            now_s=int(time.time()),
+        )
+
+    def _require_authority(self) -> tuple[Enrolment, frozenset[NodeId]]:
+        if self._enrolment is None:
+            raise NotAvailable("This node holds no certificate authority")
+        with self.chain.ledger.state() as state:
+            return self._enrolment, identity.revoked(state)
+
+
+def _view(answer: SubmitResponse) -> TransactionView:
+    result = answer.result
+    return TransactionView(
+        tx=result.tx.hex(),
+        height=answer.height,
+        index=answer.index,
+        code=result.code,
+        failures=list(result.failures),
+    )
+
+
+def _reachable(host: str) -> str:
+    """The address to publish for a listener: one that listens everywhere is on loopback too, and
+    which other address peers can reach is for the operator to say with `--stoq-host`."""
+    return "::1" if host == "::" else host

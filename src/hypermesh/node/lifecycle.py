@@ -1,0 +1,97 @@
+"""A node process from its first line to its last."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import sys
+import time
+from pathlib import Path
+
+from hypermesh.node.api.application import application, loopback_sockets, serving, unix_socket
+from hypermesh.node.api.guard import Guard
+from hypermesh.node.claim import Claim
+from hypermesh.node.composition import Node
+from hypermesh.node.configuration import Configuration, prepare
+from hypermesh.node.founding import found
+from hypermesh.node.joining import join
+from hypermesh.node.membership import Membership
+from hypermesh.node.views import Listening
+from hypermesh.wire.asset import Locator
+from hypermesh.wire.errors import Conflict
+
+TOKEN_FILE = "api-token"
+
+log = logging.getLogger(__name__)
+
+
+def run(configuration: Configuration, token: str | None) -> None:
+    """Run the node in the foreground until SIGINT or SIGTERM."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    prepare(configuration.data)
+    claim = Claim(configuration.lock)
+    try:
+        membership, known = become_member(configuration, token)
+        asyncio.run(_serve(configuration, membership, known))
+    finally:
+        claim.release()
+
+
+def become_member(
+    configuration: Configuration, token: str | None
+) -> tuple[Membership, list[Locator]]:
+    """The membership that is there, or a new one: by token, or by founding a network."""
+    data = configuration.data
+    membership = Membership.open(data)
+    if membership is not None:
+        if token is not None:
+            raise Conflict(
+                f"The node in {data} is a member of a network already",
+                fix="Start it with `hm up`, or join with another --data directory",
+            )
+        return membership, []
+    now_ms = time.time_ns() // 1_000_000
+    if token is not None:
+        return join(data, token, now_ms // 1000)
+    return found(data, f"{configuration.settings.name}-net", now_ms), []
+
+
+async def _serve(
+    configuration: Configuration, membership: Membership, known: list[Locator]
+) -> None:
+    node = Node(configuration, membership, known)
+    try:
+        port, sockets = loopback_sockets()
+        node.listening = Listening(node.listening.stoq, f"http://localhost:{port}")
+        app = application(node)
+        guarded = Guard(app, token=_token(configuration.data / TOKEN_FILE))
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopping.set)
+        async with (
+            serving(Guard(app, token=None), [unix_socket(configuration.socket)]),
+            serving(guarded, sockets),
+        ):
+            node.start()
+            log.info("%s is up: %s", configuration.settings.name, node.listening.api)
+            await stopping.wait()
+            log.info("going down")
+    finally:
+        await asyncio.to_thread(node.stop)
+        configuration.socket.unlink(missing_ok=True)
+
+
+def _token(file: Path) -> str:
+    """The session token of the loopback listener, made at first use."""
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(32))
+    return file.read_text()

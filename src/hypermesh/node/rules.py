@@ -1,0 +1,37 @@
+"""The rules of a network, in the order in which the kernel applies them."""
+
+from __future__ import annotations
+
+from hypermesh.assets.lease import Leases
+from hypermesh.assets.registry import Registry
+from hypermesh.caesar.economics.staking import Staking
+from hypermesh.caesar.token.bank import Bank
+from hypermesh.consensus.module import Consensus
+from hypermesh.ledger import identity
+from hypermesh.ledger.kernel import Kernel
+from hypermesh.ledger.module import State
+from hypermesh.wire.block import Genesis
+from hypermesh.wire.ids import NodeId, OwnerId
+
+
+def kernel(genesis: Genesis) -> Kernel:
+    """A kernel with all modules; for one thread."""
+    identities = identity.Identity()
+    modules = (
+        identities,
+        Bank(_owner_known),
+        Staking(_node_known),
+        Consensus(),
+        Registry(),
+        Leases(),
+    )
+    return Kernel(genesis, modules, identities)
+
+
+def _owner_known(state: State, owner: OwnerId) -> bool:
+    return identity.owner(state, owner) is not None
+
+
+def _node_known(state: State, node: NodeId) -> bool:
+    known = identity.node(state, node)
+    return known is not None and not known.revoked

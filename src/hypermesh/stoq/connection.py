@@ -1,0 +1,121 @@
+"""A connection to a peer: requests, byte streams, remote memory."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, final
+
+from hypermesh import _native
+from hypermesh.stoq import completion
+from hypermesh.stoq.region import RegionId, RemoteRegion
+from hypermesh.stoq.stream import Stream
+from hypermesh.wire.errors import HyperMeshError
+from hypermesh.wire.ids import Hash, NodeId, OwnerId
+
+TIMEOUT_MS = 30_000
+"""How long a request may take unless the caller says otherwise."""
+
+
+class ConnectionStats(NamedTuple):
+    """How a connection fares. Times in microseconds, sizes in bytes."""
+
+    rtt_us: int
+    bytes_sent: int
+    bytes_received: int
+    packets_sent: int
+    packets_lost: int
+    datagram_bytes: int
+    window_bytes: int
+
+
+@final
+class Connection:
+    """An admitted peer: its certificate and both its keys have been checked. Thread-safe.
+
+    It closes with `close`, as a context manager, or with its last reference.
+    """
+
+    __slots__ = ("native",)
+
+    def __init__(self, native: _native.StoqConnection) -> None:
+        self.native = native
+
+    @property
+    def peer_id(self) -> NodeId:
+        """The node at the other end, all 32 bytes, proven."""
+        return self.native.peer_id
+
+    @property
+    def peer_owner(self) -> OwnerId | None:
+        """The owner that the peer's certificate names."""
+        return self.native.peer_owner
+
+    @property
+    def alpn(self) -> str:
+        """`hm/1`, `hm-enrol/1` or `hm-session/1`."""
+        return self.native.alpn
+
+    @property
+    def channel_binding(self) -> Hash:
+        """32 bytes of the TLS exporter: the same at both ends, and on no other connection."""
+        return self.native.channel_binding
+
+    @property
+    def negotiated_group(self) -> str:
+        """The key exchange that TLS negotiated, by its IANA name: `X25519MLKEM768`."""
+        return self.native.negotiated_group
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        """Address and UDP port of the peer."""
+        return self.native.remote
+
+    @property
+    def ended(self) -> HyperMeshError | None:
+        """Why the connection has ended; `None` while it lives."""
+        return self.native.ended()
+
+    def request(self, service: int, body: bytes, *, timeout_ms: int = TIMEOUT_MS) -> bytes:
+        """The answer of `service` to `body`; both have at most 4 MiB. Other threads run meanwhile.
+
+        Raises the error that the service answered with, as its own class; `TimedOut`;
+        `ConnectionLost`; or what ended the connection, such as `PeerRevoked`.
+        """
+        return self.native.request(service, body, timeout_ms)
+
+    async def request_async(
+        self, service: int, body: bytes, *, timeout_ms: int = TIMEOUT_MS
+    ) -> bytes:
+        """Like `request`. Cancelling the task gives the request up."""
+        answer: bytes = await completion.of_running_loop().call(
+            lambda completions: self.native.start_request(completions, service, body, timeout_ms)
+        )
+        return answer
+
+    def open_stream(self, service: int, *, timeout_ms: int = TIMEOUT_MS) -> Stream:
+        """A byte stream to `service`. Waits only where too many streams are open."""
+        return Stream(self.native.open_stream(service, timeout_ms))
+
+    async def open_stream_async(self, service: int, *, timeout_ms: int = TIMEOUT_MS) -> Stream:
+        """Like `open_stream`."""
+        native = await completion.of_running_loop().call(
+            lambda completions: self.native.start_open_stream(completions, service, timeout_ms)
+        )
+        return Stream(native)
+
+    def region(self, region: RegionId, epoch: int) -> RemoteRegion:
+        """A region of the peer. Nothing is asked of the peer before the first operation."""
+        return RemoteRegion(self, region, epoch)
+
+    def stats(self) -> ConnectionStats:
+        """Round-trip time, bytes, losses, path."""
+        return ConnectionStats(*self.native.stats())
+
+    def close(self, code: int = 0, reason: str = "") -> None:
+        """End the connection and everything on it. The peer gets code and reason."""
+        self.native.close(code, reason)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

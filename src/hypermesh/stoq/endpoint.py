@@ -1,0 +1,193 @@
+"""One UDP socket over IPv6: dials peers and serves them, from one I/O thread that runs no Python.
+
+Both sides check each other before anything else moves (`crates/stoq/src/admission.rs`): chains
+against the `TrustPolicy`, then signatures by both keys over the TLS channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple, final
+
+from hypermesh import _native
+from hypermesh.stoq import completion
+from hypermesh.stoq.connection import Connection
+from hypermesh.stoq.region import Regions
+from hypermesh.stoq.request import Request
+from hypermesh.stoq.trust import Identity, TrustPolicy
+from hypermesh.wire.errors import HyperMeshError
+from hypermesh.wire.ids import Hash, NodeId
+from hypermesh.wire.rpc import ALPN_NODE
+
+CONNECT_TIMEOUT_MS = 10_000
+"""How long dialling and admission may take unless the caller says otherwise."""
+
+
+class Refusal(NamedTuple):
+    """A connection from elsewhere that was not admitted, or whose peer may not stay.
+
+    `peer` is what is known of it: before admission, what it claims. `error` is of the class that
+    the other side raises.
+    """
+
+    remote: str
+    alpn: str | None
+    peer: Hash | None
+    error: HyperMeshError
+
+
+class EndpointStats(NamedTuple):
+    """What an endpoint holds now, and has seen since it began."""
+
+    connections: int
+    handshakes: int
+    accepted: int
+    refused: int
+    requests_waiting: int
+    requests_unanswered: int
+    request_bytes_unanswered: int
+
+
+@final
+class Endpoint:
+    """A socket with its connections, incoming requests and memory regions. Thread-safe.
+
+    It closes with `close`, as a context manager, or with its last reference.
+    """
+
+    __slots__ = ("_native", "regions")
+
+    def __init__(self, native: _native.StoqEndpoint) -> None:
+        self._native = native
+        self.regions = Regions(native.regions)
+
+    @classmethod
+    def bind(
+        cls,
+        host: str = "::1",
+        port: int = 0,
+        *,
+        policy: TrustPolicy,
+        identity: Identity | None,
+    ) -> Endpoint:
+        """Listen at an IPv6 address; port 0 asks the system for one.
+
+        Without an identity it accepts nobody and dials as nobody, which `hm-enrol/1` allows.
+        Raises `BindRefused`, `InvalidAddress`.
+        """
+        native = _native.StoqEndpoint.bind(
+            host=host,
+            port=port,
+            policy=policy.native,
+            identity=None if identity is None else identity.native,
+        )
+        return cls(native)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and UDP port that it listens at."""
+        return self._native.address
+
+    def set_policy(self, policy: TrustPolicy) -> None:
+        """Obey `policy` from now on. Live connections of peers that it revokes end at once, with
+        the reason."""
+        self._native.set_policy(policy.native)
+
+    def set_identity(self, identity: Identity) -> None:
+        """Be `identity` on new connections, as after a renewal; live ones are left alone."""
+        self._native.set_identity(identity.native)
+
+    def connect(
+        self,
+        host: str,
+        port: int,
+        *,
+        peer: NodeId | None = None,
+        alpn: str = ALPN_NODE,
+        timeout_ms: int = CONNECT_TIMEOUT_MS,
+        root_sha256: Hash | None = None,
+    ) -> Connection:
+        """Dial, check the peer and be checked. `host` is an IPv6 address or a name that has one.
+
+        `peer`: which node it must be, compared in all 32 bytes. `root_sha256`: on `hm-enrol/1`, the
+        root that its chain must lead to in place of the policy's. Raises a `PeerRefused` with the
+        reason, whichever side refused.
+        """
+        native = self._native.connect(
+            host=host,
+            port=port,
+            alpn=alpn,
+            peer=peer,
+            root_sha256=root_sha256,
+            timeout_ms=timeout_ms,
+        )
+        return Connection(native)
+
+    async def connect_async(
+        self,
+        host: str,
+        port: int,
+        *,
+        peer: NodeId | None = None,
+        alpn: str = ALPN_NODE,
+        timeout_ms: int = CONNECT_TIMEOUT_MS,
+        root_sha256: Hash | None = None,
+    ) -> Connection:
+        """Like `connect`."""
+        native = await completion.of_running_loop().call(
+            lambda completions: self._native.start_connect(
+                completions,
+                host=host,
+                port=port,
+                alpn=alpn,
+                peer=peer,
+                root_sha256=root_sha256,
+                timeout_ms=timeout_ms,
+            )
+        )
+        return Connection(native)
+
+    def next_request(self, timeout_ms: int) -> Request | None:
+        """The next request of any peer, waiting up to `timeout_ms` while other threads run.
+
+        Echo (service 7) and remote memory (service 2) are served in Rust and do not come here.
+        Raises `EndpointClosed`.
+        """
+        native = self._native.next_request(timeout_ms)
+        return None if native is None else Request(native)
+
+    async def next_requests(self) -> list[Request]:
+        """All requests that wait, at least one. For one task at a time. Raises `EndpointClosed`."""
+        loop = asyncio.get_running_loop()
+        while not (taken := self._native.take_requests()):
+            arrived = loop.create_future()
+            descriptor = self._native.requests_fileno()
+            loop.add_reader(descriptor, _settle, arrived)
+            try:
+                await arrived
+            finally:
+                loop.remove_reader(descriptor)
+        return [Request(native) for native in taken]
+
+    def refusals(self) -> list[Refusal]:
+        """Peers refused since the last call, oldest first; the last 256 at most."""
+        return [Refusal(*refusal) for refusal in self._native.refusals()]
+
+    def stats(self) -> EndpointStats:
+        """Connections, handshakes, requests."""
+        return EndpointStats(*self._native.stats())
+
+    def close(self, reason: str = "") -> None:
+        """End everything here: connections (peers get `reason`), waiting calls, the I/O thread."""
+        self._native.close(reason)
+
+    def __enter__(self) -> Endpoint:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _settle(arrived: asyncio.Future[None]) -> None:
+    if not arrived.done():
+        arrived.set_result(None)

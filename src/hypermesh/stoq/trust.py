@@ -1,0 +1,75 @@
+"""Whom an endpoint trusts and who it is: immutable values, checked in Rust, swapped as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import final
+
+from hypermesh import _native
+from hypermesh.crypto.keys import QuantumKeys
+from hypermesh.wire.ids import GenesisId, Hash, NodeId
+
+
+@final
+class TrustPolicy:
+    """Roots, issuers and revoked nodes of one network.
+
+    `roots` and `issuers` are certificates in DER (issuers carry their FALCON key in 2.5.29.72);
+    `version` grows with each change, and is for people and logs.
+    """
+
+    __slots__ = ("issuers", "native", "network", "revoked", "roots", "version")
+
+    def __init__(
+        self,
+        *,
+        network: GenesisId,
+        roots: Iterable[bytes] = (),
+        issuers: Iterable[bytes] = (),
+        revoked: Iterable[NodeId] = (),
+        version: int = 0,
+    ) -> None:
+        self.network = network
+        self.roots = tuple(roots)
+        self.issuers = tuple(issuers)
+        self.revoked = frozenset(revoked)
+        self.version = version
+        self.native = _native.StoqPolicy(
+            network=network,
+            roots=self.roots,
+            issuers=self.issuers,
+            revoked=sorted(self.revoked),
+            version=version,
+        )
+
+    def with_revoked(self, revoked: Iterable[NodeId]) -> TrustPolicy:
+        """The next version, with exactly these nodes revoked."""
+        return TrustPolicy(
+            network=self.network,
+            roots=self.roots,
+            issuers=self.issuers,
+            revoked=revoked,
+            version=self.version + 1,
+        )
+
+
+@final
+class Identity:
+    """A certificate chain and the keys of its leaf.
+
+    A node's `chain` is leaf, issuing certificate and root, in DER; a session's is one self-signed
+    leaf. Raises `errors.InvalidIdentity` where the leaf does not carry both public keys.
+    """
+
+    __slots__ = ("chain", "id", "native")
+
+    def __init__(self, chain: Sequence[bytes], keys: QuantumKeys) -> None:
+        self.chain = tuple(chain)
+        self.id: Hash = keys.id
+        self.native = _native.StoqIdentity(chain=self.chain, keys=keys.native)
+
+    @classmethod
+    def of_keys(cls, keys: QuantumKeys) -> Identity:
+        """The identity that nobody vouches for: of a lease's session on `hm-session/1`, and of a
+        node without a certificate on `hm-enrol/1`. Its peer learns the keys, proven, and no more."""
+        return cls([_native.x509_self_signed(keys.native)], keys)

@@ -1,0 +1,302 @@
+"""The certificate authority: a root that signs once, an issuing CA that signs nodes.
+
+The root key is used to found the authority and never again by this program; `open` does not even
+load it. A certificate is on the disk before anyone sees it, under the hash of the request that it
+answers, so the same request has one answer for ever.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+
+from hypermesh.crypto.digest import digest_of
+from hypermesh.crypto.falcon import FalconKey
+from hypermesh.crypto.keys import key_id
+from hypermesh.crypto.keystore import KeyStore
+from hypermesh.trustchain.ca.database import Database
+from hypermesh.trustchain.certificate import (
+    SERIAL_ENTROPY_BYTES,
+    Authority,
+    AuthorityKeys,
+    Validity,
+    issuing_certificate,
+    node_certificate,
+    root_certificate,
+    serial_number,
+)
+from hypermesh.trustchain.verify import fingerprint
+from hypermesh.wire.codec import decode, encode
+from hypermesh.wire.errors import Conflict, Forbidden, NotFound
+from hypermesh.wire.ids import GenesisId, Hash, NodeId, OwnerId
+from hypermesh.wire.keys import PublicKeys
+
+DAY_S = 24 * 60 * 60
+
+NODE_LIFETIME_S = DAY_S
+"""A node's certificate is good for this long; who is stolen today is a stranger tomorrow."""
+
+AUTHORITY_LIFETIME_S = 20 * 365 * DAY_S
+"""Root and issuing certificate stand in genesis, so the network cannot outlive them."""
+
+CLOCK_SKEW_S = 5 * 60
+"""Certificates begin this long before they are issued, for readers whose clocks are behind."""
+
+RENEWAL_S = 30 * DAY_S
+"""How long after its end a certificate may still be renewed by the keys of its node."""
+
+RENEWAL_AGE_MIN_S = 60 * 60
+"""A younger certificate is given again instead of a new one. So a lost answer can be asked for
+again, and a node cannot fill the store."""
+
+_ROOT_SECRET = "ca-root"
+_ISSUING_SECRET = "ca-issuing"
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS authority (
+    role TEXT PRIMARY KEY,
+    certificate BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS issued (
+    request BLOB PRIMARY KEY,
+    node BLOB NOT NULL,
+    owner BLOB NOT NULL,
+    issued_s INTEGER NOT NULL,
+    not_after_s INTEGER NOT NULL,
+    certificate BLOB NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS issued_by_node ON issued (node, not_after_s);
+"""
+
+
+class AuthorityMissing(NotFound):
+    """This directory holds no founded certificate authority."""
+
+    code = "HM-TRUST-0020"
+    exit_code = 3
+    title = "There is no certificate authority here"
+    remedy = "Only the node that founded the network has one"
+
+
+class RequestConflict(Conflict):
+    """One request hash, two different certificates asked for."""
+
+    code = "HM-TRUST-0021"
+    title = "This request was answered with a certificate for another node or owner"
+
+
+class NodeUnknown(NotFound):
+    """The authority never issued a certificate for these keys."""
+
+    code = "HM-TRUST-0022"
+    title = "The node has no certificate to renew"
+    remedy = "Join with a token from `hm invite`"
+
+
+class RenewalTooLate(Forbidden):
+    """The certificate ended longer ago than renewal by node keys allows."""
+
+    code = "HM-TRUST-0024"
+    title = "The certificate ended too long ago to be renewed"
+    remedy = "Join again with a token from `hm invite`"
+
+
+class NodeOwned(Forbidden):
+    """The node has an owner, and a node keeps its owner."""
+
+    code = "HM-TRUST-0025"
+    title = "The node belongs to another owner"
+    remedy = "Remove its keys and join as a new node"
+
+
+class StoredAuthority(msgspec.Struct, frozen=True, array_like=True):
+    """Keys of a certificate authority in the key store: P-256 as PKCS#8, FALCON-1024 raw."""
+
+    outer: bytes
+    inner: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateOrder:
+    """What to certify: that `node` belongs to `owner` on the network `genesis`.
+
+    `request` is a digest over all that makes a request this request and no other.
+    """
+
+    request: Hash
+    genesis: GenesisId
+    node: PublicKeys
+    owner: OwnerId
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate (DER) with what the authority's store knows of it; times in seconds."""
+
+    certificate: bytes
+    node: NodeId
+    owner: OwnerId
+    issued_s: int
+    not_after_s: int
+
+
+class CertificateAuthority:
+    """Issues and renews node certificates. Open one with `found` or `open`."""
+
+    def __init__(self, database: Database, root: bytes, issuing: Authority) -> None:
+        self._database = database
+        self._root = root
+        self._issuing = issuing
+
+    @classmethod
+    def found(
+        cls, directory: Path, keys: KeyStore, network: str, now_s: int
+    ) -> CertificateAuthority:
+        """A new authority for the network called `network`, its files in `directory`.
+
+        Repeating it completes what a crash left half done, and changes nothing that is complete.
+        """
+        root_keys = _stored_or_new(keys, _ROOT_SECRET)
+        issuing_keys = _stored_or_new(keys, _ISSUING_SECRET)
+        database = Database(directory / "ca.sqlite", _SCHEMA)
+        with database.transaction() as connection:
+            if connection.execute("SELECT count(*) FROM authority").fetchone() == (0,):
+                validity = Validity(now_s - CLOCK_SKEW_S, now_s + AUTHORITY_LIFETIME_S)
+                root = root_certificate(root_keys, network, validity, _serial())
+                issuing = issuing_certificate(
+                    issuing_keys, Authority(root, root_keys), network, validity, _serial()
+                )
+                connection.executemany(
+                    "INSERT INTO authority VALUES (?, ?)", [("root", root), ("issuing", issuing)]
+                )
+        database.close()
+        return cls.open(directory, keys)
+
+    @classmethod
+    def open(cls, directory: Path, keys: KeyStore) -> CertificateAuthority:
+        """The authority founded in `directory`; raises `AuthorityMissing`."""
+        path = directory / "ca.sqlite"
+        if not path.exists() or _ISSUING_SECRET not in keys:
+            raise AuthorityMissing(f"There is no certificate authority in {directory}")
+        database = Database(path, _SCHEMA)
+        with database.transaction() as connection:
+            found = dict(connection.execute("SELECT role, certificate FROM authority"))
+        if found.keys() != {"root", "issuing"}:
+            database.close()
+            raise AuthorityMissing(
+                f"The certificate authority in {directory} is half made",
+                why="it was interrupted while it was founded",
+                fix="Found the network again; what is there is kept",
+            )
+        issuing = Authority(found["issuing"], _stored(keys, _ISSUING_SECRET))
+        return cls(database, found["root"], issuing)
+
+    @property
+    def root(self) -> bytes:
+        """The root certificate, DER."""
+        return self._root
+
+    @property
+    def issuing(self) -> bytes:
+        """The issuing certificate, DER."""
+        return self._issuing.certificate
+
+    def chain(self, issued: Issued) -> list[bytes]:
+        """Leaf, issuing certificate and root, as a TLS peer shows them."""
+        return [issued.certificate, self.issuing, self.root]
+
+    def certify(self, order: CertificateOrder, now_s: int) -> Issued:
+        """The certificate that answers `order`: a new one, or the one it was answered with before.
+
+        Raises `NodeOwned` where the node has a certificate that names another owner and
+        `RequestConflict` where the request hash was used for another node.
+        """
+        node = key_id(order.node)
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT certificate, node, owner, issued_s, not_after_s FROM issued "
+                "WHERE request = ?",
+                (order.request,),
+            ).fetchone()
+            if row is not None:
+                issued = Issued(*row)
+                if (issued.node, issued.owner) != (node, order.owner):
+                    raise RequestConflict
+                return issued
+            (others,) = connection.execute(
+                "SELECT count(*) FROM issued WHERE node = ? AND owner != ?", (node, order.owner)
+            ).fetchone()
+            if others:
+                raise NodeOwned
+            validity = Validity(now_s - CLOCK_SKEW_S, now_s + NODE_LIFETIME_S)
+            certificate = node_certificate(
+                order.node, order.owner, order.genesis, self._issuing, validity, _serial()
+            )
+            issued = Issued(certificate, node, order.owner, now_s, validity.not_after_s)
+            connection.execute(
+                "INSERT INTO issued VALUES (?, ?, ?, ?, ?, ?)",
+                (order.request, node, order.owner, now_s, validity.not_after_s, certificate),
+            )
+        return issued
+
+    def latest(self, node: NodeId) -> Issued | None:
+        """The certificate of `node` that ends last."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT certificate, node, owner, issued_s, not_after_s FROM issued "
+                "WHERE node = ? ORDER BY not_after_s DESC LIMIT 1",
+                (node,),
+            ).fetchone()
+        return None if row is None else Issued(*row)
+
+    def renew(self, node: PublicKeys, genesis: GenesisId, now_s: int) -> Issued:
+        """A certificate like the latest of `node`, beginning now; the latest itself where that is
+        younger than `RENEWAL_AGE_MIN_S`. Whether the node may ask is for the caller to know.
+
+        Raises `NodeUnknown` and, later than `RENEWAL_S` after its end, `RenewalTooLate`.
+        """
+        latest = self.latest(key_id(node))
+        if latest is None:
+            raise NodeUnknown
+        if now_s > latest.not_after_s + RENEWAL_S:
+            days = (now_s - latest.not_after_s) // DAY_S
+            raise RenewalTooLate(why=f"it ended {days} days ago; {RENEWAL_S // DAY_S} are allowed")
+        if now_s < latest.issued_s + RENEWAL_AGE_MIN_S:
+            return latest
+        request = digest_of("certificate-renewal", fingerprint(latest.certificate))
+        return self.certify(CertificateOrder(request, genesis, node, latest.owner), now_s)
+
+    def close(self) -> None:
+        """Release the files. Nothing is lost without it."""
+        self._database.close()
+
+
+def _serial() -> int:
+    return serial_number(secrets.token_bytes(SERIAL_ENTROPY_BYTES))
+
+
+def _stored_or_new(keys: KeyStore, name: str) -> AuthorityKeys:
+    if name not in keys:
+        outer = ec.generate_private_key(ec.SECP256R1())
+        pkcs8 = outer.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        inner = FalconKey.generate()
+        keys.put(name, encode(StoredAuthority(pkcs8, inner.secret_bytes())))
+    return _stored(keys, name)
+
+
+def _stored(keys: KeyStore, name: str) -> AuthorityKeys:
+    stored = decode(StoredAuthority, keys.get(name))
+    outer = load_der_private_key(stored.outer, None)
+    if not isinstance(outer, ec.EllipticCurvePrivateKey):
+        raise AuthorityMissing(f"The secret {name!r} is not that of a certificate authority")
+    return AuthorityKeys(outer, FalconKey.from_secret_bytes(stored.inner))

@@ -1,0 +1,69 @@
+"""One SQLite file for each store of the authority: acknowledged means durable."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from hypermesh.wire.errors import HyperMeshError
+
+BUSY_WAIT_S = 5.0
+"""Seconds to wait for another process that holds the file, a backup say."""
+
+
+class StoreUnavailable(HyperMeshError):
+    """The operating system or SQLite refuses; nothing was changed."""
+
+    code = "HM-TRUST-0023"
+    status = 503
+    exit_code = 3
+    title = "The store of the certificate authority cannot be used"
+    remedy = "Check the free space and the rights of the data directory"
+
+
+class Database:
+    """A SQLite file with the tables of `schema`; may be used from several threads."""
+
+    def __init__(self, path: Path, schema: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        with self._reported():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY_WAIT_S, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute("PRAGMA synchronous=FULL")
+                self._connection.executescript(schema)
+            except sqlite3.Error:
+                self._connection.close()
+                raise
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that writes: on the disk when the block ends, undone if it raises."""
+        with self._lock, self._reported():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Release the file. Nothing is lost without it."""
+        with self._lock:
+            self._connection.close()
+
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StoreUnavailable(f"{self._path} cannot be used", why=str(error)) from error

@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+
+from .network import Network
+
+
+@pytest.fixture
+def network() -> Network:
+    return Network()
