@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hypermesh.assets.adapters.adapter import (
     HOLDS_MAX,
     AssetAdapter,
+    DiscoveryOnly,
     HeldAlready,
     NoCapacity,
     NotHeld,
@@ -19,9 +20,13 @@ from hypermesh.assets.adapters.container import ContainerAssetAdapter
 from hypermesh.assets.adapters.cpu import CpuAssetAdapter
 from hypermesh.assets.adapters.gpu import GpuAssetAdapter
 from hypermesh.assets.adapters.memory import MemoryAssetAdapter, region_id
+from hypermesh.assets.adapters.network import NetworkAssetAdapter
 from hypermesh.assets.adapters.storage import StorageAssetAdapter
-from hypermesh.assets.inventory import Cpu, Gpu, Inventory, Memory, Share, Storage
+from hypermesh.assets.inventory import Cpu, Gpu, Interface, Inventory, Memory, Share, Storage
 from hypermesh.crypto.digest import digest_of
+from hypermesh.stoq.endpoint import Endpoint
+from hypermesh.stoq.errors import RegionUnknown
+from hypermesh.stoq.trust import TrustPolicy
 from hypermesh.wire.asset import AssetKind, Descriptor, Enforcement, Lease, LeaseState
 from hypermesh.wire.errors import NotAvailable
 
@@ -56,15 +61,13 @@ class RecordedRegions:
         self.sizes[region] = size
         self.log.append(("create", region, size))
 
-    def destroy(self, region: bytes, /) -> None:
+    def destroy(self, region: bytes, /) -> tuple[int, int, int]:
         self.free += self.sizes.pop(region)
         self.log.append(("destroy", region))
+        return self.read, self.written, self.operations
 
-    def grant(self, *arguments: object) -> None:
-        self.log.append(("grant", *arguments))
-
-    def fence(self, region: bytes, epoch: int, /) -> None:
-        self.log.append(("fence", region, epoch))
+    def grant(self, *arguments: object, **named: object) -> None:
+        self.log.append(("grant", *arguments, *named.values()))
 
     def counters(self, region: bytes, /) -> tuple[int, int, int]:
         self.log.append(("counters", region))
@@ -89,9 +92,22 @@ def test_a_memory_lease_from_reservation_to_receipt() -> None:
     assert adapter.meter(LEASE, START_MS + 500) == Reading(500, 0, 10, 20, 3)
     regions.log.clear()
     assert adapter.release(LEASE, START_MS + 900) == Reading(900, 0, 10, 20, 3)
-    assert [entry[0] for entry in regions.log] == ["fence", "counters", "destroy"]
-    assert regions.log[0] == ("fence", region_id(LEASE), 8)
+    assert regions.log == [("destroy", region_id(LEASE))], "the last reading is of the end itself"
     assert (adapter.free, adapter.in_use) == (4096, False)
+
+
+def test_a_region_of_the_transport_whose_epoch_the_consumer_raised() -> None:
+    """Over a real endpoint: a fence far above the lease's epoch does not keep the end off."""
+    with Endpoint.bind(policy=TrustPolicy(network=b"g" * 32), identity=None) as endpoint:
+        adapter = MemoryAssetAdapter(memory(1 << 16), endpoint.regions)
+        adapter.reserve(LEASE, reserved(4096))
+        adapter.activate(LEASE, activated(reserved(4096)))
+        assert adapter.meter(LEASE, START_MS + 5) == Reading(5)
+        endpoint.regions.fence(region_id(LEASE), 2**63)
+        assert adapter.release(LEASE, START_MS + 9) == Reading(9)
+        with pytest.raises(RegionUnknown):
+            endpoint.regions.counters(region_id(LEASE))
+        assert adapter.free == 1 << 16
 
 
 def test_held_time_is_never_negative_and_never_more_than_the_lease() -> None:
@@ -166,11 +182,11 @@ def test_as_many_leases_as_the_registry_allows_and_no_more() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [StorageAssetAdapter, GpuAssetAdapter, ContainerAssetAdapter], ids=lambda k: k.kind
+    "kind",
+    [StorageAssetAdapter, NetworkAssetAdapter, GpuAssetAdapter, ContainerAssetAdapter],
+    ids=lambda kind: kind.kind,
 )
-def test_what_cannot_be_leased_yet_says_so(
-    kind: type[StorageAssetAdapter | GpuAssetAdapter | ContainerAssetAdapter],
-) -> None:
+def test_what_cannot_be_leased_yet_says_so(kind: type[DiscoveryOnly]) -> None:
     adapter = kind(Descriptor(kind.kind, 1, Enforcement.UNENFORCED, []))
     assert (adapter.free, adapter.in_use) == (0, False)
     with pytest.raises(NotAvailable, match=kind.kind):
@@ -188,7 +204,7 @@ def test_each_adapter_discovers_its_own_kind() -> None:
         Cpu("x", "x86_64", 2, 2000, "none", Enforcement.CGROUP2),
         Memory(1000, 1000, 1000, "none"),
         Storage(1000, 500, None),
-        (),
+        (Interface("eth0", True, True, 1500, 10**9), Interface("eth1", False, True, 1500, 0)),
         (Gpu("g", "amd", 1, "bus", "sysfs"),),
     )
     capacities = {
@@ -197,6 +213,7 @@ def test_each_adapter_discovers_its_own_kind() -> None:
             CpuAssetAdapter,
             MemoryAssetAdapter,
             StorageAssetAdapter,
+            NetworkAssetAdapter,
             GpuAssetAdapter,
             ContainerAssetAdapter,
         )
@@ -205,6 +222,7 @@ def test_each_adapter_discovers_its_own_kind() -> None:
         AssetKind.CPU: [2000],
         AssetKind.MEMORY: [1000],
         AssetKind.STORAGE: [500],
+        AssetKind.NETWORK: [10**9],
         AssetKind.GPU: [1],
         AssetKind.CONTAINER: [],
     }

@@ -98,6 +98,13 @@ def test_entries_and_results_are_committed_to(
         verify_block(genesis(), alter(block))
 
 
+def test_the_sequencer_cannot_sign_in_another_name(block: Block) -> None:
+    header = replace(block.header, sequencer=keys("alice").id)
+    signature = sign(keys("sequencer"), "header", header.genesis, digest_of("header", header))
+    with pytest.raises(ProofInvalid, match="names a sequencer"):
+        verify_block(genesis(), replace(block, header=header, signature=signature))
+
+
 def test_a_row_is_shown_offline(block: Block, store: Store) -> None:
     assert block.signature is not None
     header = SignedHeader(block.header, block.signature)

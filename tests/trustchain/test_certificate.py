@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from hypermesh._native import x509_presigned
 from hypermesh.crypto import falcon
-from hypermesh.crypto.keys import QuantumKeys
-from hypermesh.trustchain import oids
+from hypermesh.crypto.keys import QuantumKeys, key_id
+from hypermesh.trustchain import certificate, oids
 from hypermesh.trustchain.certificate import (
     SERIAL_ENTROPY_BYTES,
     Authority,
@@ -48,8 +48,7 @@ def openssl_accepts(directory: Path, root: bytes, issuing: bytes, leaf: bytes) -
     files = {}
     for name, der in (("root", root), ("issuing", issuing), ("leaf", leaf)):
         files[name] = directory / f"{name}.pem"
-        certificate = x509.load_der_x509_certificate(der)
-        files[name].write_bytes(certificate.public_bytes(Encoding.PEM))
+        files[name].write_bytes(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM))
     command = ["openssl", "verify", "-x509_strict", "-attime", str(NOW), "-CAfile", files["root"]]
     for purpose in ("sslserver", "sslclient"):
         arguments = [*command, "-purpose", purpose, "-untrusted", files["issuing"], files["leaf"]]
@@ -126,16 +125,16 @@ def test_a_forged_issuing_certificate_is_refused(network: Network) -> None:
 
 
 def test_the_inner_signature_covers_the_documented_bytes(network: Network) -> None:
-    certificate = x509.load_der_x509_certificate(network.leaf)
-    covered = x509_presigned(certificate.tbs_certificate_bytes)
-    value = certificate.extensions.get_extension_for_oid(oids.ALT_SIGNATURE_VALUE).value
+    leaf = x509.load_der_x509_certificate(network.leaf)
+    covered = x509_presigned(leaf.tbs_certificate_bytes)
+    value = leaf.extensions.get_extension_for_oid(oids.ALT_SIGNATURE_VALUE).value
     assert isinstance(value, x509.UnrecognizedExtension)
     signature = value.value[-falcon.SIGNATURE_BYTES :]
     assert falcon.holds(network.issuing.keys.inner.public, covered, signature)
     # Without the field `signature` (12 bytes) and extension 74 (its identifier is gone).
     assert bytes.fromhex("551d4a") not in covered
     assert bytes.fromhex("551d49") in covered
-    assert len(certificate.tbs_certificate_bytes) - len(covered) > 12 + falcon.SIGNATURE_BYTES
+    assert len(leaf.tbs_certificate_bytes) - len(covered) > 12 + falcon.SIGNATURE_BYTES
 
 
 def test_each_reason_has_its_error(network: Network, other_network: Network) -> None:
@@ -243,11 +242,107 @@ def test_a_self_signed_certificate_says_its_keys_only(network: Network) -> None:
     keys = QuantumKeys.generate()
     der = self_signed_certificate(keys)
     assert read_keys(der) == keys.public
-    certificate = x509.load_der_x509_certificate(der)
-    certificate.verify_directly_issued_by(certificate)
-    assert certificate.subject == certificate.issuer
+    parsed = x509.load_der_x509_certificate(der)
+    parsed.verify_directly_issued_by(parsed)
+    assert parsed.subject == parsed.issuer
     with pytest.raises(CertificateMalformed):
         check_node(der, network.anchors, now_s=NOW)
+
+
+def names(node: bytes, owner: bytes, network: bytes, dns: str) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName(
+        [
+            x509.UniformResourceIdentifier(f"hm:node:{node.hex()}"),
+            x509.UniformResourceIdentifier(f"hm:owner:{owner.hex()}"),
+            x509.UniformResourceIdentifier(f"hm:network:{network.hex()}"),
+            x509.DNSName(dns),
+        ]
+    )
+
+
+def issued(network: Network, builder: x509.CertificateBuilder) -> bytes:
+    """What the real issuing CA would sign if it were given `builder`."""
+    builder = certificate._timed(certificate._below(network.issuing, builder), VALIDITY, serial(5))
+    return certificate._signed(builder, network.issuing.keys)
+
+
+def test_what_the_issuer_signs_must_still_make_sense(network: Network) -> None:
+    """Both signatures hold in all of these."""
+    node, owner = network.node, network.owner.id
+    dns = f"{node.id[:8].hex()}.{GENESIS[:5].hex()}.hm.internal"
+    leaf = certificate._leaf(node.public)
+    right = names(node.id, owner, GENESIS, dns)
+    unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+    check_node(
+        issued(network, leaf.add_extension(right, critical=False)), network.anchors, now_s=NOW
+    )
+
+    def without(oid: x509.ObjectIdentifier) -> x509.CertificateBuilder:
+        kept = [extension for extension in leaf._extensions if extension.oid != oid]
+        return x509.CertificateBuilder(
+            subject_name=leaf._subject_name, public_key=leaf._public_key, extensions=kept
+        )
+
+    p256 = network.issuing.keys.outer.public_key()
+    certifier = certificate._usage(certificates=True)
+    usage = x509.ExtensionOID.KEY_USAGE
+    wrong = {
+        "no alternative name": leaf,
+        "not the one its keys give": leaf.add_extension(
+            names(owner, owner, GENESIS, dns.replace(node.id[:8].hex(), owner[:8].hex())),
+            critical=False,
+        ),
+        "DNS name does not follow": leaf.add_extension(
+            names(node.id, owner, GENESIS, f"x.{dns}"), critical=False
+        ),
+        "unknown critical": leaf.add_extension(right, critical=False).add_extension(
+            unknown, critical=True
+        ),
+        "not for TLS": without(x509.ExtensionOID.EXTENDED_KEY_USAGE).add_extension(
+            right, critical=False
+        ),
+        "no FALCON-1024 key": without(oids.SUBJECT_ALT_PUBLIC_KEY).add_extension(
+            right, critical=False
+        ),
+        "not an Ed25519 end entity": without(usage)
+        .add_extension(certifier, critical=True)
+        .add_extension(right, critical=False),
+    }
+    for reason, builder in wrong.items():
+        with pytest.raises(CertificateMalformed, match=reason):
+            check_node(issued(network, builder), network.anchors, now_s=NOW)
+    other_key = x509.CertificateBuilder(
+        subject_name=leaf._subject_name, public_key=p256, extensions=leaf._extensions
+    )
+    with pytest.raises(CertificateMalformed, match="not an Ed25519 end entity"):
+        check_node(
+            issued(network, other_key.add_extension(right, critical=False)),
+            network.anchors,
+            now_s=NOW,
+        )
+    # An extension that nobody needs to understand changes nothing.
+    harmless = leaf.add_extension(right, critical=False).add_extension(unknown, critical=False)
+    check_node(issued(network, harmless), network.anchors, now_s=NOW)
+
+
+def test_the_frozen_certificates_are_read_as_ever(vectors: Path) -> None:
+    facts = json.loads((vectors / "x509" / "vector.json").read_text())
+    frozen = {file.stem: file.read_bytes() for file in (vectors / "x509").glob("*.der")}
+    anchors = Anchors(bytes.fromhex(facts["network"]), frozen["root"], frozen["issuing"])
+    certified = check_node(frozen["node"], anchors, now_s=facts["not_after_s"])
+    assert certified.id.hex() == facts["node"]
+    assert certified.owner.hex() == facts["owner"]
+    assert certified.not_after_s == facts["not_after_s"]
+    assert key_id(read_keys(frozen["session"])).hex() == facts["node"]
+    answers = {
+        "node-falcon-wrong": CertificateForged,
+        "node-p256-wrong": CertificateForged,
+        "node-by-root": IssuerUnknown,
+        "node-elsewhere": NetworkMismatch,
+    }
+    for name, answer in answers.items():
+        with pytest.raises(answer):
+            check_node(frozen[name], anchors, now_s=facts["not_after_s"])
 
 
 def test_serial_numbers_have_one_length_and_are_positive() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -210,17 +211,13 @@ def test_the_answer_survives_a_kill_between_any_two_steps(
     )
     thief = QuantumKeys.generate()
     with pytest.raises(InvitationUsed):
-        restarted.enrol(enrol_request(invitation, CHANNEL, thief, thief_owner(owner)))
+        restarted.enrol(enrol_request(invitation, CHANNEL, thief, owner))
     assert restarted.enrol(request).owner == owner.id
     restarted.invitations.close()
 
 
 def _killed(*arguments: object) -> None:
     raise KeyboardInterrupt
-
-
-def thief_owner(owner: QuantumKeys) -> QuantumKeys:
-    return owner
 
 
 def test_an_invitation_is_good_for_one_machine(
@@ -232,6 +229,25 @@ def test_an_invitation_is_good_for_one_machine(
         network.enrol(enrol_request(invitation, CHANNEL, stranger, owner))
     with pytest.raises(InvitationUsed):
         network.enrol(enrol_request(invitation, CHANNEL, node, stranger))
+
+
+def test_of_two_requests_at_once_one_wins(network: Network) -> None:
+    """In two processes, as far as SQLite can tell."""
+    secret = network.invite().secret
+    other = Invitations(network.directory)
+    requests = [bytes([number]) * 32 for number in range(8)]
+
+    def bind(number: int) -> bool:
+        store = (network.invitations, other)[number % 2]
+        try:
+            store.bind(secret, requests[number], NOW)
+        except InvitationUsed:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(bind, range(8))) == 1
+    other.close()
 
 
 def test_a_request_seen_on_the_wire_is_worth_nothing(

@@ -116,7 +116,10 @@ fn identity(py: Python<'_>, outcome: Result<PeerIdentity, Refusal>) -> PyResult<
 
 /// Adds this section to the module.
 pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("CertificateRefused", module.py().get_type::<CertificateRefused>())?;
+    module.add(
+        "CertificateRefused",
+        module.py().get_type::<CertificateRefused>(),
+    )?;
     module.add_function(wrap_pyfunction!(x509_check_chain, module)?)?;
     module.add_function(wrap_pyfunction!(x509_check_pinned_root, module)?)?;
     module.add_function(wrap_pyfunction!(x509_read_keys, module)?)?;

@@ -204,17 +204,17 @@ fn refused(refusal: Refusal) -> Error {
 
 #[derive(Clone, Copy)]
 #[repr(u8)]
-enum Role {
+pub enum Role {
     Client = 1,
     Server = 2,
 }
 
 /// What both sides of one connection sign, but for the role.
-struct Binding<'a> {
-    channel: &'a Channel,
-    client: PeerId,
-    server: PeerId,
-    genesis: &'a [u8; 32],
+pub struct Binding<'a> {
+    pub channel: &'a Channel,
+    pub client: PeerId,
+    pub server: PeerId,
+    pub genesis: &'a [u8; 32],
 }
 
 impl Binding<'_> {
@@ -229,7 +229,7 @@ impl Binding<'_> {
         .concat()
     }
 
-    fn sign(&self, role: Role, identity: Option<&Identity>) -> Result<Vec<u8>> {
+    pub fn sign(&self, role: Role, identity: Option<&Identity>) -> Result<Vec<u8>> {
         let Some(identity) = identity else {
             return Ok(vec![VERSION, UNSIGNED]);
         };

@@ -1,5 +1,6 @@
 //! A connection that this side has opened: requests, byte streams, remote memory.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::frame::{
     self, AnswerHeader, Extent, RequestHeader, Status, ANSWER_HEADER_BYTES, REQUEST_HEADER_BYTES,
 };
 use crate::limits::CHUNK_BYTES;
+use crate::live::Ending;
 use crate::memory::{self, Action, Operation};
 use crate::region::RegionId;
 use crate::stream::{within, Outlet, Stream};
@@ -24,6 +26,7 @@ pub struct Connection {
     channel: Channel,
     peer: PeerId,
     owner: Option<PeerId>,
+    ending: Ending,
     drive: Arc<Drive>,
 }
 
@@ -45,6 +48,7 @@ impl Connection {
         channel: Channel,
         peer: PeerId,
         owner: Option<PeerId>,
+        ending: Ending,
         drive: Arc<Drive>,
     ) -> Connection {
         Connection {
@@ -52,6 +56,7 @@ impl Connection {
             channel,
             peer,
             owner,
+            ending,
             drive,
         }
     }
@@ -87,13 +92,15 @@ impl Connection {
 
     /// Why it has ended; `None` while it lives.
     pub fn ended(&self) -> Option<Error> {
-        self.quic.close_reason().map(Error::from)
+        self.quic
+            .close_reason()
+            .map(|reason| self.explained(reason.into()))
     }
 
     /// The answer of `service`. A problem it answers with is `Error::Problem`.
     pub async fn request(&self, service: u16, body: &[u8], patience: Duration) -> Result<Vec<u8>> {
         frame::checked_body(body)?;
-        within(patience, async {
+        self.during(patience, async {
             let (mut outlet, mut receive) = self.open().await?;
             send_request(&mut outlet, service, body).await?;
             outlet.finish()?;
@@ -114,7 +121,7 @@ impl Connection {
 
     /// A byte stream to `service`. The service may refuse it, which the first read or write shows.
     pub async fn open_stream(&self, service: u16, patience: Duration) -> Result<Stream> {
-        within(patience, async {
+        self.during(patience, async {
             let (send, receive) = self.quic.open_bi().await?;
             Ok(Stream::open(send, receive, service, self.drive.clone()))
         })
@@ -137,7 +144,7 @@ impl Connection {
             offset,
             action: Action::Read { length },
         };
-        within(patience, async {
+        self.during(patience, async {
             let (mut outlet, mut receive) = self.open().await?;
             send_request(&mut outlet, memory::SERVICE, &operation.encode()).await?;
             outlet.finish()?;
@@ -166,7 +173,7 @@ impl Connection {
                 length: data.len() as u64,
             },
         };
-        within(patience, async {
+        self.during(patience, async {
             let (mut outlet, mut receive) = self.open().await?;
             let sent = async {
                 send_request(&mut outlet, memory::SERVICE, &operation.encode()).await?;
@@ -253,6 +260,24 @@ impl Connection {
     pub fn close(&self, code: u32, reason: &str) {
         self.quic
             .close(VarInt::from_u32(code), Error::cut(reason).as_bytes());
+    }
+
+    async fn during<T>(
+        &self,
+        patience: Duration,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        within(patience, call)
+            .await
+            .map_err(|error| self.explained(error))
+    }
+
+    /// Where this side ended the connection for a reason, the reason.
+    fn explained(&self, error: Error) -> Error {
+        match (error.kind(), self.ending.get()) {
+            (Some(Kind::ConnectionClosed), Some(ending)) => ending.clone(),
+            _ => error,
+        }
     }
 
     async fn open(&self) -> Result<(Outlet, RecvStream)> {

@@ -337,7 +337,7 @@ impl Shared {
         seen.peer = channel.claimed_id();
         let peer = admission::admit_client(&connection, &channel, &terms).await?;
         let id = peer.as_ref().map(|peer| peer.id);
-        let key = self.live.add(&connection, id)?;
+        let (key, _) = self.live.add(&connection, id)?;
         let origin = Origin {
             peer: id,
             owner: peer.and_then(|peer| peer.owner),
@@ -355,7 +355,7 @@ impl Shared {
         let (connection, channel, peer) = within(patience, self.reach(&destination))
             .await
             .map_err(handshake_timeout)?;
-        let key = self.live.add(&connection, Some(peer.id))?;
+        let (key, ending) = self.live.add(&connection, Some(peer.id))?;
         let watched = (self.clone(), connection.clone());
         tokio::spawn(async move {
             let (shared, connection) = watched;
@@ -367,6 +367,7 @@ impl Shared {
             channel,
             peer.id,
             peer.owner,
+            ending,
             self.services.drive.clone(),
         ))
     }

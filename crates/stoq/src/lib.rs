@@ -22,6 +22,8 @@ mod drive;
 mod endpoint;
 mod error;
 mod frame;
+#[cfg(test)]
+mod hostile;
 mod identity;
 pub mod limits;
 mod live;

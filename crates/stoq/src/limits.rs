@@ -26,7 +26,7 @@ pub const HANDSHAKES_MAX: usize = 256;
 pub const HANDSHAKES_UNVALIDATED_MAX: usize = 64;
 
 /// From the first packet to an admitted peer.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Without any packet from the peer a connection is lost after this time.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);

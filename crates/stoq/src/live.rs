@@ -1,6 +1,7 @@
 //! The admitted connections of an endpoint, so that a revocation reaches those that exist.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use quinn::Connection;
@@ -8,6 +9,9 @@ use quinn::Connection;
 use crate::admission;
 use crate::error::{Error, Kind, Result};
 use crate::PeerId;
+
+/// Why this side ended a connection, for those who still use it.
+pub type Ending = Arc<OnceLock<Error>>;
 
 #[derive(Default)]
 pub struct Live {
@@ -24,12 +28,13 @@ struct State {
 struct Entry {
     connection: Connection,
     peer: Option<PeerId>,
+    ending: Ending,
 }
 
 impl Live {
     /// Adds a connection that has just been admitted. Its peer may have been revoked since the
     /// policy was read for it, so the revoked set is asked again under the lock that replaces it.
-    pub fn add(&self, connection: &Connection, peer: Option<PeerId>) -> Result<u64> {
+    pub fn add(&self, connection: &Connection, peer: Option<PeerId>) -> Result<(u64, Ending)> {
         let mut state = self.state.lock();
         if peer.is_some_and(|peer| state.revoked.contains(&peer)) {
             let error = revoked();
@@ -38,12 +43,14 @@ impl Live {
         }
         let key = state.next;
         state.next += 1;
+        let ending = Ending::default();
         let entry = Entry {
             connection: connection.clone(),
             peer,
+            ending: ending.clone(),
         };
         state.connections.insert(key, entry);
-        Ok(key)
+        Ok((key, ending))
     }
 
     pub fn remove(&self, key: u64) {
@@ -54,18 +61,17 @@ impl Live {
     pub fn revoke(&self, revoked_set: BTreeSet<PeerId>) -> Vec<(Connection, PeerId)> {
         let mut state = self.state.lock();
         state.revoked = revoked_set;
-        let ended: Vec<_> = state
-            .connections
-            .values()
-            .filter_map(|entry| {
-                let peer = entry.peer?;
-                let gone =
-                    state.revoked.contains(&peer) && entry.connection.close_reason().is_none();
-                gone.then(|| (entry.connection.clone(), peer))
-            })
-            .collect();
-        for (connection, _) in &ended {
-            admission::close(connection, &revoked());
+        let mut ended = Vec::new();
+        for entry in state.connections.values() {
+            let Some(peer) = entry.peer.filter(|peer| state.revoked.contains(peer)) else {
+                continue;
+            };
+            if entry.connection.close_reason().is_none() {
+                // It is set already only where an earlier revocation ended this connection.
+                let _ = entry.ending.set(revoked());
+                admission::close(&entry.connection, &revoked());
+                ended.push((entry.connection.clone(), peer));
+            }
         }
         ended
     }

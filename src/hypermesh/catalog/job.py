@@ -152,7 +152,7 @@ def _amount(text: object, units: Mapping[str, int]) -> int:
         raise ValueError(f"{str(text)[:40]!r} is not a number with one of the units {known}")
     number, unit = found.groups()
     if unit not in units:
-        near = difflib.get_close_matches(unit, units, 1, 0.3) if unit else []
+        near = [each for each in units if unit and each.casefold() == unit.casefold()]
         hint = f" (did you mean {near[0]}?)" if near else ""
         said = f"{unit!r} is not a unit here{hint}" if unit else "the unit is missing"
         raise ValueError(f"{said}; use one of {known}")
@@ -208,9 +208,13 @@ def _limits(said: Mapping[str, Any], table: _Table) -> JobLimits:
         field, amount = _LIMITS[key]
         try:
             limits = msgspec.structs.replace(limits, **{field: amount(value)})
-            msgspec.convert(msgspec.to_builtins(limits), JobLimits)
         except ValueError as error:
-            why = re.sub(r" - at .*", "", str(error))
+            raise table.fault(key, f"is not valid: {error}") from error
+        try:
+            msgspec.convert(msgspec.to_builtins(limits), JobLimits)
+        except msgspec.ValidationError as error:
+            bound = str(error).partition(" - ")[0].replace("Expected `int`", f"{field} must be")
+            why = f"{field} would be {getattr(limits, field)}, and {bound}"
             raise table.fault(key, f"is not valid: {why}") from error
     return limits
 

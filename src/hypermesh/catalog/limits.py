@@ -23,7 +23,7 @@ CPU_QUOTA_US_MIN = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a cgroup or, without one, `wait4` says that a job used."""
+    """What a job used, as far as it was measured: 0 bytes of memory where no cgroup counts them."""
 
     cpu_us: int
     memory_peak_bytes: int

@@ -15,7 +15,13 @@ import msgspec
 
 from hypermesh.caesar.economics import staking
 from hypermesh.consensus.epoch import current_epoch
-from hypermesh.consensus.record import ATTESTATIONS, LAST_BUNDLES, Attestation, LastBundle
+from hypermesh.consensus.record import (
+    ATTESTATIONS,
+    LAST_BUNDLES,
+    Attestation,
+    LastBundle,
+    Product,
+)
 from hypermesh.consensus.statement import challenge, plot_id
 from hypermesh.consensus.verifier.bundle import ConsensusProof, names, reasons
 from hypermesh.consensus.verifier.space import ProofOfSpace
@@ -92,7 +98,7 @@ def expected(state: State, genesis_id: GenesisId, genesis: Genesis, node: NodeId
             challenge=challenge_of(ProofKind.WORK),
             size=parameters.matrix_size,
             rows=parameters.matrix_rows_opened,
-            before=None if last is None else Commitment(last.work_challenge, last.work_root),
+            before=_opened(last, epoch.number),
         ),
         ProofOfTime(epoch.number, epoch.opened_by),
     )
@@ -109,25 +115,23 @@ def dry_run(
 def attest(context: Context, call: Call) -> None:
     """Execute `consensus.attest`: verify the bundle as one of the signer's, and record it.
 
-    Raises `AlreadyAttested` or `ProofsRefused`.
+    Raises `ProofsRefused`, also for a second bundle of an epoch, or `AlreadyAttested`.
     """
     state, node = context.state, call.transaction.signer
     bundle: Bundle = call.body.bundle
     epoch = current_epoch(state)
     last = LAST_BUNDLES.get(state, node)
-    if last is not None and last.epoch == epoch.number:
-        raise AlreadyAttested(why=f"epoch {epoch.number}, bundle {last.bundle.hex()}")
     statement = expected(state, context.genesis_id, context.genesis, node)
     failures = statement.failures(bundle)
     if failures or bundle.work is None:
         raise ProofsRefused.of(failures)
+    if last is not None and last.epoch == epoch.number:
+        raise AlreadyAttested(why=f"epoch {epoch.number}, bundle {last.bundle.hex()}")
     bundle_id = digest_of("bundle", bundle)
     ATTESTATIONS.put(state, bundle_id, Attestation(node, epoch.number, context.height))
-    LAST_BUNDLES.put(
-        state,
-        node,
-        LastBundle(bundle_id, epoch.number, statement.work.challenge, bundle.work.root),
-    )
+    product = Product(statement.work.challenge, bundle.work.root)
+    before = None if last is None else last.product
+    LAST_BUNDLES.put(state, node, LastBundle(bundle_id, epoch.number, product, before))
     context.events.append(Event("consensus.attested", node, bundle_id))
 
 
@@ -169,6 +173,14 @@ def _stake(state: State, genesis_id: GenesisId, genesis: Genesis, node: NodeId) 
         bonded=staking.bonded(state, node),
         bond_min=genesis.proofs.bond_min,
     )
+
+
+def _opened(last: LastBundle | None, epoch: int) -> Commitment | None:
+    """The product that a bundle for `epoch` opens rows of: that of the bundle before it."""
+    if last is None:
+        return None
+    product = last.before if last.epoch == epoch else last.product
+    return None if product is None else Commitment(product.challenge, product.root)
 
 
 def _lapses(context: Context, bundle_id: bytes, node: NodeId) -> list[ProofFailure]:

@@ -36,14 +36,22 @@ class Attestation(msgspec.Struct, frozen=True, array_like=True):
     height: int
 
 
+class Product(msgspec.Struct, frozen=True, array_like=True):
+    """A matrix product that a node committed to: what seeded it, and the root over its rows."""
+
+    challenge: Hash
+    root: Hash
+
+
 class LastBundle(msgspec.Struct, frozen=True, array_like=True):
     """A node's last bundle and the product it committed to. It outlives the bundle's rights: the
-    node's next bundle opens rows of it, however late that comes."""
+    node's next bundle opens rows of it, however late that comes. `before` is the product that the
+    last bundle opened, so that another bundle for the same epoch is judged like the first."""
 
     bundle: BundleId
     epoch: int
-    work_challenge: Hash
-    work_root: Hash
+    product: Product
+    before: Product | None
 
 
 PRESENT = b"present"

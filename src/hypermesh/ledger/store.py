@@ -248,6 +248,7 @@ class Store:
                 )
                 self._write(genesis_rows)
             self._tree.take(genesis_rows.step)
+            self._kept.clear()
 
     def commit(self, block: bytes, execution: Execution) -> None:
         """Store an encoded block and what it leads to: durable, and wholly or not at all.

@@ -15,7 +15,7 @@ from pathlib import Path
 from hypermesh.assets.inventory import Share
 from hypermesh.caesar.economics import staking
 from hypermesh.caesar.token import bank
-from hypermesh.catalog.ladder import Ladder
+from hypermesh.catalog.engines.ladder import Ladder
 from hypermesh.consensus.prover.bundle import Attestor
 from hypermesh.crypto.keys import key_id
 from hypermesh.ledger import identity
@@ -110,7 +110,7 @@ class Node:
             membership.genesis,
             self._genesis_id,
         )
-        self._ladder = Ladder(f"hypermesh-{membership.keys.id.hex()[:16]}")
+        self._ladder = Ladder.open(membership.keys.id.hex()[:16])
         self.lending = Lending(
             membership,
             self.chain,
@@ -352,7 +352,7 @@ class Node:
             return
         if self._authority is not None:
             issued = self._authority.renew(self.membership.keys.public, self._genesis_id, now_s)
-            self.membership.renewed(self._authority.chain(issued))
+            self.membership.renewed(self._authority.chain(issued), now_s)
         else:
             renew(self.membership, [self._locate(self._sequencer)], now_s)
         self.endpoint.set_identity(Identity(self.membership.chain, self.membership.keys))

@@ -57,7 +57,8 @@ def join(data: Path, token: str, now_s: int) -> tuple[Membership, list[Locator]]
         owner=None if owner is None else owner.id,
         now_s=now_s,
     )
-    return Membership.create(data, response.genesis, response.chain), response.locators
+    membership = Membership.create(data, response.genesis, response.chain, now_s)
+    return membership, response.locators
 
 
 def renew(membership: Membership, locators: Sequence[Locator], now_s: int) -> None:
@@ -78,7 +79,7 @@ def renew(membership: Membership, locators: Sequence[Locator], now_s: int) -> No
         owner=None,
         now_s=now_s,
     )
-    membership.renewed(response.chain)
+    membership.renewed(response.chain, now_s)
 
 
 def _reach(endpoint: Endpoint, locators: Sequence[Locator], root_sha256: Hash) -> Connection:

@@ -26,7 +26,7 @@ from hypermesh.assets.discovery import discover
 from hypermesh.assets.hosting import Hosted, HostedAssets
 from hypermesh.assets.inventory import Share
 from hypermesh.assets.privacy import Caller, Identity
-from hypermesh.catalog.ladder import Ladder
+from hypermesh.catalog.engines.ladder import Ladder
 from hypermesh.consensus.attestation import bundle_of
 from hypermesh.crypto.signature import sign
 from hypermesh.ledger.feed import Commit

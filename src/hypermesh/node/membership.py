@@ -17,7 +17,7 @@ from hypermesh.crypto.digest import digest_of
 from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.keystore import KeyStore
 from hypermesh.stoq.trust import TrustPolicy
-from hypermesh.trustchain.verify import Anchors, CertifiedNode, check_chain, read_node
+from hypermesh.trustchain.verify import Anchors, check_chain
 from hypermesh.wire.block import Genesis
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.ids import GenesisId, Hash, NodeId, OwnerId
@@ -27,23 +27,24 @@ NODE_SECRET = "node"
 OWNER_SECRET = "owner"
 
 
-class Chain(msgspec.Struct, frozen=True, array_like=True):
-    """Leaf, issuing and root certificate, DER."""
+class Certified(msgspec.Struct, frozen=True, array_like=True):
+    """Leaf, issuing and root certificate (DER), and what the leaf said when it was checked."""
 
-    certificates: list[Certificate]
+    chain: list[Certificate]
+    owner: OwnerId
+    not_after_s: int
 
 
 class Membership:
     """One node's membership in one network, in its data directory."""
 
-    def __init__(self, data: Path, genesis: Genesis, chain: list[bytes]) -> None:
+    def __init__(self, data: Path, genesis: Genesis, certified: Certified) -> None:
         self._data = data
+        self._certified = certified
         self.store = key_store(data)
         self.keys = QuantumKeys.from_secret_bytes(self.store.get(NODE_SECRET))
         self.genesis = genesis
         self.genesis_id: GenesisId = digest_of("genesis", genesis)
-        self.chain = chain
-        self._leaf = read_node(chain[0])
 
     @classmethod
     def open(cls, data: Path) -> Membership | None:
@@ -51,19 +52,24 @@ class Membership:
         file = data / "genesis"
         if not file.exists():
             return None
-        chain = decode(Chain, (data / "certificate").read_bytes()).certificates
-        return cls(data, decode(Genesis, file.read_bytes()), chain)
+        certified = decode(Certified, (data / "certificate").read_bytes())
+        return cls(data, decode(Genesis, file.read_bytes()), certified)
 
     @classmethod
-    def create(cls, data: Path, genesis: Genesis, chain: list[bytes]) -> Membership:
-        """Write a new membership down. Repeating it after a crash is harmless."""
-        replace(data / "certificate", encode(Chain(chain)))
+    def create(cls, data: Path, genesis: Genesis, chain: list[bytes], now_s: int) -> Membership:
+        """Write a new membership down. Repeating it after a crash is harmless.
+
+        Raises a `CertificateRefused` where `chain` does not hold under `genesis` at `now_s`.
+        """
+        certified = _checked(genesis, chain, now_s)
+        replace(data / "certificate", encode(certified))
         replace(data / "genesis", encode(genesis))
-        return cls(data, genesis, chain)
+        return cls(data, genesis, certified)
 
     @property
-    def anchors(self) -> Anchors:
-        return Anchors.of(self.genesis, self.genesis_id)
+    def chain(self) -> list[bytes]:
+        """Leaf, issuing and root certificate, DER."""
+        return self._certified.chain
 
     @property
     def is_founder(self) -> bool:
@@ -80,20 +86,16 @@ class Membership:
     @property
     def owner(self) -> OwnerId:
         """The owner that the certificate names."""
-        return self._leaf.owner
+        return self._certified.owner
 
     @property
     def not_after_s(self) -> int:
         """The end of the certificate, seconds since 1970."""
-        return self._leaf.not_after_s
+        return self._certified.not_after_s
 
     @property
     def certificate_sha256(self) -> Hash:
         return hashlib.sha256(self.chain[0]).digest()
-
-    def certified(self, now_s: int) -> CertifiedNode:
-        """What the certificate says; raises a `CertificateRefused` where it does not hold now."""
-        return check_chain(self.chain, self.anchors, now_s=now_s)
 
     def policy(self, revoked: frozenset[NodeId]) -> TrustPolicy:
         """Whom STOQ shall trust on this network."""
@@ -105,11 +107,17 @@ class Membership:
             version=len(revoked),
         )
 
-    def renewed(self, chain: list[bytes]) -> None:
-        """Take a renewed certificate."""
-        replace(self._data / "certificate", encode(Chain(chain)))
-        self.chain = chain
-        self._leaf = read_node(chain[0])
+    def renewed(self, chain: list[bytes], now_s: int) -> None:
+        """Take a renewed certificate; raises as `create` does."""
+        certified = _checked(self.genesis, chain, now_s)
+        replace(self._data / "certificate", encode(certified))
+        self._certified = certified
+
+
+def _checked(genesis: Genesis, chain: list[bytes], now_s: int) -> Certified:
+    anchors = Anchors.of(genesis, digest_of("genesis", genesis))
+    node = check_chain(chain, anchors, now_s=now_s)
+    return Certified(chain, node.owner, node.not_after_s)
 
 
 def key_store(data: Path) -> KeyStore:

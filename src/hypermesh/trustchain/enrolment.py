@@ -164,6 +164,19 @@ def check_response(
     return certified
 
 
+def _owner_of(request: EnrolRequest, issuer: OwnerId | None) -> OwnerId:
+    """Whose machine it becomes: `issuer` for an invitation that names one, else its own owner."""
+    if issuer is None and request.owner is not None:
+        return key_id(request.owner)
+    if issuer is not None and request.owner is None:
+        return issuer
+    raise OwnerConflict(
+        why="the invitation is for a machine that brings its owner"
+        if issuer is None
+        else "the invitation is for a machine of its issuer"
+    )
+
+
 class Enrolment:
     """The certificate authority's side of `enrol.request` and `enrol.renew`.
 
@@ -198,16 +211,7 @@ class Enrolment:
         check_request(request, self._genesis_id, channel=channel, peer=peer)
         if peer in revoked:
             raise NodeRevoked
-        mine = self._invitations.owner(request.secret)
-        if (mine is None) == (request.owner is None):
-            raise OwnerConflict(
-                why="the invitation is for a machine of its issuer"
-                if mine is not None
-                else "the invitation is for a machine that brings its owner"
-            )
-        owner = mine if request.owner is None else key_id(request.owner)
-        if owner is None:
-            raise OwnerConflict
+        owner = _owner_of(request, self._invitations.owner(request.secret))
         identifier = request_id(request)
         self._invitations.bind(request.secret, identifier, now_s)
         order = CertificateOrder(identifier, self._genesis_id, request.node, owner)

@@ -175,20 +175,6 @@ def read_keys(certificate: bytes) -> PublicKeys:
     return PublicKeys(HYBRID_V1, falcon, ed25519)
 
 
-def read_node(certificate: bytes) -> CertifiedNode:
-    """What a node's own certificate says, before and after its dates too; nothing is checked.
-
-    Raises `CertificateMalformed`, also for a certificate that names no owner.
-    """
-    try:
-        identifier, owner, ed25519, falcon, not_after = _native.x509_read_keys(certificate)
-    except _native.CertificateRefused as refusal:
-        _raise(refusal)
-    if owner is None:
-        raise CertificateMalformed(why="it names no owner")
-    return CertifiedNode(identifier, owner, PublicKeys(HYBRID_V1, falcon, ed25519), not_after)
-
-
 def fingerprint(certificate: bytes) -> Hash:
     """The SHA-256 of the DER, by which X.509 tools name a certificate."""
     return hashlib.sha256(certificate).digest()

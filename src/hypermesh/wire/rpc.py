@@ -219,7 +219,8 @@ class JobResult(msgspec.Struct, frozen=True, array_like=True):
     `exit_code` is the program's, or 128 + signal. `reason` says why it ended: `exited`, `deadline`,
     `memory` (it wanted more than its limit) or `killed` (cancelled, or it flooded its output).
     `isolation` names the class; `enforced_*` name the mechanism (`Enforcement`) that kept each
-    limit. `*_cut_bytes` say how much of an output was dropped beyond `output_bytes`.
+    limit. `memory_peak_bytes` is 0 where nothing measures it. `*_cut_bytes` say how much of an
+    output was dropped beyond `output_bytes`.
     """
 
     engine: str

@@ -9,7 +9,7 @@ An adapter serves one asset of one node, through the same steps for every kind:
 
 A hold lives as long as its process. The ledger's lease outlives it; what a restarted provider can
 still serve of it is the kind's to say (`outlives_process`). All times are block time.
-Adapters are called from one thread, that of the node's loop.
+Adapters keep plain books: the caller lets one thread at a time in.
 """
 
 from __future__ import annotations

@@ -18,33 +18,30 @@ REGION_ID_BYTES = 16
 
 
 class Regions(Protocol):
-    """The regions of a STOQ endpoint. A fence takes effect before it returns: no byte moves
-    afterwards for an epoch below it."""
+    """The regions of a STOQ endpoint, as far as lending them goes."""
 
     def create(self, region_id: bytes, size: int, /) -> object:
         """A region of `size` zero bytes that nobody may use yet."""
         ...
 
-    def destroy(self, region_id: bytes, /) -> object:
-        """Its bytes are overwritten and freed."""
+    def destroy(self, region_id: bytes, /) -> tuple[int, int, int]:
+        """Shut every peer out, overwrite and free the bytes; the last counters. No byte moves after
+        this has returned."""
         ...
 
     def grant(
         self,
         region_id: bytes,
         peer_id: bytes,
+        /,
+        *,
         offset: int,
         length: int,
         can_write: bool,
         expires_unix_ms: int,
         epoch: int,
-        /,
     ) -> object:
         """Let a peer read, and write where it may, under `epoch` and until then."""
-        ...
-
-    def fence(self, region_id: bytes, epoch: int, /) -> object:
-        """Refuse every epoch below `epoch` from now on."""
         ...
 
     def counters(self, region_id: bytes, /) -> tuple[int, int, int]:
@@ -97,7 +94,13 @@ class MemoryAssetAdapter:
     def activate(self, lease_id: LeaseId, lease: Lease) -> None:
         self._holds.get(lease_id)
         self._regions.grant(
-            region_id(lease_id), lease.session, 0, lease.amount, True, lease.ends_ms, lease.epoch
+            region_id(lease_id),
+            lease.session,
+            offset=0,
+            length=lease.amount,
+            can_write=True,
+            expires_unix_ms=lease.ends_ms,
+            epoch=lease.epoch,
         )
         self._holds.activate(lease_id, lease)
 
@@ -107,10 +110,9 @@ class MemoryAssetAdapter:
         return Reading(hold.held_ms(now_ms), 0, read, written, operations)
 
     def release(self, lease_id: LeaseId, now_ms: int) -> Reading:
+        """The region is destroyed rather than fenced: its epoch is the consumer's to raise as well,
+        so a fence could be refused, and an end cannot."""
         hold = self._holds.get(lease_id)
-        # Fenced before it is read, so that the last reading is the last.
-        self._regions.fence(region_id(lease_id), hold.lease.epoch + 1)
-        reading = self.meter(lease_id, now_ms)
-        self._regions.destroy(region_id(lease_id))
+        read, written, operations = self._regions.destroy(region_id(lease_id))
         self._holds.remove(lease_id)
-        return reading
+        return Reading(hold.held_ms(now_ms), 0, read, written, operations)

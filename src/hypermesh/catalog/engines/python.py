@@ -79,7 +79,7 @@ class PythonEngine:
                     wall_ms=limits.wall_ms,
                     cancellation=cancellation,
                 )
-            used = leaf.usage() or Usage(outcome.cpu_us, outcome.memory_peak_bytes, 0)
+            used = leaf.usage() or Usage(outcome.cpu_us, 0, 0)
         finally:
             leaf.remove()
         return JobResult(

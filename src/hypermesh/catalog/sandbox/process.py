@@ -98,8 +98,9 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a process ended. `exit_code` is 128 + signal where a signal ended it; `cpu_us` and
-    `memory_peak_bytes` are what `wait4` reports for it and its waited-for descendants."""
+    """How a process ended. `exit_code` is 128 + signal where a signal ended it; `cpu_us` is what
+    `wait4` reports for it and its waited-for descendants. (The peak of memory that `wait4` reports
+    is no use: it includes that of the process it was forked from.)"""
 
     ending: Ending
     exit_code: int
@@ -107,7 +108,6 @@ class Outcome:
     stderr: Stream
     wall_us: int
     cpu_us: int
-    memory_peak_bytes: int
 
 
 @contextmanager
@@ -184,7 +184,6 @@ def run(
             watch.stderr,
             wall_us,
             int((used.ru_utime + used.ru_stime) * 1e6),
-            used.ru_maxrss * 1024,
         )
 
 

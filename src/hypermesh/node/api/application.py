@@ -48,6 +48,7 @@ def application(node: Node) -> Litestar:
         },
         openapi_config=OpenAPIConfig(title="HyperMesh", version=__version__),
         request_max_body_size=BODY_BYTES_MAX,
+        logging_config=None,
         debug=False,
     )
 

@@ -1,0 +1,171 @@
+//! The frozen certificates of `vectors/x509`, and every answer there is about a chain.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+
+use hm_x509::{check_chain, check_pinned_root, presigned, read_keys, Refusal, TrustPolicy};
+
+macro_rules! vector {
+    ($name:literal) => {
+        include_bytes!(concat!("../../../vectors/x509/", $name))
+    };
+}
+
+const ROOT: &[u8] = vector!("root.der");
+const ISSUING: &[u8] = vector!("issuing.der");
+const NODE: &[u8] = vector!("node.der");
+const SESSION: &[u8] = vector!("session.der");
+const FACTS: &str = include_str!("../../../vectors/x509/vector.json");
+
+/// The text or number of `name` in `vector.json`.
+fn fact(name: &str) -> &'static str {
+    let (_, rest) = FACTS.split_once(&format!("\"{name}\": ")).unwrap();
+    rest.split([',', '\n']).next().unwrap().trim_matches('"')
+}
+
+fn hash(name: &str) -> [u8; 32] {
+    let digits = fact(name);
+    std::array::from_fn(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).unwrap())
+}
+
+fn second(name: &str) -> i64 {
+    fact(name).parse().unwrap()
+}
+
+fn policy() -> TrustPolicy {
+    TrustPolicy {
+        network: hash("network"),
+        roots: vec![ROOT.to_vec()],
+        issuers: vec![ISSUING.to_vec()],
+        revoked: BTreeSet::new(),
+        version: 1,
+    }
+}
+
+fn refusal(chain: &[&[u8]]) -> Refusal {
+    check_chain(&policy(), chain, second("not_before_s")).unwrap_err()
+}
+
+#[test]
+fn the_chain_names_node_and_owner() {
+    let now = second("not_before_s");
+    let peer = check_chain(&policy(), &[NODE, ISSUING, ROOT], now).unwrap();
+    assert_eq!(peer.id, hash("node"));
+    assert_eq!(peer.owner, Some(hash("owner")));
+    assert_eq!(peer.ed25519, hash("ed25519"));
+    assert_eq!(peer.not_after, second("not_after_s"));
+    let short = check_chain(&policy(), &[NODE, ISSUING], now);
+    assert_eq!(short.as_ref(), Ok(&peer));
+    let pinned = check_pinned_root(&[NODE, ISSUING, ROOT], &hash("root_sha256"), now);
+    assert_eq!(pinned, Ok(peer));
+}
+
+#[test]
+fn keys_alone_carry_no_claims() {
+    let session = read_keys(SESSION).unwrap();
+    assert_eq!((session.id, session.owner), (hash("node"), None));
+    let node = read_keys(NODE).unwrap();
+    assert_eq!((node.id, node.owner), (hash("node"), None));
+    for authority in [ROOT, ISSUING] {
+        assert!(matches!(read_keys(authority), Err(Refusal::Malformed(_))));
+    }
+}
+
+#[test]
+fn each_half_must_hold_and_is_named() {
+    let falcon = refusal(&[vector!("node-falcon-wrong.der"), ISSUING]);
+    assert_eq!(
+        falcon,
+        Refusal::BadSignature("FALCON-1024 signature".into())
+    );
+    let p256 = refusal(&[vector!("node-p256-wrong.der"), ISSUING]);
+    assert_eq!(p256, Refusal::BadSignature("P-256 signature".into()));
+}
+
+#[test]
+fn only_named_issuers_below_named_roots() {
+    let by_root: &[u8] = vector!("node-by-root.der");
+    assert_eq!(refusal(&[NODE, ROOT]), Refusal::UnknownIssuer);
+    assert_eq!(refusal(&[NODE, ISSUING, ISSUING]), Refusal::UnknownIssuer);
+    assert_eq!(refusal(&[by_root, ISSUING]), Refusal::UnknownIssuer);
+
+    let now = second("not_before_s");
+    let mut rootless = policy();
+    rootless.roots.clear();
+    let refused = check_chain(&rootless, &[NODE, ISSUING], now);
+    assert_eq!(refused, Err(Refusal::UnknownIssuer));
+    // An issuer that the policy names but that its root did not sign.
+    let mut swapped = policy();
+    swapped.issuers = vec![NODE.to_vec()];
+    let refused = check_chain(&swapped, &[NODE, NODE], now);
+    assert_eq!(refused, Err(Refusal::UnknownIssuer));
+    let refused = check_pinned_root(&[NODE, ISSUING, ROOT], &[0; 32], now);
+    assert_eq!(refused, Err(Refusal::UnknownIssuer));
+}
+
+#[test]
+fn another_network_is_the_first_reason_given() {
+    let elsewhere: &[u8] = vector!("node-elsewhere.der");
+    assert_eq!(refusal(&[elsewhere, ISSUING]), Refusal::WrongNetwork);
+    assert_eq!(refusal(&[elsewhere, ROOT]), Refusal::WrongNetwork);
+}
+
+#[test]
+fn time_and_revocation() {
+    let (first, last) = (second("not_before_s"), second("not_after_s"));
+    let at = |now| check_chain(&policy(), &[NODE, ISSUING], now).map(|_| ());
+    assert_eq!(at(first), Ok(()));
+    assert_eq!(at(last), Ok(()));
+    assert_eq!(at(first - 1), Err(Refusal::NotYetValid));
+    assert_eq!(at(last + 1), Err(Refusal::Expired));
+    assert_eq!(at(i64::MIN), Err(Refusal::NotYetValid));
+    assert_eq!(at(i64::MAX), Err(Refusal::Expired));
+
+    let mut policy = policy();
+    policy.revoked.insert(hash("node"));
+    for now in [first, last + 1] {
+        let refused = check_chain(&policy, &[NODE, ISSUING], now);
+        assert_eq!(refused, Err(Refusal::Revoked));
+    }
+}
+
+#[test]
+fn a_chain_has_two_or_three_certificates() {
+    let chains: [&[&[u8]]; 5] = [
+        &[],
+        &[NODE],
+        &[NODE, ISSUING, ROOT, ROOT],
+        &[b"", b""],
+        &[SESSION, ISSUING],
+    ];
+    for chain in chains {
+        assert!(matches!(refusal(chain), Refusal::Malformed(_)));
+    }
+}
+
+#[test]
+fn no_bit_of_a_leaf_can_be_changed() {
+    let mut leaf = NODE.to_vec();
+    for position in 0..leaf.len() {
+        // All bits around what the signatures cover, where only the form can tell; some of the
+        // rest, where a signature does (all of them in tests/trustchain, with optimised code).
+        let edge = position < 64 || position + 96 > leaf.len();
+        if !edge && position % 17 != 0 {
+            continue;
+        }
+        let one = position % 8;
+        for bit in if edge { 0..8 } else { one..one + 1 } {
+            leaf[position] ^= 1 << bit;
+            let refused = check_chain(&policy(), &[&leaf, ISSUING], second("not_before_s"));
+            assert!(refused.is_err(), "byte {position}, bit {bit}");
+            leaf[position] ^= 1 << bit;
+        }
+    }
+}
+
+#[test]
+fn presigned_bytes_are_for_tbs_certificates_only() {
+    for wrong in [&[][..], &[0x30, 0], ROOT, b"text", &ROOT[..100]] {
+        assert_eq!(presigned(wrong), None);
+    }
+}

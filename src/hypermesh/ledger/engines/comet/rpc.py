@@ -1,0 +1,96 @@
+"""CometBFT's own interface (JSON-RPC 2.0 over HTTP on a UNIX socket), as far as we call it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from hypermesh.ledger.engines.comet.errors import EngineRefused
+from hypermesh.ledger.errors import LedgerUnavailable, QueueFull
+from hypermesh.wire.codec import decode
+from hypermesh.wire.errors import HyperMeshError, Problem, error_from
+
+CALL_S_MAX: Final = 15.0
+_IN_CACHE: Final = "tx already exists in cache"
+_FULL: Final = "mempool is full"
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """What became of a transaction at the door: it waits for a block, or `refusal` says why not.
+
+    `known` says that the engine has seen the very same bytes before.
+    """
+
+    refusal: HyperMeshError | None = None
+    known: bool = False
+
+
+class Rpc:
+    """Calls of one engine. Any thread may call."""
+
+    def __init__(self, socket: Path) -> None:
+        transport = httpx.HTTPTransport(uds=str(socket))
+        self._client = httpx.Client(
+            transport=transport, base_url="http://localhost", timeout=CALL_S_MAX
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def broadcast(self, entry: bytes) -> Broadcast:
+        """Hand `entry` to the engine and wait until our own CheckTx has seen it.
+
+        Raises `QueueFull`, `LedgerUnavailable` where the engine does not answer, and
+        `EngineRefused`.
+        """
+        params = {"tx": base64.b64encode(entry).decode("ascii")}
+        try:
+            result = self.call("broadcast_tx_sync", params)
+        except EngineRefused as error:
+            if _IN_CACHE in error.why:
+                return Broadcast(known=True)
+            if _FULL in error.why:
+                raise QueueFull(why=error.why) from error
+            raise
+        if result["code"] == 0:
+            return Broadcast()
+        return Broadcast(refusal=_refusal(result))
+
+    def height(self) -> int:
+        """The height of the engine's last block."""
+        return int(self.call("status", {})["sync_info"]["latest_block_height"])
+
+    def block(self, height: int) -> dict[str, Any]:
+        """The engine's block at `height`, in its own JSON form."""
+        block: dict[str, Any] = self.call("block", {"height": str(height)})["block"]
+        return block
+
+    def call(self, method: str, params: dict[str, Any]) -> Any:
+        """The result of one call. Raises `LedgerUnavailable` or `EngineRefused`."""
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        try:
+            answer = self._client.post("/", json=request).json()
+        except httpx.TransportError as error:
+            raise LedgerUnavailable(
+                "The BFT engine does not answer", why=f"{type(error).__name__}: {error}"
+            ) from error
+        except ValueError as error:
+            raise EngineRefused(why=f"{method}: the answer is not JSON") from error
+        if "error" in answer:
+            details = answer["error"]
+            raise EngineRefused(why=f"{method}: {details.get('data') or details.get('message')}")
+        return answer["result"]
+
+
+def _refusal(result: dict[str, Any]) -> HyperMeshError:
+    """The refusal that our own CheckTx gave to the engine, as it was."""
+    try:
+        return error_from(decode(Problem, base64.b64decode(result["data"], validate=True)))
+    except (HyperMeshError, binascii.Error, KeyError, TypeError):
+        return EngineRefused(why=str(result.get("log", "")))
