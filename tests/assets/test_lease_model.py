@@ -134,7 +134,7 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule(
         asset=st.integers(0, 1),
         who=st.sampled_from(["bob", "carol"]),
-        amount=st.integers(1, CAPACITY + 1),
+        amount=st.sampled_from([1, 33, 34, 50, 51, CAPACITY, CAPACITY + 1]),
         duration_ms=st.sampled_from([1, 3_000, OFFERED_MS, OFFERED_MS + 1]),
         spare=st.sampled_from([-1, 0, 5]),
     )
@@ -226,6 +226,13 @@ class LeaseMachine(RuleBasedStateMachine):
         self.end_of_block()
         self.network.advance(milliseconds)
 
+    @precondition(lambda self: self.network.deadline() is not None)
+    @rule(beside_ms=st.sampled_from([-1, 0, 1]))
+    def block_about_the_deadline(self, beside_ms: int) -> None:
+        due_ms = self.network.deadline()
+        assert due_ms is not None
+        self.block(max(0, due_ms + beside_ms - self.network.now_ms))
+
     @rule(asset=st.integers(0, 1))
     def take_out_of_service_or_back(self, asset: int) -> None:
         state = AssetState.SUSPENDED if self.in_service[asset] else AssetState.AVAILABLE
@@ -297,4 +304,4 @@ class LeaseMachine(RuleBasedStateMachine):
 
 
 TestLeases = LeaseMachine.TestCase
-TestLeases.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLeases.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -165,3 +165,11 @@ def test_a_bundle_that_would_be_refused_is_not_made(history: Any, attestor: Atte
 def test_a_stranger_has_no_stake_to_claim(history: Any) -> None:
     with pytest.raises(NotFound):
         prove_stake(history.start.expected(bytes(32)).stake)
+
+
+def test_an_id_that_small_stripes_fail_on_is_plotted(tmp_path: Path) -> None:
+    """chiapos with stripes of 1024 ends in `Matches do not match` for this plot id."""
+    unlucky = "ba9c4d355bc74720781788bd689865a7fabf599fe62199b2eea531f439732b00"
+    request = {"directory": str(tmp_path), "name": "unlucky.plot", "k": 18, "plot_id": unlucky}
+    run("plot", 60, **request)
+    assert (tmp_path / "unlucky.plot").stat().st_size > 3_000_000

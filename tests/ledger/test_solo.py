@@ -70,8 +70,11 @@ class Gated(Store):
         self.gate.set()
         self.reached = threading.Event()
         self.failure: BaseException | None = None
+        self.waiting_bytes: Callable[[], int] = int
+        self.seen_bytes: list[int] = []
 
     def commit(self, block: bytes, execution: Execution) -> None:
+        self.seen_bytes.append(self.waiting_bytes())
         self.reached.set()
         assert self.gate.wait(WAIT_S)
         if self.failure is not None:
@@ -371,8 +374,12 @@ def test_what_does_not_fit_waits_for_the_next_block(
     for position, entry in enumerate(entries):
         waiting.append(pool.submit(funded.submit, entry))
         funded.wait_for_queue(position + 1)
+    funded.store.waiting_bytes = lambda: funded.solo._tickets_bytes
     funded.store.gate.set()
     responses = [each.result(WAIT_S) for each in waiting]
+    assert funded.store.seen_bytes[-3:] == [
+        sum(map(len, rest)) for rest in (entries[2:], entries[4:], [])
+    ]
     assert [(each.height, each.index) for each in responses] == [
         (5, 1),
         (5, 2),
@@ -380,7 +387,6 @@ def test_what_does_not_fit_waits_for_the_next_block(
         (6, 2),
         (7, 1),
     ]
-    assert funded.solo._tickets_bytes == 0
     pool.shutdown()
 
 

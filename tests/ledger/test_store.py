@@ -166,6 +166,12 @@ def test_another_process_cannot_open_the_same_ledger(tmp_path: Path, store: Stor
     Store(tmp_path / "ledger", genesis()).close()
 
 
+def test_directories_that_are_missing_are_made(tmp_path: Path, kernel: Kernel) -> None:
+    deep = founded(tmp_path / "a" / "b" / "ledger", kernel)
+    assert deep.founded
+    deep.close()
+
+
 def test_a_database_of_another_genesis_is_refused(tmp_path: Path, store: Store) -> None:
     store.close()
     with pytest.raises(AnotherNetwork):

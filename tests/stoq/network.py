@@ -22,7 +22,6 @@ from hypermesh.trustchain.certificate import (
     issuing_certificate,
     node_certificate,
     root_certificate,
-    self_signed_certificate,
     serial_number,
 )
 
@@ -113,8 +112,3 @@ def lasting(seconds: int) -> Validity:
     """From an hour ago until in `seconds` (which may be in the past)."""
     now = int(time.time())
     return Validity(now - HOUR_S, now + seconds)
-
-
-def session_identity(keys: QuantumKeys) -> Identity:
-    """The bearer of a lease: a self-signed certificate."""
-    return Identity((self_signed_certificate(keys, lasting(HOUR_S), _serial()),), keys)

@@ -74,6 +74,12 @@ def test_lengths_and_ranges_are_part_of_the_type() -> None:
             decode(Capability, encode(broken))
 
 
+def test_text_that_is_not_utf8_is_refused() -> None:
+    data = encode(VdfOutput("chiavdf-1", 10, b"y")).replace(b"chiavdf", b"chi\xffvdf")
+    with pytest.raises(Undecodable):
+        decode(VdfOutput, data)
+
+
 def test_a_union_is_told_apart_by_its_tag() -> None:
     opening = BlockOpening(5, VdfOutput("chiavdf-1", 10, b"y"))
     assert decode(Entry, encode(opening)) == opening  # type: ignore[arg-type]

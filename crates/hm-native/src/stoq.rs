@@ -892,6 +892,11 @@ fn stoq_limits() -> Vec<(&'static str, u64)> {
         ("body_bytes_max", of::BODY_BYTES_MAX as u64),
         ("pending_requests_max", of::PENDING_REQUESTS_MAX as u64),
         ("pending_bytes_max", of::PENDING_BYTES_MAX as u64),
+        ("pending_strangers_max", of::PENDING_STRANGERS_MAX as u64),
+        (
+            "stranger_body_bytes_max",
+            of::STRANGER_BODY_BYTES_MAX as u64,
+        ),
         ("streams_max", of::STREAMS_MAX.into()),
     ]
 }

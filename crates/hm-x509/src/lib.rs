@@ -1,4 +1,5 @@
-//! Reading and checking (and the one writing that TLS needs) of hybrid X.509 certificates: P-256 outside, FALCON-1024 inside.
+//! Hybrid X.509 certificates, P-256 outside and FALCON-1024 inside: read, checked, and, for those
+//! that nobody vouches for, written.
 //!
 //! A certificate carries two public keys and two signatures. The outer pair is what every X.509
 //! tool knows (RFC 5280). The inner pair stands in three non-critical extensions of ITU-T X.509

@@ -163,8 +163,13 @@ impl Endpoint {
     /// New connections obey `policy` from now on, and live ones of peers it revokes end.
     pub fn set_policy(&self, policy: Arc<TrustPolicy>) {
         let revoked = policy.revoked.clone();
-        self.shared.terms.write().policy = policy;
-        for (connection, peer) in self.shared.live.revoke(revoked) {
+        let ended = {
+            // Held over both, so that of two policies one wins in both places.
+            let mut terms = self.shared.terms.write();
+            terms.policy = policy;
+            self.shared.live.revoke(revoked)
+        };
+        for (connection, peer) in ended {
             self.shared.record(
                 connection.remote_address(),
                 None,
@@ -177,11 +182,12 @@ impl Endpoint {
     /// New connections use `identity` from now on; live ones keep the one they began with.
     pub fn set_identity(&self, identity: Arc<Identity>) -> Result<()> {
         let configs = ServerConfigs::new(&identity)?;
+        let mut terms = self.shared.terms.write();
         self.shared
             .quic
             .set_server_config(Some((*configs.network).clone()));
         *self.shared.server.write() = Some(configs);
-        self.shared.terms.write().identity = Some(identity);
+        terms.identity = Some(identity);
         Ok(())
     }
 
@@ -326,9 +332,12 @@ impl Shared {
         incoming: Incoming,
         seen: &mut Seen,
     ) -> Result<(quinn::Connection, Origin, u64)> {
-        let configs = self.server.read().clone();
+        let (terms, configs) = {
+            // Read together, so that the TLS certificate and the binding are of one identity.
+            let terms = self.terms.read();
+            (terms.clone(), self.server.read().clone())
+        };
         let configs = configs.ok_or_else(drive::closed)?;
-        let terms = self.terms();
         let config = configs.towards(incoming.remote_address().ip());
         let connection = incoming.accept_with(config)?.await?;
         seen.connection = Some(connection.clone());

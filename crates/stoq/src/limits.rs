@@ -11,6 +11,12 @@ pub const PENDING_REQUESTS_MAX: usize = 512;
 /// Bytes; the sum of the bodies of those requests.
 pub const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// The same for strangers on `hm-enrol/1`, who can be anyone, so that they cannot fill the queue.
+pub const PENDING_STRANGERS_MAX: usize = 32;
+
+/// Bytes; the longest request body of a stranger.
+pub const STRANGER_BODY_BYTES_MAX: usize = 64 * 1024;
+
 /// Bidirectional streams a peer may have open on one connection. Below `PENDING_REQUESTS_MAX`, so
 /// that one connection alone cannot fill the queue of an endpoint.
 pub const STREAMS_MAX: u32 = 128;

@@ -18,7 +18,10 @@ use crate::bell::Bell;
 use crate::drive::Drive;
 use crate::error::{Error, Kind, Result};
 use crate::frame::{self, Status};
-use crate::limits::{ANSWER_SEND_TIMEOUT, PENDING_BYTES_MAX, PENDING_REQUESTS_MAX};
+use crate::limits::{
+    ANSWER_SEND_TIMEOUT, PENDING_BYTES_MAX, PENDING_REQUESTS_MAX, PENDING_STRANGERS_MAX,
+    STRANGER_BODY_BYTES_MAX,
+};
 use crate::problem;
 use crate::stream::{Outlet, Stream};
 use crate::PeerId;
@@ -139,12 +142,14 @@ struct Waiting {
 #[derive(Default)]
 struct Unanswered {
     requests: usize,
+    strangers: usize,
     bytes: usize,
 }
 
 /// A place among the unanswered requests.
 pub struct Permit {
     queue: Arc<Queue>,
+    alpn: Alpn,
     bytes: usize,
 }
 
@@ -152,6 +157,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut unanswered = self.queue.unanswered.lock();
         unanswered.requests -= 1;
+        unanswered.strangers -= usize::from(self.alpn == Alpn::Enrol);
         unanswered.bytes -= self.bytes;
     }
 }
@@ -166,11 +172,19 @@ impl Queue {
         })
     }
 
-    /// A place for a request of `bytes`, taken before its body is read.
-    pub fn admit(self: &Arc<Self>, bytes: usize) -> Result<Permit> {
+    /// A place for a request of `bytes` on `alpn`, taken before its body is read.
+    pub fn admit(self: &Arc<Self>, alpn: Alpn, bytes: usize) -> Result<Permit> {
+        let stranger = alpn == Alpn::Enrol;
+        if stranger && bytes > STRANGER_BODY_BYTES_MAX {
+            return Err(Error::new(
+                Kind::TooLarge,
+                format!("{bytes} bytes, at most {STRANGER_BODY_BYTES_MAX} are taken here"),
+            ));
+        }
         let mut unanswered = self.unanswered.lock();
         if unanswered.requests >= PENDING_REQUESTS_MAX
             || unanswered.bytes + bytes > PENDING_BYTES_MAX
+            || (stranger && unanswered.strangers >= PENDING_STRANGERS_MAX)
         {
             return Err(Error::new(
                 Kind::Overloaded,
@@ -181,9 +195,11 @@ impl Queue {
             ));
         }
         unanswered.requests += 1;
+        unanswered.strangers += usize::from(stranger);
         unanswered.bytes += bytes;
         Ok(Permit {
             queue: self.clone(),
+            alpn,
             bytes,
         })
     }

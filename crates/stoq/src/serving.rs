@@ -37,7 +37,7 @@ pub async fn serve(services: Services, origin: Origin, send: SendStream, mut rec
     match (header.service, header.extent) {
         (SERVICE_ECHO, Extent::Open) if origin.alpn != Alpn::Enrol => echo(send, receive).await,
         (service, Extent::Open) => {
-            let permit = match services.queue.admit(0) {
+            let permit = match services.queue.admit(origin.alpn, 0) {
                 Ok(permit) => permit,
                 Err(error) => return refuse(send, receive, &error).await,
             };
@@ -64,7 +64,7 @@ pub async fn serve(services: Services, origin: Origin, send: SendStream, mut rec
             }
         }
         (service, Extent::Bytes(length)) => {
-            let permit = match services.queue.admit(length) {
+            let permit = match services.queue.admit(origin.alpn, length) {
                 Ok(permit) => permit,
                 Err(error) => return refuse(send, receive, &error).await,
             };

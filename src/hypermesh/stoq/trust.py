@@ -70,6 +70,6 @@ class Identity:
 
     @classmethod
     def of_keys(cls, keys: QuantumKeys) -> Identity:
-        """The identity that nobody vouches for: of a lease's session on `hm-session/1`, and of a
-        node without a certificate on `hm-enrol/1`. Its peer learns the keys, proven, and no more."""
-        return cls([_native.x509_self_signed(keys.native)], keys)
+        """Known by its keys alone, under a certificate that it signs itself: the bearer of a lease
+        on `hm-session/1`, or a node that proves its keys on `hm-enrol/1`."""
+        return cls((_native.x509_self_signed(keys.native),), keys)

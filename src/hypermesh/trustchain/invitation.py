@@ -32,6 +32,7 @@ TEXT_CHARACTERS_MAX = 2048
 _PREFIX = "hm1-"
 _LENGTH_BYTES = 2
 _CHECKSUM_BYTES = 4
+_ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyz234567")
 
 
 class InvitationUnreadable(InvalidInput):
@@ -92,9 +93,10 @@ def parse(text: str) -> Invitation:
     size = int.from_bytes(data[:_LENGTH_BYTES], "big")
     whole = _LENGTH_BYTES + size + _CHECKSUM_BYTES
     if len(data) < whole:
+        known = len(data) >= _LENGTH_BYTES
+        of_all = f" of {_characters(whole)}" if known else ""
         raise InvitationUnreadable(
-            "The invitation is incomplete",
-            why=f"{len(compact)} of {_characters(whole)} characters are there",
+            "The invitation is incomplete", why=f"{len(compact)}{of_all} characters are there"
         )
     if len(data) > whole:
         raise InvitationUnreadable(
@@ -126,14 +128,13 @@ def _base32(text: str) -> bytes:
     try:
         return base64.b32decode(whole.upper())
     except ValueError as error:
-        # A length that no whole number of bytes gives, or a character that base32 lacks.
-        alphabet = set("abcdefghijklmnopqrstuvwxyz234567")
-        strange = sorted(set(text) - alphabet)
+        strange = set(text) - _ALPHABET
         if strange:
             raise InvitationUnreadable(
-                "The invitation was mistyped", why=f"{strange[0]!r} is not a character of one"
+                "The invitation was mistyped", why=f"{min(strange)!r} is not a character of one"
             ) from error
-        return base64.b32decode((text[: len(text) // 8 * 8]).upper())
+        # Cut to a length that no whole number of bytes has: what the whole groups hold will do.
+        return base64.b32decode(text[: len(text) // 8 * 8].upper())
 
 
 def _characters(size: int) -> int:

@@ -308,7 +308,7 @@ class JobSubmit(Body, frozen=True):
     cpu_millicores: Annotated[int, Meta(ge=1, le=1_024_000)] = 200
     memory_bytes: Annotated[int, Meta(ge=1 << 20)] = 256 << 20
     wall_ms: Annotated[int, Meta(ge=1, le=86_400_000)] = 30_000
-    output_bytes: Annotated[int, Meta(ge=0, le=1 << 22)] = 1 << 20
+    output_bytes: Annotated[int, Meta(ge=0, le=1 << 20)] = 1 << 20
     asset: Hex16 | None = None
 
 

@@ -49,7 +49,7 @@ def decode(kind: type[T], data: bytes, *, size_max: int = SIZE_MAX) -> T:
         decoder = _decoders.setdefault(kind, msgspec.msgpack.Decoder(kind))
     try:
         value: T = decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Undecodable(f"The bytes are not a {_name(kind)}", why=str(error)) from error
     if _encoder.encode(value) != data:
         raise Undecodable(

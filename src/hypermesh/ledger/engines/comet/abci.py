@@ -77,14 +77,16 @@ class Server:
     def stop(self) -> None:
         """Close every connection, after the request in work."""
         self._stopping = True
+        if self._thread.ident is None:
+            self._listener.close()
+            return
         _shut(self._listener)
         with self._lock:
             serving = dict(self._connections)
         for connection in serving:
             _shut(connection)
         for thread in (self._thread, *serving.values()):
-            if thread.ident is not None:
-                thread.join(STOP_S_MAX)
+            thread.join(STOP_S_MAX)
         self._listener.close()
         self._path.unlink(missing_ok=True)
 

@@ -5,9 +5,9 @@
     config/priv_validator_key.json    the key that signs votes (Ed25519), made by the engine
     data/priv_validator_state.json    what that key signed last; without it, it may sign twice
     data/                             blocks, votes, the engine's write-ahead log
-    engine.lock                       held by us and by the engine process while either lives
 
-The directory is made whole under another name and renamed, so a crash leaves it there or not.
+The directory is made whole under another name and renamed, so a crash leaves it there or not. The
+lock beside it is held by us and by the engine process, for as long as either lives.
 """
 
 from __future__ import annotations

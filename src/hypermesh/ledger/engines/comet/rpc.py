@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -91,6 +90,6 @@ class Rpc:
 def _refusal(result: dict[str, Any]) -> HyperMeshError:
     """The refusal that our own CheckTx gave to the engine, as it was."""
     try:
-        return error_from(decode(Problem, base64.b64decode(result["data"], validate=True)))
-    except (HyperMeshError, binascii.Error, KeyError, TypeError):
+        return error_from(decode(Problem, bytes.fromhex(result["data"])))
+    except (HyperMeshError, ValueError, KeyError, TypeError):
         return EngineRefused(why=str(result.get("log", "")))
