@@ -14,6 +14,7 @@ from hypermesh.consensus.epoch import current_epoch, turns_at
 from hypermesh.consensus.prover import time as vdf
 from hypermesh.consensus.prover.bundle import Attestor
 from hypermesh.consensus.record import LAST_BUNDLES
+from hypermesh.ledger.errors import LedgerStopped
 from hypermesh.node.chain import Chain, Sequencing
 from hypermesh.node.wallet import Wallet
 from hypermesh.wire.block import Genesis
@@ -75,11 +76,12 @@ class Attesting:
                 wait_s = self._turn() if isinstance(self._chain, Sequencing) else WAIT_S_MAX
                 if self.attest():
                     continue
+                self._chain.feed.wait(height + 1, wait_s)
+            except LedgerStopped:
+                return
             except HyperMeshError as error:
                 log.warning("attesting failed, and is tried again: %s", error)
                 self._stopping.wait(RETRY_S)
-                continue
-            self._chain.feed.wait(height + 1, wait_s)
 
     def _turn(self) -> float:
         """Turn the epoch where it is due; seconds until it is."""

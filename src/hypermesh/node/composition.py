@@ -26,7 +26,7 @@ from hypermesh.node.chain import Chain, Following, Sequencing
 from hypermesh.node.configuration import Configuration
 from hypermesh.node.joining import renew
 from hypermesh.node.lending import Lending
-from hypermesh.node.locators import Locators
+from hypermesh.node.locators import Locators, NoLocator
 from hypermesh.node.membership import Membership
 from hypermesh.node.metrics import Metrics
 from hypermesh.node.peers import Peers
@@ -80,16 +80,14 @@ log = logging.getLogger(__name__)
 class Node:
     """A running node. Build it, `start` it, and `stop` it once."""
 
-    def __init__(
-        self, configuration: Configuration, membership: Membership, known: list[Locator]
-    ) -> None:
+    def __init__(self, configuration: Configuration, membership: Membership) -> None:
         data = configuration.data
         settings = configuration.settings
         self.membership = membership
         self.metrics = Metrics()
         self._genesis_id = membership.genesis_id
         self._locators = Locators(data / "locators", self._genesis_id)
-        self._first_locators = {locator.node: locator for locator in known}
+        self._seeds = {locator.node: locator for locator in membership.seeds}
         self.endpoint = Endpoint.bind(
             settings.stoq_host,
             settings.stoq_port,
@@ -168,12 +166,12 @@ class Node:
             thread.start()
 
     def stop(self) -> None:
-        """Go down in order: no new calls, no new writes, then the ledger, then the sockets."""
+        """Go down in order: no new calls in or out, then the ledger, then jobs and sockets."""
         self._stopping.set()
         self._attesting.stop()
         self._service.stop()
-        self.chain.stop()
         self._peers.close()
+        self.chain.stop()
         self._ladder.close()
         self.endpoint.close()
         for store in (self._authority, self._invitations):
@@ -301,7 +299,8 @@ class Node:
             self.chain.now_ms(),
         )
         if not self.membership.is_founder:
-            self._peers.call(self._sequencer, "locator.publish", signed, SignedLocator)
+            theirs = self._peers.call(self._sequencer, "locator.publish", signed, SignedLocator)
+            self._admit(theirs)
 
     def _known(self) -> bool:
         with self.chain.ledger.state() as state:
@@ -368,10 +367,10 @@ class Node:
     def _locate(self, node: NodeId) -> Locator:
         if node in self._locators:
             return self._locators.of(node).locator
-        if node in self._first_locators:
-            return self._first_locators[node]
-        if self.membership.is_founder:
-            return self._locators.of(node).locator
+        if node in self._seeds:
+            return self._seeds[node]
+        if node == self._sequencer or self.membership.is_founder:
+            raise NoLocator(f"It is not known where node {node.hex()[:16]} is")
         record = self._peers.call(
             self._sequencer, "locator.resolve", ResolveRequest(node), SignedLocator
         )
@@ -424,10 +423,11 @@ class Node:
         return BlocksResponse(response.blocks, response.height, self.chain.now_ms())
 
     def _answer_publish(self, peer: Peer, record: SignedLocator) -> SignedLocator:
+        """Keep the caller's record; ours in return."""
         if record.locator.node != peer.id:
             raise InvalidInput("A node publishes its own place only")
         self._admit(record)
-        return record
+        return self._locators.of(self.membership.keys.id)
 
     def _answer_resolve(self, peer: Peer, request: ResolveRequest) -> SignedLocator:
         del peer

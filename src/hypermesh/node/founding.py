@@ -66,4 +66,4 @@ def found(data: Path, network: str, now_ms: int) -> Membership:
     issued = authority.certify(CertificateOrder(request, genesis_id, node.public, owner.id), now_s)
     chain = authority.chain(issued)
     authority.close()
-    return Membership.create(data, genesis, chain, now_s)
+    return Membership.create(data, genesis, chain, [], now_s)

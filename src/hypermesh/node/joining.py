@@ -34,8 +34,8 @@ CONNECT_TIMEOUT_MS = 5_000
 ANSWER_TIMEOUT_MS = 15_000
 
 
-def join(data: Path, token: str, now_s: int) -> tuple[Membership, list[Locator]]:
-    """Enrol by `token`; the membership, and where the network is.
+def join(data: Path, token: str, now_s: int) -> Membership:
+    """Enrol by `token`.
 
     Safe to repeat with the same token: the invitation is bound to this machine's keys.
     """
@@ -57,8 +57,7 @@ def join(data: Path, token: str, now_s: int) -> tuple[Membership, list[Locator]]
         owner=None if owner is None else owner.id,
         now_s=now_s,
     )
-    membership = Membership.create(data, response.genesis, response.chain, now_s)
-    return membership, response.locators
+    return Membership.create(data, response.genesis, response.chain, response.locators, now_s)
 
 
 def renew(membership: Membership, locators: Sequence[Locator], now_s: int) -> None:

@@ -19,7 +19,6 @@ from hypermesh.node.founding import found
 from hypermesh.node.joining import join
 from hypermesh.node.membership import Membership
 from hypermesh.node.views import Listening
-from hypermesh.wire.asset import Locator
 from hypermesh.wire.errors import Conflict
 
 TOKEN_FILE = "api-token"
@@ -38,15 +37,13 @@ def run(configuration: Configuration, token: str | None) -> None:
     prepare(configuration.data)
     claim = Claim(configuration.lock)
     try:
-        membership, known = become_member(configuration, token)
-        asyncio.run(_serve(configuration, membership, known))
+        membership = become_member(configuration, token)
+        asyncio.run(_serve(configuration, membership))
     finally:
         claim.release()
 
 
-def become_member(
-    configuration: Configuration, token: str | None
-) -> tuple[Membership, list[Locator]]:
+def become_member(configuration: Configuration, token: str | None) -> Membership:
     """The membership that is there, or a new one: by token, or by founding a network."""
     data = configuration.data
     membership = Membership.open(data)
@@ -56,17 +53,15 @@ def become_member(
                 f"The node in {data} is a member of a network already",
                 fix="Start it with `hm up`, or join with another --data directory",
             )
-        return membership, []
+        return membership
     now_ms = time.time_ns() // 1_000_000
     if token is not None:
         return join(data, token, now_ms // 1000)
-    return found(data, f"{configuration.settings.name}-net", now_ms), []
+    return found(data, f"{configuration.settings.name}-net", now_ms)
 
 
-async def _serve(
-    configuration: Configuration, membership: Membership, known: list[Locator]
-) -> None:
-    node = Node(configuration, membership, known)
+async def _serve(configuration: Configuration, membership: Membership) -> None:
+    node = Node(configuration, membership)
     try:
         port, sockets = loopback_sockets()
         node.listening = Listening(node.listening.stoq, f"http://localhost:{port}")

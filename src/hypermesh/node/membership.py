@@ -3,6 +3,7 @@
 keys/            node, owner (where the owner was made here), and the CA's where it founded
 genesis          the genesis document; written last, so that it is there only when all is
 certificate      leaf, issuing, root: the present chain
+seeds            where the network was when this node joined it
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.keystore import KeyStore
 from hypermesh.stoq.trust import TrustPolicy
 from hypermesh.trustchain.verify import Anchors, check_chain
+from hypermesh.wire.asset import Locator
 from hypermesh.wire.block import Genesis
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.ids import GenesisId, Hash, NodeId, OwnerId
@@ -56,15 +58,23 @@ class Membership:
         return cls(data, decode(Genesis, file.read_bytes()), certified)
 
     @classmethod
-    def create(cls, data: Path, genesis: Genesis, chain: list[bytes], now_s: int) -> Membership:
+    def create(
+        cls, data: Path, genesis: Genesis, chain: list[bytes], seeds: list[Locator], now_s: int
+    ) -> Membership:
         """Write a new membership down. Repeating it after a crash is harmless.
 
         Raises a `CertificateRefused` where `chain` does not hold under `genesis` at `now_s`.
         """
         certified = _checked(genesis, chain, now_s)
         replace(data / "certificate", encode(certified))
+        replace(data / "seeds", encode(seeds))
         replace(data / "genesis", encode(genesis))
         return cls(data, genesis, certified)
+
+    @property
+    def seeds(self) -> list[Locator]:
+        """Where the network was when this node joined it."""
+        return decode(list[Locator], (self._data / "seeds").read_bytes())
 
     @property
     def chain(self) -> list[bytes]:

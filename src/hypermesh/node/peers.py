@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint
-from hypermesh.stoq.errors import ConnectionClosed, ConnectionLost
+from hypermesh.stoq.errors import ConnectionClosed, ConnectionLost, EndpointClosed
 from hypermesh.wire.asset import Locator
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.ids import NodeId
@@ -29,6 +29,7 @@ class Peers:
         self._locate = locate
         self._connections: dict[NodeId, Connection] = {}
         self._lock = threading.Lock()
+        self._closed = False
 
     def call(
         self,
@@ -53,13 +54,17 @@ class Peers:
         return decode(kind, answer)
 
     def close(self) -> None:
+        """End every call that waits; none is made from now on."""
         with self._lock:
+            self._closed = True
             for connection in self._connections.values():
                 connection.close()
             self._connections.clear()
 
     def _connection(self, node: NodeId) -> Connection:
         with self._lock:
+            if self._closed:
+                raise EndpointClosed
             known = self._connections.get(node)
         if known is not None and known.ended is None:
             return known

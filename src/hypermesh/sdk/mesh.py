@@ -53,8 +53,9 @@ class Mesh:
                 return found
             query = {**query, "cursor": page.next_cursor}
 
-    def account(self) -> AccountView:
-        return self.rest.request(AccountView, "GET", "/v1/accounts/me")
+    def account(self, owner: str = "me") -> AccountView:
+        """An account by its owner's id in hex; the own one by default."""
+        return self.rest.request(AccountView, "GET", f"/v1/accounts/{owner}")
 
     def leases(self) -> list[LeaseView]:
         return self.rest.request(list[LeaseView], "GET", "/v1/leases")
