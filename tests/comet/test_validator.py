@@ -3,16 +3,10 @@ and at every height the app hash that solo has."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import select
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,117 +14,21 @@ import msgspec
 import pytest
 
 from hypermesh.consensus.epoch import current_epoch
-from hypermesh.ledger.engines.comet.rpc import Rpc
-from hypermesh.ledger.identity import SignerUnknown
 from hypermesh.ledger.replay import Archive, replay
 from hypermesh.ledger.state import Overlay
 from hypermesh.wire.block import Block
 from hypermesh.wire.codec import decode, encode
 
-from .comparison import Decided, decided, entries, first_difference
+from .comparison import Decided, decided, first_difference
 from .network import Network
+from .processes import Validator, drain, missing, send, until
 from .recording import Log, Recorder
 
 OPERATIONS = 1_000
 KILL_APPLICATION_AT = 350
 KILL_ENGINE_AT = 700
-PACE_MS = 100
-START_S = 60.0
-WAIT_S = 60.0
-POLL_S = 0.05
 
 pytestmark = pytest.mark.long
-
-
-class Validator:
-    """The processes of one validator: ours, and the engine that it starts."""
-
-    def __init__(self, directory: Path, engine: Path) -> None:
-        self.directory = directory
-        self._engine = engine
-        self._starts = 0
-        self._process: subprocess.Popen[bytes] | None = None
-        self.engine_pid = 0
-        self.rpc = Rpc(directory / "comet" / "rpc.sock")
-
-    def start(self) -> None:
-        """Start it, under another hash seed each time, and wait until it makes blocks."""
-        self._starts += 1
-        program = Path(__file__).with_name("validator.py")
-        with (self.directory / "stderr").open("ab") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, str(program), str(self.directory), self._engine, str(PACE_MS)],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env={**os.environ, "PYTHONHASHSEED": str(self._starts)},
-            )
-        assert self._process.stdout is not None
-        readable, _, _ = select.select([self._process.stdout], [], [], START_S)
-        assert readable, self.errors
-        line = self._process.stdout.readline()
-        assert line, self.errors
-        self.engine_pid = json.loads(line)["engine"]
-
-    @property
-    def errors(self) -> str:
-        return (self.directory / "stderr").read_text()
-
-    def signal(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def ended(self) -> int:
-        """The exit status of our process, once it has ended."""
-        assert self._process is not None
-        status = self._process.wait(WAIT_S)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        return status
-
-    def close(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self.ended()
-        if self.engine_pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.engine_pid, signal.SIGKILL)
-        self.rpc.close()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until `condition` holds."""
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(POLL_S)
-
-
-def next_blocks(rpc: Rpc) -> None:
-    """Wait until what was in work is in a block, and its app hash in the next one's header."""
-    height = rpc.height()
-    until(lambda: rpc.height() > height + 1)
-
-
-def send(rpc: Rpc, operations: Sequence[bytes]) -> Counter[str]:
-    """Hand the operations to the engine in order; the codes of those refused at the door.
-
-    A signer is known from the block that introduces it; until then its operations wait.
-    """
-    refused: Counter[str] = Counter()
-    for operation in operations:
-        refusal = rpc.broadcast(operation).refusal
-        if isinstance(refusal, SignerUnknown):
-            next_blocks(rpc)
-            refusal = rpc.broadcast(operation).refusal
-        if refusal is not None:
-            refused[refusal.code] += 1
-    return refused
-
-
-def drain(rpc: Rpc) -> None:
-    """Wait until nothing waits for a block, and the last app hash stands in a header."""
-    until(lambda: rpc.call("num_unconfirmed_txs", {})["n_txs"] == "0")
-    next_blocks(rpc)
 
 
 @dataclass
@@ -145,14 +43,6 @@ class Run:
     errors: str
     statuses: list[int]
     seconds: float
-
-
-@pytest.fixture(scope="module")
-def present(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    """A network that begins now, as the engine takes its time from this machine."""
-    made = Network(tmp_path_factory.mktemp("ca"), time.time_ns() // 1_000_000)
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -190,14 +80,6 @@ def run(present: Network, engine: Path, tmp_path_factory: pytest.TempPathFactory
         validator.close()
     ledger = directory / "ledger"
     return Run(blocks, log, refused, turned_at, ledger, validator.errors, statuses, seconds)
-
-
-def missing(rpc: Rpc, operations: Sequence[bytes]) -> list[bytes]:
-    """The operations that no block holds, in their order, once the engine has played back the block
-    that it may have been in when it was killed."""
-    next_blocks(rpc)
-    present = set(entries(rpc))
-    return [operation for operation in operations if operation not in present]
 
 
 def test_every_operation_is_in_one_block_or_was_refused_at_the_door(run: Run) -> None:

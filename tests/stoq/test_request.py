@@ -313,7 +313,8 @@ def test_closing_the_own_endpoint_ends_calls_that_wait(
 
     waiter = threading.Thread(target=wait)
     waiter.start()
-    assert alice.next_request(5000) is not None
+    unanswered = alice.next_request(5000)
+    assert unanswered is not None
     bob.close()
     waiter.join(DEADLINE_S)
     assert len(raised) == 1

@@ -63,22 +63,26 @@ class Server:
         self._stopping = False
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._thread = threading.Thread(target=self._accept, name="abci-accept", daemon=True)
+        self._listener: socket.socket | None = None
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Listen. The socket is open to its owner alone, in a directory that is, too."""
         self._path.unlink(missing_ok=True)
-        self._listener.bind(str(self._path))
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener = listener
+        listener.bind(str(self._path))
         self._path.chmod(0o600)
-        self._listener.listen(CONNECTIONS_MAX)
+        listener.listen(CONNECTIONS_MAX)
+        self._thread = threading.Thread(
+            target=self._accept, args=(listener,), name="abci-accept", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
         """Close every connection, after the request in work."""
         self._stopping = True
-        if self._thread.ident is None:
-            self._listener.close()
+        if self._listener is None or self._thread is None:
             return
         _shut(self._listener)
         with self._lock:
@@ -90,10 +94,10 @@ class Server:
         self._listener.close()
         self._path.unlink(missing_ok=True)
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                connection, _ = self._listener.accept()
+                connection, _ = listener.accept()
             except OSError:
                 return
             with self._lock:
@@ -105,7 +109,8 @@ class Server:
                     target=self._serve, args=(connection,), name="abci", daemon=True
                 )
                 self._connections[connection] = thread
-            thread.start()
+                # Under the lock, so that `stop` joins no thread that has not started.
+                thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
         ordering = False

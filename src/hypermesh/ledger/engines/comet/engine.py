@@ -22,7 +22,7 @@ from typing import Final
 from hypermesh.ledger.blocktime import BlockClock
 from hypermesh.ledger.engines.comet.abci import Server
 from hypermesh.ledger.engines.comet.application import Application
-from hypermesh.ledger.engines.comet.errors import EngineStopped
+from hypermesh.ledger.engines.comet.errors import EngineRefused, EngineStopped
 from hypermesh.ledger.engines.comet.home import Home
 from hypermesh.ledger.engines.comet.rpc import Rpc
 from hypermesh.ledger.engines.comet.waiting import Waiting
@@ -32,7 +32,7 @@ from hypermesh.ledger.kernel import Kernel
 from hypermesh.ledger.store import Store
 from hypermesh.wire.block import Block
 from hypermesh.wire.codec import decode
-from hypermesh.wire.errors import HyperMeshError, Problem
+from hypermesh.wire.errors import Problem
 from hypermesh.wire.ids import TxId
 from hypermesh.wire.proof import VdfOutput
 from hypermesh.wire.rpc import SubmitResponse
@@ -44,7 +44,11 @@ START_PAUSE_S: Final = 0.05
 KILL_S_MAX: Final = 5.0
 LOG_BYTES_MAX: Final = 4 << 20
 """A longer log of the engine is begun anew at the next start."""
-LOG_TAIL_BYTES: Final = 2000
+LOG_READ_BYTES: Final = 64 << 10
+LOG_LINES_SHOWN: Final = 4
+LOG_CHARACTERS_SHOWN: Final = 1500
+COMPLAINTS: Final = ("panic:", "ERROR:", "E[")
+"""How the engine's lines begin that say what went wrong."""
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +81,7 @@ class Comet:
         self._process: subprocess.Popen[bytes] | None = None
         self._watch: threading.Thread | None = None
         self._rpc = Rpc(home.rpc_socket)
+        self._log_start = 0
         self._stopping = False
         self._failure: BaseException | None = None
 
@@ -135,11 +140,11 @@ class Comet:
         """
         deadline = time.monotonic() + timeout_s
         tx = self._kernel.tx_id(entry)
-        if (first := self._first_result(tx)) is not None:
-            return first
         others = self._waiting.expected(tx)
         waiter = self._waiting.expect(tx)
         try:
+            if (first := self._first_result(tx)) is not None:
+                return first
             refusal = self._rpc.broadcast(entry).refusal
             if refusal is not None and not others:
                 # Another encoding of the same transaction may have been executed meanwhile.
@@ -186,6 +191,7 @@ class Comet:
         home = self._home
         fresh = not home.log.exists() or home.log.stat().st_size > LOG_BYTES_MAX
         with home.log.open("wb" if fresh else "ab") as output:
+            self._log_start = output.seek(0, 2)
             return subprocess.Popen(
                 [str(home.binary), "start", "--home", str(home.directory)],
                 stdin=subprocess.DEVNULL,
@@ -198,23 +204,24 @@ class Comet:
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + START_S_MAX
-        while True:
+        while not self._ready():
             if self._failure is not None:
                 raise _stopped_by(self._failure) from self._failure
-            try:
-                self._rpc.height()
-            except HyperMeshError as error:
-                if time.monotonic() > deadline:
-                    raise EngineStopped(
-                        f"The BFT engine was not ready after {START_S_MAX:g} s", why=self._tail()
-                    ) from error
-                time.sleep(START_PAUSE_S)
-            else:
-                return
+            if time.monotonic() > deadline:
+                raise EngineStopped(
+                    f"The BFT engine was not ready after {START_S_MAX:g} s", why=self._last_words()
+                )
+            time.sleep(START_PAUSE_S)
+
+    def _ready(self) -> bool:
+        try:
+            return self._rpc.listening() and self._rpc.takes_transactions()
+        except (LedgerUnavailable, EngineRefused):
+            return False
 
     def _watched(self, process: subprocess.Popen[bytes]) -> None:
         status = process.wait()
-        self._ended(EngineStopped(why=f"its process ended with {status}: {self._tail()}"))
+        self._ended(EngineStopped(why=f"its process ended with {status}: {self._last_words()}"))
 
     def _ended(self, failure: BaseException) -> None:
         """The engine cannot go on: say so once, to everyone, and let its process end."""
@@ -242,15 +249,16 @@ class Comet:
             return False
         return True
 
-    def _tail(self) -> str:
-        """The end of the engine's log."""
+    def _last_words(self) -> str:
+        """What the engine's log says since the start: its complaints, without the stack traces."""
         try:
             with self._home.log.open("rb") as output:
-                size = output.seek(0, 2)
-                output.seek(max(0, size - LOG_TAIL_BYTES))
-                return output.read().decode(errors="replace").strip()
+                output.seek(self._log_start)
+                lines = output.read(LOG_READ_BYTES).decode(errors="replace").splitlines()
         except OSError:
             return ""
+        complaints = [line for line in lines if line.startswith(COMPLAINTS)]
+        return "; ".join((complaints or lines)[-LOG_LINES_SHOWN:])[-LOG_CHARACTERS_SHOWN:]
 
 
 def _stopped_by(failure: BaseException | None) -> LedgerStopped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,14 +34,25 @@ class Broadcast:
 class Rpc:
     """Calls of one engine. Any thread may call."""
 
-    def __init__(self, socket: Path) -> None:
-        transport = httpx.HTTPTransport(uds=str(socket))
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        transport = httpx.HTTPTransport(uds=str(path))
         self._client = httpx.Client(
             transport=transport, base_url="http://localhost", timeout=CALL_S_MAX
         )
 
     def close(self) -> None:
         self._client.close()
+
+    def listening(self) -> bool:
+        """Whether anybody listens; asked first, for httpx leaves a socket open that it could not
+        connect."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(str(self._path))
+            except OSError:
+                return False
+        return True
 
     def broadcast(self, entry: bytes) -> Broadcast:
         """Hand `entry` to the engine and wait until our own CheckTx has seen it.
@@ -65,6 +77,10 @@ class Rpc:
         """The height of the engine's last block."""
         return int(self.call("status", {})["sync_info"]["latest_block_height"])
 
+    def takes_transactions(self) -> bool:
+        """Whether the engine has caught up with the other validators."""
+        return not self.call("status", {})["sync_info"]["catching_up"]
+
     def block(self, height: int) -> dict[str, Any]:
         """The engine's block at `height`, in its own JSON form."""
         block: dict[str, Any] = self.call("block", {"height": str(height)})["block"]
@@ -72,6 +88,8 @@ class Rpc:
 
     def call(self, method: str, params: dict[str, Any]) -> Any:
         """The result of one call. Raises `LedgerUnavailable` or `EngineRefused`."""
+        if not self._path.exists():
+            raise LedgerUnavailable("The BFT engine does not run", why=f"there is no {self._path}")
         request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         try:
             answer = self._client.post("/", json=request).json()
