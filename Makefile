@@ -30,7 +30,7 @@ check: setup ## Formatting, lints, types and import contracts
 	$(BIN)/ruff format --check src tests tools benches
 	$(BIN)/ruff check src tests tools benches
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	cargo fmt --all --check
 	cargo clippy --release --quiet --workspace --all-targets -- -D warnings
 	$(BIN)/python tools/status.py --check

@@ -42,7 +42,7 @@ BATCH = 100
 """Signed at a time: a bundle gives rights in two epochs, so the reference must not be older."""
 GOAL_MS = 1.6
 FIRST_NONCE = 0
-"""The founder's owner has made its keys known with nonce 0 and signed nothing since."""
+"""Genesis names the founder's owner, who has signed nothing since."""
 
 
 def measure(operations: int = OPERATIONS) -> list[Metric]:
@@ -164,8 +164,8 @@ class Signer:
             yield from [self._signed(standing) for _ in range(min(BATCH, count - first))]
 
     def _signed(self, standing: Standing) -> bytes:
-        # Odd nonces take the asset out of service, even ones bring it back.
-        state = AssetState.MAINTENANCE if self._nonce % 2 else AssetState.AVAILABLE
+        # Even nonces take the asset out of service, odd ones bring it back.
+        state = AssetState.AVAILABLE if self._nonce % 2 else AssetState.MAINTENANCE
         started = time.perf_counter()
         transaction = Transaction(
             genesis=self._genesis,

@@ -14,9 +14,9 @@ from hypermesh.ledger.engines.comet import messages as abci
 from hypermesh.ledger.engines.comet.application import PROOF_OP, REFUSED, Application
 from hypermesh.ledger.engines.comet.home import app_state, chain_id
 from hypermesh.ledger.engines.comet.waiting import Waiting
-from hypermesh.ledger.errors import AnotherNetwork, BlockRefused, OutcomeUnknown
+from hypermesh.ledger.errors import AnotherNetwork, BlockRefused, DiskFull, OutcomeUnknown
 from hypermesh.ledger.feed import Feed
-from hypermesh.ledger.kernel import ENTRIES_MAX, HEAD_KEY, NonceNotNext
+from hypermesh.ledger.kernel import ENTRIES_MAX, HEAD_KEY, Execution, NonceNotNext
 from hypermesh.ledger.store import Store
 from hypermesh.ledger.tree import check_proof
 from hypermesh.wire.block import Block, BucketProof
@@ -411,6 +411,30 @@ def test_an_undecided_block_is_gone_with_its_process(script: Script, network: Ne
     assert script.finalize(opening(), own) == decided
     script.commit()
     assert script.store.height == 1
+
+
+def test_a_full_disk_stops_this_node_and_loses_nothing(
+    script: Script, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The block is decided, so it cannot be dropped as under solo: the engine asks again after a
+    restart, once there is room."""
+
+    def full(block: bytes, execution: Execution) -> None:
+        raise DiskFull
+
+    own = network.own("bob")
+    waiter = script.waiting.expect(tx_id(own))
+    decided = script.finalize(opening(), own)
+    with monkeypatch.context() as patch:
+        patch.setattr(script.store, "commit", full)
+        with pytest.raises(DiskFull):
+            script.commit()
+    assert not waiter.done()
+    assert script.store.height == 0
+    script.restart()
+    assert script.finalize(opening(), own) == decided
+    script.commit()
+    assert waiter.result(0).result.code == "ok"
 
 
 def test_a_vdf_output_waits_until_the_epoch_may_turn(script: Script, network: Network) -> None:

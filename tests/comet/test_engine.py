@@ -28,7 +28,7 @@ from hypermesh.ledger.store import Store
 from hypermesh.wire.block import Block
 from hypermesh.wire.codec import decode
 from hypermesh.wire.proof import VdfOutput
-from hypermesh.wire.tx import BankTransfer
+from hypermesh.wire.tx import BankTransfer, IdentityOwn
 
 from .network import EPOCH_MS, Network
 
@@ -183,8 +183,15 @@ def test_a_restart_continues_where_it_was(present: Network, engine: Path, tmp_pa
     second.comet.start()
     try:
         assert second.comet.submit(present.own("henry"), SUBMIT_S) == answer
-        later = second.comet.submit(present.own("ida"), SUBMIT_S)
+        # The next block has the time of the last votes, before this was signed; one after it takes
+        # the transaction, which waits meanwhile.
+        now_ms = time.time_ns() // 1_000_000
+        entry = present.signed(
+            "ida", 0, IdentityOwn(present.keys("ida").public), valid_from_ms=now_ms
+        )
+        later = second.comet.submit(entry, SUBMIT_S)
         assert later.height > answer.height
+        assert decode(Block, second.store.block(later.height) or b"").header.time_ms >= now_ms
     finally:
         second.close()
 

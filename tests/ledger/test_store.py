@@ -232,6 +232,16 @@ def test_an_empty_ledger_has_no_root_before_it_is_founded(tmp_path: Path, kernel
     again.close()
 
 
+def test_rows_of_genesis_are_seen_by_who_looked_before_they_were_written(
+    tmp_path: Path, kernel: Kernel
+) -> None:
+    store = Store(tmp_path, kernel.genesis)
+    assert store.get(HEAD_KEY) is None
+    store.found(kernel.begin(store))
+    assert store.get(HEAD_KEY) is not None
+    store.close()
+
+
 def test_a_full_disk_drops_the_block_whole_and_the_store_goes_on(
     kernel: Kernel, store: Store, chain: Extend
 ) -> None:

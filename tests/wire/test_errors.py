@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+import re
+
 import pytest
 
+import hypermesh
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import (
     HyperMeshError,
@@ -33,6 +38,18 @@ def test_two_errors_cannot_share_a_code() -> None:
 
 
 def test_every_error_in_the_catalogue_says_what_happened() -> None:
-    for code, cls in HyperMeshError.catalogue.items():
+    for module in pkgutil.walk_packages(hypermesh.__path__, "hypermesh."):
+        if not module.name.endswith(("_native", "__main__", "_worker", ".worker")):
+            importlib.import_module(module.name)
+    ours = {
+        code: cls
+        for code, cls in HyperMeshError.catalogue.items()
+        if cls.__module__.startswith("hypermesh.")
+    }
+    assert len(ours) > 100
+    for code, cls in ours.items():
+        assert re.fullmatch(r"HM-(?:[A-Z]+-){0,2}[0-9]{4}", code), code
         assert cls.title, code
         assert cls.__doc__, code
+        assert 400 <= cls.status <= 599, code
+        assert 1 <= cls.exit_code <= 9, code

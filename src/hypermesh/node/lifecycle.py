@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import uvloop
+
 from hypermesh.node.api.application import application, loopback_sockets, serving, unix_socket
 from hypermesh.node.api.guard import Guard
 from hypermesh.node.claim import Claim
@@ -38,7 +40,7 @@ def run(configuration: Configuration, token: str | None) -> None:
     claim = Claim(configuration.lock)
     try:
         membership = become_member(configuration, token)
-        asyncio.run(_serve(configuration, membership))
+        uvloop.run(_serve(configuration, membership))
     finally:
         claim.release()
 

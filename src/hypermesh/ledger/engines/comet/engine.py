@@ -116,10 +116,9 @@ class Comet:
             raise
 
     def stop(self, timeout_s: float) -> bool:
-        """End the engine process and take no more. Whether it ended by itself in time."""
+        """End the engine process and take no more. Whether it ran until now and ended in time."""
         with self._lock:
             self._stopping = True
-        stopped = self._failure is None
         self._waiting.close(_stopped_by(self._failure))
         in_time = self._end_process(timeout_s)
         self._server.stop()
@@ -128,7 +127,7 @@ class Comet:
         self._rpc.close()
         self._home.release()
         self._feed.close(_stopped_by(self._failure))
-        return in_time and stopped
+        return in_time and self._failure is None
 
     def submit(self, entry: bytes, timeout_s: float) -> SubmitResponse:
         """Put an encoded `SignedTransaction` into a block; it is durable when this returns.
