@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from hypermesh.ledger.engines.comet.home import VERSION
 from hypermesh.ledger.store import Store
 
 from .network import Network
 
 ROOT = Path(__file__).resolve().parents[2]
-ENGINE = ROOT / ".tools" / "cometbft-v0.39.3"
+ENGINE = ROOT / ".tools" / f"cometbft-{VERSION}"
 
 
 @pytest.fixture(scope="session")

@@ -115,10 +115,10 @@ def send(rpc: Rpc, operations: Sequence[bytes]) -> Counter[str]:
     """
     refused: Counter[str] = Counter()
     for operation in operations:
-        refusal = rpc.broadcast(operation).refusal
+        refusal = rpc.broadcast(operation)
         if isinstance(refusal, SignerUnknown):
             next_blocks(rpc)
-            refusal = rpc.broadcast(operation).refusal
+            refusal = rpc.broadcast(operation)
         if refusal is not None:
             refused[refusal.code] += 1
     return refused

@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from hypermesh.crypto.files import make_directory
 from hypermesh.ledger.errors import (
     AnotherNetwork,
     DiskFull,
@@ -168,7 +169,7 @@ class Store:
 
         Raises `LedgerInUse`, `NewerSchema`, `AnotherNetwork`, `LedgerDamaged`.
         """
-        _make_durably(directory)
+        make_directory(directory)
         self._path = directory / "ledger.sqlite"
         self._connections: list[sqlite3.Connection] = []
         self._idle: list[Snapshot] = []
@@ -393,20 +394,6 @@ class Store:
 
 def _primary(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
-
-
-def _make_durably(directory: Path) -> None:
-    """Make `directory` and what leads to it, and sync the entry of each in its parent: a database
-    that is durable in a directory that is not would be lost whole."""
-    if directory.is_dir():
-        return
-    _make_durably(directory.parent)
-    directory.mkdir(exist_ok=True)
-    parent = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
 
 
 def _claim(lock: Path) -> int:

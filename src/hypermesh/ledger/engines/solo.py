@@ -120,7 +120,9 @@ class Solo:
         self._failure: BaseException | None = None
         self._problems: dict[TxId, Problem] = {}
         self._last_ms = kernel.head(store).time_ms
-        self._deadline_ms = kernel.next_deadline(Overlay(store))
+        self._deadline_ms: int | None = None
+        self._deadline_height: int | None = None
+        """The height at which `_deadline_ms` was read."""
         self._thread = threading.Thread(target=self._run, name="ledger-solo", daemon=True)
 
     @property
@@ -243,9 +245,15 @@ class Solo:
             return None
 
     def _until_deadline_ms(self, now_ms: int) -> int | None:
-        if self._deadline_ms is None:
-            return None
-        return max(0, max(self._deadline_ms, self._last_ms + DEADLINE_PAUSE_MS) - now_ms)
+        # Looked up after the pause, not after each block: whoever waits for that block's answer
+        # would have to share the interpreter with the lookup.
+        pause_ms = self._last_ms + DEADLINE_PAUSE_MS - now_ms
+        if pause_ms > 0:
+            return pause_ms
+        if self._deadline_height != self._store.height:
+            self._deadline_ms = self._kernel.next_deadline(Overlay(self._store))
+            self._deadline_height = self._store.height
+        return None if self._deadline_ms is None else max(0, self._deadline_ms - now_ms)
 
     def _serve(self, batch: _Batch) -> None:
         """Answer everyone in `batch`, with a block where one is due."""
@@ -355,7 +363,6 @@ class Solo:
             _resolve(ticket.waiters, SubmitResponse(height, index, execution.results[index]))
         if offer is not None:
             _resolve([offer.waiter], height)
-        self._deadline_ms = self._kernel.next_deadline(Overlay(self._store))
 
     def _keep_problems(self, execution: Execution) -> None:
         for index, problem in execution.problems.items():

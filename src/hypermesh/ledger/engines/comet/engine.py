@@ -144,7 +144,7 @@ class Comet:
         try:
             if (first := self._first_result(tx)) is not None:
                 return first
-            refusal = self._rpc.broadcast(entry).refusal
+            refusal = self._rpc.broadcast(entry)
             if refusal is not None and not others:
                 # Another encoding of the same transaction may have been executed meanwhile.
                 if (first := self._first_result(tx)) is None:

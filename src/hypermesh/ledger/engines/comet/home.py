@@ -36,6 +36,7 @@ from hypermesh.wire.errors import InvalidInput
 from hypermesh.wire.ids import GenesisId
 
 VERSION: Final = "v0.39.3"
+"""Of the engine; `make cometbft` builds it into .tools/cometbft-<version>."""
 INIT_S_MAX: Final = 30
 CLAIM_S_MAX: Final = 15.0
 CLAIM_PAUSE_S: Final = 0.05

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,17 +17,6 @@ from hypermesh.wire.errors import HyperMeshError, Problem, error_from
 CALL_S_MAX: Final = 15.0
 _IN_CACHE: Final = "tx already exists in cache"
 _FULL: Final = "mempool is full"
-
-
-@dataclass(frozen=True, slots=True)
-class Broadcast:
-    """What became of a transaction at the door: it waits for a block, or `refusal` says why not.
-
-    `known` says that the engine has seen the very same bytes before.
-    """
-
-    refusal: HyperMeshError | None = None
-    known: bool = False
 
 
 class Rpc:
@@ -54,24 +42,22 @@ class Rpc:
                 return False
         return True
 
-    def broadcast(self, entry: bytes) -> Broadcast:
+    def broadcast(self, entry: bytes) -> HyperMeshError | None:
         """Hand `entry` to the engine and wait until our own CheckTx has seen it.
 
-        Raises `QueueFull`, `LedgerUnavailable` where the engine does not answer, and
-        `EngineRefused`.
+        None where it waits for a block now, or did before; otherwise the refusal. Raises
+        `QueueFull`, `LedgerUnavailable` where the engine does not answer, and `EngineRefused`.
         """
         params = {"tx": base64.b64encode(entry).decode("ascii")}
         try:
             result = self.call("broadcast_tx_sync", params)
         except EngineRefused as error:
             if _IN_CACHE in error.why:
-                return Broadcast(known=True)
+                return None
             if _FULL in error.why:
                 raise QueueFull(why=error.why) from error
             raise
-        if result["code"] == 0:
-            return Broadcast()
-        return Broadcast(refusal=_refusal(result))
+        return None if result["code"] == 0 else _refusal(result)
 
     def height(self) -> int:
         """The height of the engine's last block."""
