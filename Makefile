@@ -13,7 +13,7 @@ setup: ## Make the virtual environment, the sandbox program and the extension, w
 	@$(PYTHON) tools/setup.py
 
 demo: setup ## Run the main job: three nodes, four proofs, leases, memory, jobs, settlement
-	@$(BIN)/hm demo $(DEMO_ARGS)
+	@$(BIN)/hm demo --data demo-data $(DEMO_ARGS)
 
 test: setup test-rust test-python ## Run the tests
 

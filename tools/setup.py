@@ -120,7 +120,7 @@ def finish(step: str, stamp: str) -> None:
 
 def run(command: list[object]) -> None:
     words = [str(word) for word in command]
-    environment = {**os.environ, "VIRTUAL_ENV": str(VENV)}
+    environment = {**os.environ, "VIRTUAL_ENV": str(VENV), "PIP_QUIET": "1"}
     if status := subprocess.call(words, env=environment):
         sys.exit(fail(f"`{' '.join(words)}` ended with status {status}", "see the lines above"))
 

@@ -62,9 +62,7 @@ def hm(
     command = [sys.executable, "-m", "hypermesh.cli.main", *words]
     if data is not None:
         command += ["--data", str(data)]
-    return subprocess.run(
-        command, input=stdin, capture_output=True, timeout=timeout_s, check=False
-    )
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=timeout_s, check=False)
 
 
 @dataclass
@@ -281,7 +279,9 @@ class Network:
 
         def agreed() -> tuple[int, str] | None:
             running = [node for node in self.nodes.values() if node.running]
-            seen = {node.ask(lambda m: (m.status().height, m.status().app_hash)) for node in running}
+            seen = {
+                node.ask(lambda m: (m.status().height, m.status().app_hash)) for node in running
+            }
             return seen.pop() if len(seen) == 1 else None
 
         return eventually(agreed, "one height and one app hash everywhere", within_s)

@@ -25,6 +25,7 @@ use crate::limits::*;
 use crate::live::{self, Live};
 use crate::region::Regions;
 use crate::request::{Origin, Queue};
+use crate::restart;
 use crate::serving::{self, Services};
 use crate::socket::{self, Batches};
 use crate::stream::within;
@@ -110,6 +111,10 @@ impl Endpoint {
         config
             .max_udp_payload_size(UDP_PAYLOAD_BYTES_MAX as u16)
             .map_err(|error| Error::new(Kind::BindRefused, error.to_string()))?;
+        if let Some(identity) = &identity {
+            restart::configure(&mut config, identity)
+                .map_err(|error| Error::new(Kind::BindRefused, error.to_string()))?;
+        }
         let server = identity.as_deref().map(ServerConfigs::new).transpose()?;
         let quic = quinn::Endpoint::new_with_abstract_socket(
             config,

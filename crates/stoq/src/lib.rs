@@ -31,6 +31,7 @@ mod memory;
 mod problem;
 mod region;
 mod request;
+mod restart;
 mod serving;
 mod socket;
 mod stream;

@@ -7,7 +7,6 @@ shown to fit its commitment again.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from hypermesh.assets.privacy import Identity
+from hypermesh.crypto.files import replace
 from hypermesh.wire.asset import Audience, Descriptor, Price, PrivacyLevel
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import HyperMeshError
@@ -102,21 +102,5 @@ class HostedAssets:
         if record.asset not in self._records and len(self._records) >= HOSTED_MAX:
             raise HostingFull(why=f"it keeps records of {HOSTED_MAX}")
         after = {**self._records, record.asset: record}
-        _replace(self._path, encode([after[asset] for asset in sorted(after)]))
+        replace(self._path, encode([after[asset] for asset in sorted(after)]))
         self._records = after
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """All or nothing: a new file, synced, takes the name of the old one, and the name is synced."""
-    fresh = path.with_name(path.name + ".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

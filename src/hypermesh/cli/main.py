@@ -96,10 +96,17 @@ def main() -> None:
 @main.command()
 @data_option
 @node_options
+@click.option(
+    "--clock-is-right",
+    is_flag=True,
+    help="Start although the clock is more than a day away from the last block.",
+)
 @output_option
-def up(data: Path | None, foreground: bool, output: str, **options: Any) -> None:
+def up(
+    data: Path | None, foreground: bool, clock_is_right: bool, output: str, **options: Any
+) -> None:
     """Start the node of this machine; the first time it founds a network of its own."""
-    _start(data, foreground, output, token=None, **options)
+    _start(data, foreground, output, None, clock_is_right=clock_is_right, **options)
 
 
 @main.command()
@@ -109,11 +116,17 @@ def up(data: Path | None, foreground: bool, output: str, **options: Any) -> None
 @output_option
 def join(token: str, data: Path | None, foreground: bool, output: str, **options: Any) -> None:
     """Join the network that TOKEN (from `hm invite`) leads to, and start the node here."""
-    _start(data, foreground, output, token=token, **options)
+    _start(data, foreground, output, token, clock_is_right=False, **options)
 
 
 def _start(
-    data: Path | None, foreground: bool, output: str, token: str | None, **options: Any
+    data: Path | None,
+    foreground: bool,
+    output: str,
+    token: str | None,
+    *,
+    clock_is_right: bool,
+    **options: Any,
 ) -> None:
     from hypermesh.node.configuration import Configuration
     from hypermesh.sdk.location import data_directory
@@ -122,11 +135,11 @@ def _start(
     if foreground:
         from hypermesh.node.lifecycle import run
 
-        run(configuration, token)
+        run(configuration, token, clock_is_right=clock_is_right)
         return
     from hypermesh.node.background import start
 
-    start(configuration, token, timeout_s=START_TIMEOUT_S)
+    start(configuration, token, timeout_s=START_TIMEOUT_S, clock_is_right=clock_is_right)
     with mesh(data) as here:
         status = here.status()
         _show_status(status, output)
@@ -447,7 +460,8 @@ def demo(leave: bool, report: Path | None, seed: int, data: Path | None) -> None
     from hypermesh.cli.demo.scenario import run
     from hypermesh.sdk.location import data_directory
 
-    sys.exit(run(data_directory(data) / "demo", leave=leave, report=report, seed=seed))
+    place = data_directory(data) if data else data_directory() / "demo"
+    sys.exit(run(place, leave=leave, report=report, seed=seed))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from msgspec import Meta
 
 from hypermesh.crypto.digest import digest
+from hypermesh.crypto.files import make_directory, sync
 from hypermesh.wire.codec import Undecodable, decode, encode
 from hypermesh.wire.errors import Conflict, Forbidden, HyperMeshError, InvalidInput, NotFound
 
@@ -203,9 +204,7 @@ class KeyStore:
         target = self._file(name)
         head = encode(self._sealed(name, secret))
         with _system("write", self._path):
-            if not self._path.is_dir():
-                self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _sync_directory(self._path.parent)
+            make_directory(self._path, 0o700)
             _require_private(self._path, self._path.stat())
             try:
                 _create(target, head + digest("keystore", head))
@@ -302,15 +301,7 @@ def _create(target: Path, data: bytes) -> None:
         os.link(temporary, target)
     finally:
         Path(temporary).unlink()
-    _sync_directory(target.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(target.parent)
 
 
 @contextlib.contextmanager

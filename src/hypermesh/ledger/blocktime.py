@@ -30,7 +30,7 @@ def starting_time_ms(last_ms: int, wall_ms: int, confirmed_ms: int | None = None
         raise ClockJumped(
             f"The clock says {_text(wall_ms)}, the last block {_text(last_ms)}",
             why="a jump of more than 24 hours would end leases and certificates at once",
-            fix="Set the clock, or confirm that it is right, and start again",
+            fix="Set the clock; if it is right, say so: hm up --clock-is-right",
         )
     return max(last_ms, wall_ms)
 

@@ -83,7 +83,7 @@ class ClockJumped(HyperMeshError):
     code = "HM-LEDGER-0010"
     exit_code = 3
     title = "The clock of this machine is far from the time of the last block"
-    remedy = "Set the clock, or confirm that it is right, and start again"
+    remedy = "Set the clock; if it is right, say so: hm up --clock-is-right"
 
 
 class LedgerStopped(Unreachable):

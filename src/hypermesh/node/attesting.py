@@ -1,7 +1,7 @@
 """Keeping a node's rights alive: a bundle for every epoch, and on the sequencer the next epoch.
 
-One thread. It looks at the ledger, does what is missing, and waits for the next block or for the
-time at which the epoch may turn.
+One thread. It looks at the ledger, does what is missing, and waits until the epoch has turned or may
+be turned.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Attesting:
         self._genesis_id = genesis_id
         self._evaluated: tuple[Hash, VdfOutput] | None = None
         self._stopping = threading.Event()
+        self._woken = threading.Event()
         self._thread = threading.Thread(target=self._run, name="attesting", daemon=True)
 
     def attest(self) -> bool:
@@ -68,15 +69,20 @@ class Attesting:
 
     def stop(self) -> None:
         self._stopping.set()
+        self._woken.set()
+
+    def epoch_turned(self) -> None:
+        """A block has turned the epoch: a bundle for the new one is due."""
+        self._woken.set()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            height = self._chain.feed.height
+            self._woken.clear()
             try:
                 wait_s = self._turn() if isinstance(self._chain, Sequencing) else WAIT_S_MAX
                 if self.attest():
                     continue
-                self._chain.feed.wait(height + 1, wait_s)
+                self._woken.wait(wait_s)
             except LedgerStopped:
                 return
             except HyperMeshError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -29,7 +30,9 @@ class DidNotStart(HyperMeshError):
     title = "The node did not start"
 
 
-def command(configuration: Configuration, token: str | None) -> list[str]:
+def command(
+    configuration: Configuration, token: str | None, *, clock_is_right: bool = False
+) -> list[str]:
     """The command line of a node process in the foreground."""
     words = [sys.executable, "-m", "hypermesh.cli.main"]
     words += ["up"] if token is None else ["join", token]
@@ -37,18 +40,21 @@ def command(configuration: Configuration, token: str | None) -> list[str]:
     words += ["--foreground", "--data", str(configuration.data), "--name", settings.name]
     words += ["--share", f"{settings.share * 100 / BASIS_POINTS:g}%"]
     words += ["--level", settings.level.value]
+    words += ["--clock-is-right"] if clock_is_right and token is None else []
     words += ["--stoq-host", settings.stoq_host, "--stoq-port", str(settings.stoq_port)]
     return words
 
 
-def launch(configuration: Configuration, token: str | None) -> subprocess.Popen[bytes]:
+def launch(
+    configuration: Configuration, token: str | None, *, clock_is_right: bool = False
+) -> subprocess.Popen[bytes]:
     """Start the node process, detached, its output appended to the log."""
     prepare(configuration.data)
     if (pid := holder(configuration.lock)) is not None:
         raise AlreadyRunning(why=f"process {pid} runs the node in {configuration.data}")
     with configuration.log.open("ab") as log:
         return subprocess.Popen(
-            command(configuration, token),
+            command(configuration, token, clock_is_right=clock_is_right),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -56,9 +62,15 @@ def launch(configuration: Configuration, token: str | None) -> subprocess.Popen[
         )
 
 
-def start(configuration: Configuration, token: str | None, *, timeout_s: float) -> int:
+def start(
+    configuration: Configuration,
+    token: str | None,
+    *,
+    timeout_s: float,
+    clock_is_right: bool = False,
+) -> int:
     """Launch the node and wait until it is ready; returns its process id."""
-    process = launch(configuration, token)
+    process = launch(configuration, token, clock_is_right=clock_is_right)
     await_ready(configuration, process, timeout_s=timeout_s)
     return process.pid
 
@@ -102,12 +114,20 @@ def stop(data: Path) -> bool:
     return True
 
 
-def _ready(socket: Path) -> bool:
+def _ready(path: Path) -> bool:
+    if not _listening(path):
+        return False
     try:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), timeout=2.0) as client:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=2.0) as client:
             return client.get("http://localhost/readyz").status_code == 200
     except httpx.TransportError:
         return False
+
+
+def _listening(path: Path) -> bool:
+    """Asked first, because httpx leaves its socket open where nobody listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def _last_lines(log: Path) -> str:

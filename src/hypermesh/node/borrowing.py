@@ -1,12 +1,13 @@
 """What this node leases from others, for its owner: describe, open, activate, use, settle.
 
-The session keys of a lease are made and kept here, so that a lease outlives the process that asked
-for it. They lie in one file of mode 0600 and go with the lease.
+The session keys of a lease are made here. Those of a lease that shall outlive the program that
+asked for it are kept here too; they lie in one file of mode 0600 and go with the lease.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
+import logging
 import secrets
 import threading
 import time
@@ -17,6 +18,7 @@ import msgspec
 
 from hypermesh.assets import lease as leases
 from hypermesh.assets import registry
+from hypermesh.crypto.files import replace
 from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.ledger import identity
 from hypermesh.ledger.module import State
@@ -39,10 +41,10 @@ from hypermesh.wire.api import (
     SessionView,
     TrustView,
 )
-from hypermesh.wire.asset import Asset, AssetKind, AssetState, Lease, LeaseState, Locator
+from hypermesh.wire.asset import AssetKind, AssetState, Lease, LeaseState, Locator, PrivacyLevel
 from hypermesh.wire.codec import decode, encode
-from hypermesh.wire.errors import Conflict, Forbidden, NotFound
-from hypermesh.wire.ids import AssetId, LeaseId, NodeId
+from hypermesh.wire.errors import Conflict, Forbidden, HyperMeshError, NotFound
+from hypermesh.wire.ids import AssetId, LeaseId, NodeId, hex_bytes, parse_hex
 from hypermesh.wire.rpc import (
     ALPN_SESSION,
     SERVICE_JOB,
@@ -63,6 +65,16 @@ SESSIONS_MAX = 4096
 CONNECT_TIMEOUT_MS = 5_000
 JOB_ANSWER_SPARE_MS = 20_000
 JOB_LEASE_SPARE_MS = 30_000
+
+log = logging.getLogger(__name__)
+
+
+class _NotGranted(Exception):
+    """A provider did not grant a lease; nothing was sent to it yet."""
+
+    def __init__(self, reason: HyperMeshError) -> None:
+        super().__init__()
+        self.reason = reason
 
 
 class KeptSession(msgspec.Struct, frozen=True, array_like=True):
@@ -98,13 +110,7 @@ class Sessions:
                 self._write()
 
     def _write(self) -> None:
-        fresh = self._file.with_name(f"{self._file.name}.new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(encode(list(self._kept.values())))
-            handle.flush()
-            os.fsync(handle.fileno())
-        fresh.replace(self._file)
+        replace(self._file, encode(list(self._kept.values())))
 
 
 class Borrowing:
@@ -143,11 +149,12 @@ class Borrowing:
         return self._views.shown(known, shown)
 
     def allocate(self, asset_id: AssetId, request: AllocateAsset) -> SessionView:
-        """Open and activate a lease; the session's keys are made and kept here."""
+        """Open and activate a lease; the session's keys are made here, and kept where asked."""
         keys = QuantumKeys.generate()
         with self._metrics.timed("lease"):
             lease_id = self._open(asset_id, request.amount, request.duration_ms, keys.id)
-            self._sessions.put(lease_id, keys)
+            if request.keep:
+                self._sessions.put(lease_id, keys)
             self._activate(lease_id)
         return self._session(lease_id, keys.secret_bytes().hex())
 
@@ -178,34 +185,47 @@ class Borrowing:
         return self._views.lease(lease_id)
 
     def run(self, job: JobSubmit) -> JobView:
-        """Lease CPU from the provider that the router chooses, run, settle."""
+        """Lease CPU from the provider that the router chooses, run, settle.
+
+        A provider that does not grant the lease is passed over for the next; a program that was
+        sent is never sent a second time.
+        """
         timings: dict[str, float] = {}
         started = time.perf_counter()
 
         def lap(name: str) -> None:
             timings[name] = round((time.perf_counter() - started) * 1000 - sum(timings.values()), 2)
 
-        asset_id, asset = self._choose(job)
+        program = hex_bytes(job.program, "program"), hex_bytes(job.stdin, "input")
+        candidates = self._candidates(job)
         lap("choose")
-        keys = QuantumKeys.generate()
-        outcome, began_us = Outcome.FAILED, _now_us()
-        try:
-            duration_ms = job.wall_ms + JOB_LEASE_SPARE_MS
-            lease_id = self._open(asset_id, job.cpu_millicores, duration_ms, keys.id)
-            activated = self._activate(lease_id)
-            lap("lease")
-            result = self._execute(job, lease_id, activated, keys, asset.host)
-            lap("run")
-            outcome = Outcome.COMPLETED
-        finally:
+        while True:
             with self._routing:
-                now_us = _now_us()
-                self._router.observe(asset.host, outcome, now_us - began_us, now_us)
+                host = self._router.choose(sorted(candidates), _now_us(), secrets.randbits(32))
+            asset_id = candidates.pop(host)
+            keys = QuantumKeys.generate()
+            outcome, began_us = Outcome.FAILED, _now_us()
+            try:
+                activated = self._lease_cpu(asset_id, job, keys.id)
+                lap("lease")
+                result = self._execute(job, *program, activated, keys, host)
+                lap("run")
+                outcome = Outcome.COMPLETED
+                break
+            except _NotGranted as passed:
+                if not candidates:
+                    raise passed.reason from None
+                log.info("%s did not grant a lease: %s", host.hex()[:16], passed.reason)
+            finally:
+                with self._routing:
+                    now_us = _now_us()
+                    self._router.observe(host, outcome, now_us - began_us, now_us)
+        lease_id = activated.capability.lease
         settled = self.release(asset_id, lease_id)
         lap("settle")
         return JobView(
             lease=lease_id.hex(),
-            provider=asset.host.hex(),
+            provider=host.hex(),
             engine=result.engine,
             exit_code=result.exit_code,
             reason=result.reason,
@@ -258,74 +278,90 @@ class Borrowing:
             if not self._chain.feed.wait(height + 1, CONNECT_TIMEOUT_MS / 1000):
                 raise Conflict("The host says the lease is active; the ledger here does not yet")
 
+    def _lease_cpu(self, asset_id: AssetId, job: JobSubmit, session: bytes) -> ActivateResponse:
+        try:
+            duration_ms = job.wall_ms + JOB_LEASE_SPARE_MS
+            return self._activate(self._open(asset_id, job.cpu_millicores, duration_ms, session))
+        except HyperMeshError as error:
+            raise _NotGranted(error) from error
+
     def _execute(
         self,
         job: JobSubmit,
-        lease_id: LeaseId,
+        program: bytes,
+        stdin: bytes,
         activated: ActivateResponse,
         keys: QuantumKeys,
         host: NodeId,
     ) -> JobResult:
+        """Send the program and wait; a lease that comes to nothing is settled at once."""
+        capability = activated.capability
         request = JobRequest(
-            lease=lease_id,
-            epoch=activated.capability.epoch,
+            lease=capability.lease,
+            epoch=capability.epoch,
             engine=job.engine,
-            program=bytes.fromhex(job.program),
+            program=program,
             arguments=job.arguments,
-            stdin=bytes.fromhex(job.stdin),
+            stdin=stdin,
             limits=JobLimits(job.cpu_millicores, job.memory_bytes, job.wall_ms, job.output_bytes),
         )
         policy = self._membership.policy(frozenset())
-        with Endpoint.bind("::", policy=policy, identity=Identity.of_keys(keys)) as endpoint:
-            connection = endpoint.connect(
-                activated.locator.host,
-                activated.locator.port,
-                peer=host,
-                alpn=ALPN_SESSION,
-                timeout_ms=CONNECT_TIMEOUT_MS,
-            )
-            answer = connection.request(
-                SERVICE_JOB,
-                encode(Call("job.run", encode(request))),
-                timeout_ms=job.wall_ms + JOB_ANSWER_SPARE_MS,
-            )
-        return decode(JobResult, answer)
+        try:
+            with Endpoint.bind("::", policy=policy, identity=Identity.of_keys(keys)) as endpoint:
+                connection = endpoint.connect(
+                    activated.locator.host,
+                    activated.locator.port,
+                    peer=host,
+                    alpn=ALPN_SESSION,
+                    timeout_ms=CONNECT_TIMEOUT_MS,
+                )
+                answer = connection.request(
+                    SERVICE_JOB,
+                    encode(Call("job.run", encode(request))),
+                    timeout_ms=job.wall_ms + JOB_ANSWER_SPARE_MS,
+                )
+            return decode(JobResult, answer)
+        except HyperMeshError:
+            with contextlib.suppress(HyperMeshError):
+                self.release(self._row(capability.lease).asset, capability.lease)
+            raise
 
-    def _choose(self, job: JobSubmit) -> tuple[AssetId, Asset]:
-        """The asset to run on: the one asked for, or the router's choice among equal providers."""
-        if job.asset is not None:
-            asset_id = bytes.fromhex(job.asset)
-            with self._chain.ledger.state() as state:
-                return asset_id, registry.existing(state, asset_id)
+    def _candidates(self, job: JobSubmit) -> dict[NodeId, AssetId]:
+        """Where the job may run: the asset asked for; else what others share with this owner; and
+        where nobody has room, this machine."""
         with self._chain.ledger.state() as state:
+            if job.asset is not None:
+                asset_id = parse_hex(job.asset, 16, "asset id")
+                return {registry.existing(state, asset_id).host: asset_id}
             fitting = dict(self._fitting(state, job.cpu_millicores))
         if not fitting:
             raise NotFound(
                 f"No provider has {job.cpu_millicores} millicores free",
+                why="of those that share CPU with this owner",
                 fix="See `hm asset ls --kind cpu`, or ask for less",
             )
-        with self._routing:
-            now_us, seed = _now_us(), secrets.randbits(32)
-            host = self._router.choose(sorted(fitting), now_us, seed)
-        return fitting[host]
+        own = self._membership.keys.id
+        if len(fitting) > 1:
+            fitting.pop(own, None)
+        return fitting
 
-    def _fitting(self, state: State, millicores: int) -> list[tuple[NodeId, tuple[AssetId, Asset]]]:
-        """CPU assets of other nodes, in service, with room as far as the chain knows."""
+    def _fitting(self, state: State, millicores: int) -> list[tuple[NodeId, AssetId]]:
+        """CPU assets in service that this owner may lease, with room as far as the chain, or this
+        node as the host, knows."""
         found = []
         for asset_id, asset in registry.ASSETS.rows(state):
-            room = asset.descriptor is None or (
-                asset.descriptor.capacity - asset.committed >= millicores
-            )
+            private = asset.level is PrivacyLevel.PRIVATE
             host = identity.node(state, asset.host)
             usable = (
                 asset.kind is AssetKind.CPU
                 and asset.state is AssetState.AVAILABLE
-                and asset.host != self._membership.keys.id
+                and (not private or asset.owner == self._membership.owner)
                 and host is not None
                 and not host.revoked
             )
-            if usable and room:
-                found.append((asset.host, (asset_id, asset)))
+            free = self._views.asset(asset_id).free if usable else 0
+            if usable and (free is None or free >= millicores):
+                found.append((asset.host, asset_id))
         return found
 
     def _session(self, lease_id: LeaseId, secret: str) -> SessionView:

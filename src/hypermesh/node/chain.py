@@ -17,7 +17,7 @@ from hypermesh.crypto.digest import digest_of
 from hypermesh.crypto.keys import QuantumKeys, key_id
 from hypermesh.ledger.blocktime import BlockClock, starting_time_ms
 from hypermesh.ledger.engines.solo import Solo
-from hypermesh.ledger.errors import LedgerUnavailable
+from hypermesh.ledger.errors import LedgerUnavailable, OutcomeUnknown
 from hypermesh.ledger.feed import Feed
 from hypermesh.ledger.follower import Follower, Pull
 from hypermesh.ledger.ledger import Ledger
@@ -84,13 +84,16 @@ class Sequencing:
 
     contact_age_ms: int | None = None
 
-    def __init__(self, directory: Path, genesis: Genesis, keys: QuantumKeys) -> None:
+    def __init__(
+        self, directory: Path, genesis: Genesis, keys: QuantumKeys, confirmed_ms: int | None
+    ) -> None:
         self._store = open_store(directory, genesis)
         self.feed = Feed(self._store.height)
         self.ledger = Ledger(genesis, self._store, self.feed)
         rules = kernel(genesis)
         last_ms = rules.head(Overlay(self._store)).time_ms
-        self.clock = BlockClock(starting_time_ms(last_ms, time.time_ns() // 1_000_000))
+        wall_ms = time.time_ns() // 1_000_000
+        self.clock = BlockClock(starting_time_ms(last_ms, wall_ms, confirmed_ms))
         self._engine = Solo(rules, self._store, self.feed, keys, self.clock)
 
     @property
@@ -133,7 +136,10 @@ class Following:
     @property
     def contact_age_ms(self) -> int | None:
         age_s = self._pull.age_s
-        return None if age_s is None else int(age_s * 1000)
+        if age_s is not None:
+            return int(age_s * 1000)
+        # Not heard since this process began: what is read here is as old as the last block.
+        return max(0, time.time_ns() // 1_000_000 - self.ledger.status().time_ms)
 
     @property
     def failure(self) -> BaseException | None:
@@ -145,18 +151,21 @@ class Following:
     def await_synced(self) -> None:
         """Wait until this copy has every block that the sequencer has.
 
-        Raises `LedgerUnavailable` where the sequencer was not heard within the time.
+        Raises `LedgerUnavailable` where the sequencer does not answer, or not within the time.
         """
         deadline = time.monotonic() + FOLLOW_TIMEOUT_S
         while self._pull.age_s is None or self._pull.behind > 0:
-            if self.failure is not None or time.monotonic() > deadline:
-                raise LedgerUnavailable(why=str(self.failure or self._pull.trouble or "no answer"))
+            trouble = self.failure or self._pull.trouble
+            if trouble is not None or time.monotonic() > deadline:
+                raise LedgerUnavailable(why=str(trouble or "no answer"))
             self.feed.wait(self.feed.height + 1, SYNC_POLL_S)
 
     def submit(self, entry: bytes) -> SubmitResponse:
         signed = decode(SignedTransaction, entry)
         try:
             answer = self._peers.call(self._sequencer, "ledger.submit", signed, SubmitResponse)
+        except OutcomeUnknown:
+            raise
         except (PeerRefused, Unreachable) as error:
             raise LedgerUnavailable(why=str(error)) from error
         self.feed.wait(answer.height, FOLLOW_TIMEOUT_S)

@@ -20,6 +20,7 @@ from hypermesh.consensus.prover.bundle import Attestor
 from hypermesh.crypto.keys import key_id
 from hypermesh.ledger import identity
 from hypermesh.ledger.errors import LedgerStopped
+from hypermesh.ledger.feed import Commit
 from hypermesh.node.attesting import Attesting
 from hypermesh.node.borrowing import Borrowing, Sessions
 from hypermesh.node.chain import Chain, Following, Sequencing
@@ -44,7 +45,7 @@ from hypermesh.wire.api import InvitationView, TransactionView
 from hypermesh.wire.asset import Locator
 from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import HyperMeshError, InvalidInput, NotAvailable
-from hypermesh.wire.ids import NodeId, OwnerId
+from hypermesh.wire.ids import NodeId, OwnerId, hex_bytes
 from hypermesh.wire.rpc import (
     ALPN_ENROL,
     ALPN_NODE,
@@ -73,6 +74,7 @@ RETRY_S = 1.0
 WATCH_S = 1.0
 RENEW_BEFORE_S = 8 * 60 * 60
 """A certificate lives 24 h; two thirds into it the node asks for the next."""
+RENEW_RETRY_S = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +82,10 @@ log = logging.getLogger(__name__)
 class Node:
     """A running node. Build it, `start` it, and `stop` it once."""
 
-    def __init__(self, configuration: Configuration, membership: Membership) -> None:
+    def __init__(
+        self, configuration: Configuration, membership: Membership, confirmed_ms: int | None = None
+    ) -> None:
+        """`confirmed_ms`: see `ledger.blocktime.starting_time_ms`."""
         data = configuration.data
         settings = configuration.settings
         self.membership = membership
@@ -96,8 +101,9 @@ class Node:
         )
         self._stoq_port = self.endpoint.address[1]
         self.configuration = configuration.keep(self._stoq_port)
-        self._peers = Peers(self.endpoint, self._locate)
-        self.chain: Chain = self._open_chain(data / "ledger")
+        self._peers = Peers(self.endpoint, self._locate, self._relocate)
+        self.chain: Chain = self._open_chain(data / "ledger", confirmed_ms)
+        self._obey_revocations()
         self.wallet = Wallet(membership.keys, self._genesis_id, self.chain)
         self._attesting = Attesting(
             Attestor(
@@ -148,10 +154,11 @@ class Node:
         self._service = Service(self.endpoint, self._methods())
         self._stopping = threading.Event()
         self._settled = threading.Event()
-        self._trouble: HyperMeshError | None = None
+        self._trouble: HyperMeshError | OSError | None = None
         self._threads = [
             threading.Thread(target=self._watch, name="watch", daemon=True),
             threading.Thread(target=self._settle_until_done, name="settle", daemon=True),
+            threading.Thread(target=self._stay_certified, name="renew", daemon=True),
         ]
 
     @property
@@ -161,6 +168,7 @@ class Node:
     def start(self) -> None:
         """Answer calls, follow or order the ledger, and settle in the background."""
         self._service.start()
+        self._commits = self.chain.feed.subscribe()
         self.chain.start()
         for thread in self._threads:
             thread.start()
@@ -212,10 +220,7 @@ class Node:
 
     def submit(self, transaction: str) -> TransactionView:
         """Submit a signed transaction, given as hex."""
-        try:
-            entry = bytes.fromhex(transaction)
-        except ValueError as error:
-            raise InvalidInput("The transaction is not hex", why=str(error)) from error
+        entry = hex_bytes(transaction, "transaction")
         with self.metrics.timed("submit"):
             return _view(self.chain.submit(entry))
 
@@ -224,10 +229,10 @@ class Node:
 
     # Coming up
 
-    def _open_chain(self, directory: Path) -> Chain:
+    def _open_chain(self, directory: Path, confirmed_ms: int | None) -> Chain:
         genesis = self.membership.genesis
         if self.membership.is_founder:
-            return Sequencing(directory, genesis, self.membership.keys)
+            return Sequencing(directory, genesis, self.membership.keys, confirmed_ms)
         return Following(directory, genesis, self._peers)
 
     def _settle_until_done(self) -> None:
@@ -236,7 +241,7 @@ class Node:
                 self._settle()
             except LedgerStopped:
                 return
-            except HyperMeshError as error:
+            except (HyperMeshError, OSError) as error:
                 self._trouble = error
                 if self._known():
                     # An old member whose sequencer is away serves its reads meanwhile.
@@ -291,6 +296,8 @@ class Node:
 
     def _publish_locator(self) -> None:
         settings = self.configuration.settings
+        own = self.membership.keys.id
+        before = self._locators.of(own).locator if own in self._locators else None
         signed = self._locators.sign_own(
             self.membership.keys,
             settings.name,
@@ -301,6 +308,17 @@ class Node:
         if not self.membership.is_founder:
             theirs = self._peers.call(self._sequencer, "locator.publish", signed, SignedLocator)
             self._admit(theirs)
+        elif before is not None and _place(before) != _place(signed.locator):
+            self._announce(signed)
+
+    def _announce(self, signed: SignedLocator) -> None:
+        """The sequencer has moved. The others ask it where nodes are, so nobody else can tell."""
+        for node in self._locators.nodes():
+            if node != self.membership.keys.id:
+                try:
+                    self._peers.call(node, "locator.publish", signed, SignedLocator)
+                except HyperMeshError as error:
+                    log.warning("%s does not know yet where this node is: %s", node.hex(), error)
 
     def _known(self) -> bool:
         with self.chain.ledger.state() as state:
@@ -309,41 +327,59 @@ class Node:
     # Staying up
 
     def _watch(self) -> None:
-        """React to blocks: revocations, new nodes, leases that ended; renew the certificate."""
-        subscription = self.chain.feed.subscribe()
-        while not self._stopping.is_set():
+        """React to blocks until the ledger stops."""
+        while True:
             try:
-                commit = subscription.next(WATCH_S)
+                commit = self._commits.next(WATCH_S)
             except LedgerStopped:
                 return
             except HyperMeshError as error:
                 log.warning("the event feed was cut: %s", error)
-                subscription = self.chain.feed.subscribe()
+                self._commits = self.chain.feed.subscribe()
+                self._obey_revocations()
+                continue
+            if commit is None:
                 continue
             try:
-                if commit is None:
-                    self._renew_if_due()
-                    continue
-                self.metrics.height.set(commit.block.header.height)
-                for result in commit.block.results[1:]:
-                    self.metrics.transactions.labels(
-                        "ok" if result.code == "ok" else "refused"
-                    ).inc()
-                for event in commit.events:
-                    if event.name.startswith("lease."):
-                        self.metrics.leases.labels(event.name.removeprefix("lease.")).inc()
-                    if event.name == "identity.revoked":
-                        self._obey_revocations()
-                    if event.name == "consensus.attested" and event.subject not in self._locators:
-                        self._locate(event.subject)
-                self.lending.observe(commit)
-            except HyperMeshError as error:
+                self._react(commit)
+            except (HyperMeshError, OSError) as error:
                 log.warning("watching: %s", error)
+
+    def _react(self, commit: Commit) -> None:
+        """Revocations and epochs first: what follows them may have to wait for another node."""
+        names = {event.name for event in commit.events}
+        if "identity.revoked" in names:
+            self._obey_revocations()
+        if "consensus.epoch" in names:
+            self._attesting.epoch_turned()
+        self.metrics.height.set(commit.block.header.height)
+        for result in commit.block.results[1:]:
+            self.metrics.transactions.labels("ok" if result.code == "ok" else "refused").inc()
+        for event in commit.events:
+            if event.name.startswith("lease."):
+                self.metrics.leases.labels(event.name.removeprefix("lease.")).inc()
+        self.lending.observe(commit)
+        for event in commit.events:
+            if event.name == "consensus.attested" and event.subject not in self._locators:
+                self._locate(event.subject)
 
     def _obey_revocations(self) -> None:
         with self.chain.ledger.state() as state:
             revoked = identity.revoked(state)
         self.endpoint.set_policy(self.membership.policy(revoked))
+
+    def _stay_certified(self) -> None:
+        """Renew in time, also where the first tries fail. Nothing before the node has settled:
+        coming up renews by itself."""
+        while not self._stopping.wait(RENEW_RETRY_S):
+            if not self._settled.is_set():
+                continue
+            try:
+                self._renew_if_due()
+            except LedgerStopped:
+                return
+            except (HyperMeshError, OSError) as error:
+                log.warning("renewing the certificate failed, and is tried again: %s", error)
 
     def _renew_if_due(self) -> None:
         now_s = int(time.time())
@@ -375,7 +411,17 @@ class Node:
             self._sequencer, "locator.resolve", ResolveRequest(node), SignedLocator
         )
         self._admit(record)
-        return record.locator
+        return self._locators.of(node).locator
+
+    def _relocate(self, node: NodeId) -> Locator:
+        """Where `node` is now, as the sequencer knows it: it did not answer where it was."""
+        if node != self._sequencer and not self.membership.is_founder:
+            self._admit(
+                self._peers.call(
+                    self._sequencer, "locator.resolve", ResolveRequest(node), SignedLocator
+                )
+            )
+        return self._locate(node)
 
     def _admit(self, record: SignedLocator) -> None:
         with self.chain.ledger.state() as state:
@@ -473,6 +519,10 @@ def _view(answer: SubmitResponse) -> TransactionView:
         code=result.code,
         failures=list(result.failures),
     )
+
+
+def _place(locator: Locator) -> tuple[str, int]:
+    return locator.host, locator.port
 
 
 def _reachable(host: str) -> str:

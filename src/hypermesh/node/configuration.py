@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from hypermesh.crypto.files import make_directory, replace, settle
 from hypermesh.wire.amount import BASIS_POINTS
 from hypermesh.wire.asset import PrivacyLevel
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
@@ -79,9 +80,8 @@ class Configuration(msgspec.Struct, frozen=True):
     def keep(self, stoq_port: int) -> Configuration:
         """Write the settings down, with the port that STOQ listens on."""
         kept = msgspec.structs.replace(self.settings, stoq_port=stoq_port)
-        replacement = self.data / f"{SETTINGS_FILE}.new"
-        replacement.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
-        replacement.replace(self.data / SETTINGS_FILE)
+        text = msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n"
+        replace(self.data / SETTINGS_FILE, text)
         return Configuration(self.data, kept)
 
     @property
@@ -121,7 +121,8 @@ def parse_share(text: str) -> int:
 
 
 def prepare(data: Path) -> None:
-    """Make the data directory, for its owner alone; refuse one that cannot work."""
+    """Make the data directory, for its owner alone; refuse one that cannot work. What an earlier
+    process left there is durable afterwards."""
     if len(os.fsencode(data / "hm.sock")) > SOCKET_PATH_BYTES_MAX:
         raise DataDirectoryUnusable(
             f"The path {data} is too long for a UNIX socket",
@@ -129,10 +130,11 @@ def prepare(data: Path) -> None:
             fix="Choose a shorter one with --data",
         )
     try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(data, 0o700)
         probe = data / ".writable"
         probe.write_bytes(b"")
         probe.unlink()
+        settle(data)
     except OSError as error:
         raise DataDirectoryUnusable(
             f"Cannot write in {data}", why=str(error), fix="Choose another with --data"

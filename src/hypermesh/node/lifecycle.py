@@ -12,8 +12,11 @@ from pathlib import Path
 
 import uvloop
 
+from hypermesh.crypto.files import replace
+from hypermesh.node.api.answers import Answers
 from hypermesh.node.api.application import application, loopback_sockets, serving, unix_socket
 from hypermesh.node.api.guard import Guard
+from hypermesh.node.api.idempotency import Idempotency
 from hypermesh.node.claim import Claim
 from hypermesh.node.composition import Node
 from hypermesh.node.configuration import Configuration, prepare
@@ -24,12 +27,17 @@ from hypermesh.node.views import Listening
 from hypermesh.wire.errors import Conflict
 
 TOKEN_FILE = "api-token"
+TOKEN_BYTES = 32
+TOKEN_CHARACTERS_MIN = 43
+"""32 bytes in base 64 without padding."""
+ANSWERS_FILE = "answers.sqlite"
 
 log = logging.getLogger(__name__)
 
 
-def run(configuration: Configuration, token: str | None) -> None:
-    """Run the node in the foreground until SIGINT or SIGTERM."""
+def run(configuration: Configuration, token: str | None, *, clock_is_right: bool) -> None:
+    """Run the node in the foreground until SIGINT or SIGTERM. `clock_is_right`: the operator says
+    so, although the clock may be far from the last block."""
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO,
@@ -40,7 +48,8 @@ def run(configuration: Configuration, token: str | None) -> None:
     claim = Claim(configuration.lock)
     try:
         membership = become_member(configuration, token)
-        uvloop.run(_serve(configuration, membership))
+        confirmed_ms = time.time_ns() // 1_000_000 if clock_is_right else None
+        uvloop.run(_serve(configuration, membership, confirmed_ms))
     finally:
         claim.release()
 
@@ -62,12 +71,15 @@ def become_member(configuration: Configuration, token: str | None) -> Membership
     return found(data, f"{configuration.settings.name}-net", now_ms)
 
 
-async def _serve(configuration: Configuration, membership: Membership) -> None:
-    node = Node(configuration, membership)
+async def _serve(
+    configuration: Configuration, membership: Membership, confirmed_ms: int | None
+) -> None:
+    node = Node(configuration, membership, confirmed_ms)
+    answers = Answers(configuration.data / ANSWERS_FILE)
     try:
         port, sockets = loopback_sockets()
         node.listening = Listening(node.listening.stoq, f"http://localhost:{port}")
-        app = application(node)
+        app = Idempotency(application(node), answers)
         guarded = Guard(app, token=_token(configuration.data / TOKEN_FILE))
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -83,12 +95,15 @@ async def _serve(configuration: Configuration, membership: Membership) -> None:
             log.info("going down")
     finally:
         await asyncio.to_thread(node.stop)
+        answers.close()
         configuration.socket.unlink(missing_ok=True)
 
 
 def _token(file: Path) -> str:
     """The session token of the loopback listener, made at first use."""
-    if not file.exists():
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_urlsafe(32))
-    return file.read_text()
+    token = file.read_text() if file.exists() else ""
+    if len(token) < TOKEN_CHARACTERS_MIN:
+        # Cut short by a crash: an empty token would let everybody in.
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        replace(file, token.encode())
+    return token

@@ -7,12 +7,12 @@ for those it lacks.
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 
 import msgspec
 
+from hypermesh.crypto.files import replace
 from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.signature import sign, verify
 from hypermesh.wire.asset import Locator
@@ -71,6 +71,10 @@ class Locators:
         record = self._records.get(node)
         return (record.locator.name if record else "") or node.hex()[:12]
 
+    def nodes(self) -> list[NodeId]:
+        """Whose records are kept."""
+        return list(self._records)
+
     def __contains__(self, node: NodeId) -> bool:
         return node in self._records
 
@@ -87,9 +91,4 @@ class Locators:
                 raise Overloaded(f"{RECORDS_MAX} locator records are kept already")
             self._records[record.locator.node] = record
             book = _Book([self._records[node] for node in sorted(self._records)])
-            replacement = self._file.with_suffix(".new")
-            with replacement.open("wb") as file:
-                file.write(encode(book))
-                file.flush()
-                os.fsync(file.fileno())
-            replacement.replace(self._file)
+            replace(self._file, encode(book))

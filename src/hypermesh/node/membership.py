@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from hypermesh.crypto.digest import digest_of
+from hypermesh.crypto.files import replace
 from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.keystore import KeyStore
 from hypermesh.stoq.trust import TrustPolicy
@@ -140,18 +141,3 @@ def keys_of(store: KeyStore, name: str) -> QuantumKeys:
     if name not in store:
         store.put(name, QuantumKeys.generate().secret_bytes())
     return QuantumKeys.from_secret_bytes(store.get(name))
-
-
-def replace(file: Path, content: bytes) -> None:
-    """Write a whole file, durably, or leave the old one."""
-    fresh = file.with_name(f"{file.name}.new")
-    with fresh.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    fresh.replace(file)
-    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

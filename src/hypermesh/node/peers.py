@@ -9,9 +9,18 @@ from typing import TypeVar
 
 from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint
-from hypermesh.stoq.errors import ConnectionClosed, ConnectionLost, EndpointClosed
+from hypermesh.stoq.errors import (
+    ConnectionClosed,
+    ConnectionLost,
+    EndpointClosed,
+    HandshakeTimeout,
+    PeerRefused,
+    TimedOut,
+    WrongPeer,
+)
 from hypermesh.wire.asset import Locator
 from hypermesh.wire.codec import decode, encode
+from hypermesh.wire.errors import HyperMeshError, Unreachable
 from hypermesh.wire.ids import NodeId
 from hypermesh.wire.rpc import ALPN_NODE, SERVICE_CONTROL, Call
 
@@ -24,9 +33,16 @@ CALL_TIMEOUT_MS = 20_000
 class Peers:
     """The other nodes, as seen from this one."""
 
-    def __init__(self, endpoint: Endpoint, locate: Callable[[NodeId], Locator]) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        locate: Callable[[NodeId], Locator],
+        relocate: Callable[[NodeId], Locator],
+    ) -> None:
+        """`relocate` looks anew where `locate` turned out to be wrong."""
         self._endpoint = endpoint
         self._locate = locate
+        self._relocate = relocate
         self._connections: dict[NodeId, Connection] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -47,10 +63,13 @@ class Peers:
         """
         body = encode(Call(method, encode(argument)))
         try:
-            answer = self._connection(node).request(SERVICE_CONTROL, body, timeout_ms=timeout_ms)
-        except (ConnectionClosed, ConnectionLost):
-            self._forget(node)
-            answer = self._connection(node).request(SERVICE_CONTROL, body, timeout_ms=timeout_ms)
+            try:
+                answer = self._ask(node, body, timeout_ms)
+            except (ConnectionClosed, ConnectionLost):
+                answer = self._ask(node, body, timeout_ms)
+        except (PeerRefused, Unreachable) as error:
+            error.why = f"{method} of node {node.hex()[:16]}: {error.why or error.what}"
+            raise
         return decode(kind, answer)
 
     def close(self) -> None:
@@ -61,28 +80,55 @@ class Peers:
                 connection.close()
             self._connections.clear()
 
+    def _ask(self, node: NodeId, body: bytes, timeout_ms: int) -> bytes:
+        connection = self._connection(node)
+        try:
+            return connection.request(SERVICE_CONTROL, body, timeout_ms=timeout_ms)
+        except (ConnectionClosed, ConnectionLost, TimedOut):
+            # After a silence the next call tries a new one; other calls may still wait on this.
+            self._forget(node, connection)
+            raise
+
     def _connection(self, node: NodeId) -> Connection:
         with self._lock:
             if self._closed:
                 raise EndpointClosed
             known = self._connections.get(node)
-        if known is not None and known.ended is None:
-            return known
-        self._forget(node)
+        if known is not None:
+            if known.ended is None:
+                return known
+            self._forget(node, known)
         locator = self._locate(node)
-        made = self._endpoint.connect(
-            locator.host,
-            locator.port,
-            peer=node,
-            alpn=ALPN_NODE,
-            timeout_ms=CONNECT_TIMEOUT_MS,
-        )
+        try:
+            made = self._dial(locator)
+        except (HandshakeTimeout, WrongPeer) as error:
+            moved = self._moved(node)
+            if moved is None or (moved.host, moved.port) == (locator.host, locator.port):
+                raise error
+            made = self._dial(moved)
         with self._lock:
+            if self._closed:
+                made.close()
+                raise EndpointClosed
             self._connections[node] = made
         return made
 
-    def _forget(self, node: NodeId) -> None:
+    def _moved(self, node: NodeId) -> Locator | None:
+        try:
+            return self._relocate(node)
+        except HyperMeshError:
+            return None
+
+    def _dial(self, locator: Locator) -> Connection:
+        return self._endpoint.connect(
+            locator.host,
+            locator.port,
+            peer=locator.node,
+            alpn=ALPN_NODE,
+            timeout_ms=CONNECT_TIMEOUT_MS,
+        )
+
+    def _forget(self, node: NodeId, connection: Connection) -> None:
         with self._lock:
-            lost = self._connections.pop(node, None)
-        if lost is not None:
-            lost.close()
+            if self._connections.get(node) is connection:
+                del self._connections[node]

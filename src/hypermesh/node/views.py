@@ -44,7 +44,7 @@ from hypermesh.wire.api import (
 from hypermesh.wire.asset import UNIT, Asset, AssetKind, Descriptor, Lease, LeaseState, Price
 from hypermesh.wire.codec import decode
 from hypermesh.wire.errors import InvalidInput
-from hypermesh.wire.ids import AssetId, LeaseId, NodeId, OwnerId, parse_hex
+from hypermesh.wire.ids import AssetId, LeaseId, NodeId, OwnerId, hex_bytes, parse_hex
 from hypermesh.wire.proof import Bundle
 from hypermesh.wire.rpc import AssetView as HostView
 from hypermesh.wire.tx import ConsensusAttest, SignedTransaction, tag_of
@@ -266,9 +266,9 @@ class Views:
         if (request.bundle is None) == (request.transaction is None):
             raise InvalidInput("Give either a bundle or a transaction, as hex")
         if request.bundle is not None:
-            bundle = decode(Bundle, _bytes(request.bundle))
+            bundle = decode(Bundle, hex_bytes(request.bundle, "bundle"))
             return bundle, bundle.node
-        signed = decode(SignedTransaction, _bytes(request.transaction or ""))
+        signed = decode(SignedTransaction, hex_bytes(request.transaction or "", "transaction"))
         body = signed.transaction.body
         if not isinstance(body, ConsensusAttest):
             raise InvalidInput(
@@ -335,10 +335,3 @@ class Views:
 
 def _text(value: Any) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError as error:
-        raise InvalidInput("The value is not hex", why=str(error)) from error

@@ -61,6 +61,7 @@ class Mesh:
         return self.rest.request(list[LeaseView], "GET", "/v1/leases")
 
     def release(self, lease: LeaseView) -> LeaseView:
+        """End a lease and settle it by its metered use; one that is settled stays as it is."""
         return release(self.rest, lease)
 
     def block(self, height: int) -> BlockView:
@@ -98,6 +99,9 @@ class Mesh:
         self.close()
 
 
-def connect(data: Path | None = None) -> Mesh:
-    """Connect to the node whose data is in `data` (by default the user's own node)."""
-    return Mesh(socket_path(data_directory(data)))
+def connect(data: Path | str | None = None) -> Mesh:
+    """Connect to the node whose data is in `data` (by default the user's own node).
+
+    Nothing is sent before the first request, which raises `NodeNotRunning` where no node answers.
+    """
+    return Mesh(socket_path(data_directory(None if data is None else Path(data))))

@@ -20,7 +20,8 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProblemDetails(msgspec.Struct, frozen=True):
-    """RFC 9457 problem details with the three parts of every HyperMesh error."""
+    """RFC 9457 problem details with the three parts of every HyperMesh error: `detail` says what
+    happened, `cause` why, `fix` what to do. `exit_code` is what `hm` ends with on it."""
 
     type: str
     title: str
@@ -29,6 +30,7 @@ class ProblemDetails(msgspec.Struct, frozen=True):
     code: str
     cause: str
     fix: str
+    exit_code: int
     failures: list[str] = []
 
 
@@ -79,10 +81,15 @@ class RegisterAsset(Body, frozen=True):
 
 
 class AllocateAsset(Body, frozen=True):
-    """`PUT /assets/{id}/allocate`: lease `amount` units for `duration_ms`."""
+    """`PUT /assets/{id}/allocate`: lease `amount` units for `duration_ms`.
+
+    With `keep` the node keeps the keys of the session, so that any program of the owner can go on
+    with the lease; without, only the answer has them.
+    """
 
     amount: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     duration_ms: Annotated[int, Meta(ge=1000, le=86_400_000)] = 600_000
+    keep: bool = False
 
 
 class TrustView(msgspec.Struct, frozen=True):
@@ -117,10 +124,11 @@ class LeaseView(msgspec.Struct, frozen=True):
 
 
 class SessionView(msgspec.Struct, frozen=True):
-    """The secret keys of a session that the node keeps; only on the owner's UNIX socket."""
+    """A session: its lease, its secret keys as hex, and what checks the provider. `secret` is null
+    everywhere but on the owner's UNIX socket: keys never cross TCP."""
 
     lease: LeaseView
-    secret: str
+    secret: str | None
     trust: TrustView
 
 
@@ -302,11 +310,11 @@ class JobSubmit(Body, frozen=True):
     """`POST /v1/jobs`: run a program in the pool and wait for its result. Bytes as hex."""
 
     engine: Annotated[str, Meta(max_length=32)]
-    program: Annotated[str, Meta(max_length=4 * 1024 * 1024)]
-    arguments: list[str] = []
+    program: Annotated[str, Meta(min_length=2, max_length=4 * 1024 * 1024)]
+    arguments: Annotated[list[Annotated[str, Meta(max_length=4096)]], Meta(max_length=64)] = []
     stdin: Annotated[str, Meta(max_length=2 * 1024 * 1024)] = ""
     cpu_millicores: Annotated[int, Meta(ge=1, le=1_024_000)] = 200
-    memory_bytes: Annotated[int, Meta(ge=1 << 20)] = 256 << 20
+    memory_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 44)] = 256 << 20
     wall_ms: Annotated[int, Meta(ge=1, le=86_400_000)] = 30_000
     output_bytes: Annotated[int, Meta(ge=0, le=1 << 20)] = 1 << 20
     asset: Hex16 | None = None

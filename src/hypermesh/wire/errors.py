@@ -26,12 +26,13 @@ class HyperMeshError(Exception):
 
     `code` is stable and unique, `status` is the HTTP status, `exit_code` the exit code of `hm`
     (1 failed, 2 usage, 3 configuration, 4 permission, 5 not found, 6 conflict, 7 unreachable or
-    timed out, 8 insufficient funds or quota, 9 integrity).
+    timed out, 8 insufficient funds or quota, 9 integrity). All three belong to the class, except
+    where an error came from elsewhere and this process does not know its class.
     """
 
-    code: ClassVar[str] = "HM-0000"
-    status: ClassVar[int] = 500
-    exit_code: ClassVar[int] = 1
+    code: str = "HM-0000"
+    status: int = 500
+    exit_code: int = 1
     title: ClassVar[str] = "Something failed"
     remedy: ClassVar[str] = ""
 
@@ -65,17 +66,20 @@ def error_from(problem: Problem) -> HyperMeshError:
     """The error that `problem` describes, as its own class where this process knows the code."""
     cls = HyperMeshError.catalogue.get(problem.code, UnknownProblem)
     error = cls(problem.what, why=problem.why, fix=problem.fix)
-    if cls is UnknownProblem:
-        error.why = f"{problem.code}: {problem.why}"
+    error.code = problem.code
     return error
 
 
 class UnknownProblem(HyperMeshError):
-    """The other side reported an error that this version does not know."""
+    """The other side reported an error whose class this process does not have; the code it gave is
+    kept."""
 
     code = "HM-0001"
     status = 502
     title = "The other side reported an unknown error"
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} [{self.code}]"
 
 
 class InvalidInput(HyperMeshError):

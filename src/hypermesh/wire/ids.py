@@ -48,3 +48,11 @@ def parse_hex(text: str, length: int, what: str) -> bytes:
             f"{text[:80]!r} is not a {what}", why=f"expected {2 * length} lower-case hex digits"
         )
     return bytes.fromhex(text)
+
+
+def hex_bytes(text: str, what: str) -> bytes:
+    """The bytes in hex digits of any number; raises `InvalidInput`."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise InvalidInput(f"The {what} is not hex", why=str(error)) from error

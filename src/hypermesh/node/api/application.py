@@ -13,6 +13,7 @@ import uvicorn
 from litestar import Litestar
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp
 
 from hypermesh import __version__
@@ -46,7 +47,13 @@ def application(node: Node) -> Litestar:
             HTTPException: on_http_error,
             Exception: on_bug,
         },
-        openapi_config=OpenAPIConfig(title="HyperMesh", version=__version__),
+        openapi_config=OpenAPIConfig(
+            title="HyperMesh",
+            version=__version__,
+            path="/v1",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            use_handler_docstrings=True,
+        ),
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
         debug=False,

@@ -8,17 +8,20 @@ the session token for whatever is not a read.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Iterable
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from hypermesh.node.api.problem import problem_response
+from hypermesh.node.api.problem import BodyTooLarge, problem_response
 from hypermesh.wire.errors import Forbidden, HyperMeshError, InvalidInput
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 SAFE_POSTS = frozenset({"/consensus/validate", "/consensus/challenge"})
+
+_LENGTH = re.compile("[0-9]{1,18}")
 
 
 class TokenMissing(HyperMeshError):
@@ -31,6 +34,14 @@ class TokenMissing(HyperMeshError):
     remedy = (
         "Send it as `Authorization: Bearer ...`; it stands in `api-token` in the data directory"
     )
+
+
+class LengthMissing(InvalidInput):
+    """A body that does not say how long it is."""
+
+    code = "HM-API-0004"
+    status = 411
+    title = "A request body needs a Content-Length here"
 
 
 class Guard:
@@ -54,11 +65,13 @@ class Guard:
 
     def _refusal(self, scope: HTTPScope) -> HyperMeshError | None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        length = headers.get(b"content-length", "0")
         if b"transfer-encoding" in headers:
-            return InvalidInput("A request body needs a Content-Length here")
-        if not length.isdigit() or int(length) > BODY_BYTES_MAX:
-            return InvalidInput(f"A request body may have {BODY_BYTES_MAX} bytes at most")
+            return LengthMissing()
+        length = headers.get(b"content-length", "0")
+        if not _LENGTH.fullmatch(length):
+            return InvalidInput(f"{length[:40]!r} is not a Content-Length")
+        if int(length) > BODY_BYTES_MAX:
+            return BodyTooLarge(why=f"{length} bytes; at most {BODY_BYTES_MAX} are taken")
         if self._token is None:
             return None
         return self._loopback_refusal(scope, headers, self._token)
@@ -69,8 +82,8 @@ class Guard:
         server = scope["server"]
         port = server[1] if server else None
         hosts = tuple(f"{name}:{port}" for name in ("localhost", "127.0.0.1", "[::1]"))
-        host = headers.get(b"host", "")
-        if host not in hosts:
+        host = headers.get(b"host", "").lower()
+        if host not in hosts or sum(name == b"host" for name, _ in scope["headers"]) != 1:
             return Forbidden(f"The Host {host[:80]!r} is not this node", why=_one_of(hosts))
         origin = headers.get(b"origin")
         if origin is not None and origin not in tuple(f"http://{name}" for name in hosts):

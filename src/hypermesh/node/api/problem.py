@@ -8,13 +8,33 @@ from typing import Any
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp
 
 from hypermesh.wire.api import ProblemDetails
 from hypermesh.wire.errors import HyperMeshError, InvalidInput, NotFound
 
 log = logging.getLogger(__name__)
 
+MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = "1"
+PATH_SHOWN_MAX = 120
+
+
+class MethodNotAllowed(HyperMeshError):
+    """The path exists, and does not take this method."""
+
+    code = "HM-API-0002"
+    status = 405
+    exit_code = 2
+    title = "The path does not take this method"
+
+
+class BodyTooLarge(InvalidInput):
+    """The request's body is larger than any that this API takes."""
+
+    code = "HM-API-0003"
+    status = 413
+    title = "The request body is too large"
 
 
 def details(error: HyperMeshError) -> ProblemDetails:
@@ -26,45 +46,54 @@ def details(error: HyperMeshError) -> ProblemDetails:
         code=error.code,
         cause=error.why,
         fix=error.fix,
+        exit_code=error.exit_code,
         failures=list(getattr(error, "failures", ())),
     )
 
 
-def problem_response(error: HyperMeshError) -> Any:
+def problem_response(error: HyperMeshError) -> ASGIApp:
     """An ASGI application that answers with `error`."""
-    headers = {"retry-after": RETRY_AFTER_S} if error.status == 503 else {}
-    return Response(
-        content=msgspec.json.encode(details(error)),
-        status_code=error.status,
-        media_type="application/problem+json",
-        headers=headers,
-    ).to_asgi_response(None, None)  # type: ignore[arg-type]
+    return _response(error).to_asgi_response(None, None)  # type: ignore[arg-type]
 
 
 def on_error(_: Request[Any, Any, Any], error: HyperMeshError) -> Response[bytes]:
-    headers = {"retry-after": RETRY_AFTER_S} if error.status == 503 else {}
-    return Response(
-        content=msgspec.json.encode(details(error)),
-        status_code=error.status,
-        media_type="application/problem+json",
-        headers=headers,
-    )
+    return _response(error)
 
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """What the framework itself refuses: no such route, a body that does not fit its type."""
-    known: HyperMeshError
+    path = request.url.path[:PATH_SHOWN_MAX]
     if error.status_code == 404:
-        known = NotFound(f"There is no {request.method} {request.url.path}")
-    else:
-        reasons = error.extra if isinstance(error.extra, list) else []
-        why = "; ".join(str(each.get("message", each)) for each in reasons) or error.detail
-        known = InvalidInput("The request does not fit what this path takes", why=why)
-    answer = on_error(request, known)
-    answer.status_code = error.status_code
-    return answer
+        return _response(NotFound(f"There is no {request.method} {path}"))
+    if error.status_code == 405:
+        return _response(MethodNotAllowed(f"{path} does not take {request.method}"))
+    if error.status_code == 413:
+        return _response(BodyTooLarge())
+    if error.status_code >= 500:
+        return on_bug(request, error)
+    reasons = error.extra if isinstance(error.extra, list) else []
+    why = "; ".join(_reason(each) for each in reasons) or error.detail
+    return _response(InvalidInput("The request does not fit what this path takes", why=why))
 
 
 def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return on_error(request, HyperMeshError("The node failed on this request"))
+    return _response(
+        HyperMeshError("The node failed on this request", fix="Its log says more: node.log")
+    )
+
+
+def _response(error: HyperMeshError) -> Response[bytes]:
+    return Response(
+        content=msgspec.json.encode(details(error)),
+        status_code=error.status,
+        media_type=MEDIA_TYPE,
+        headers={"retry-after": RETRY_AFTER_S} if error.status == 503 else {},
+    )
+
+
+def _reason(extra: Any) -> str:
+    if not isinstance(extra, dict):
+        return str(extra)
+    key, message = extra.get("key"), extra.get("message", "")
+    return f"{key}: {message}" if key else str(message)

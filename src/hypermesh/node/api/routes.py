@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from litestar import Response, delete, get, post, put
 from litestar.di import Provide
 from litestar.params import Parameter
@@ -74,9 +75,11 @@ def show_asset(node: Node, asset: str) -> AssetView:
 
 
 @put("/assets/{asset:str}/allocate", sync_to_thread=True, status_code=201)
-def allocate_asset(node: Node, asset: str, data: AllocateAsset) -> SessionView:
-    """Lease units of an asset: escrow, offer, activation, capability."""
-    return node.borrowing.allocate(parse_hex(asset, 16, "asset id"), data)
+def allocate_asset(node: Node, is_owner: bool, asset: str, data: AllocateAsset) -> SessionView:
+    """Lease units of an asset: escrow, offer, activation, capability. The keys of the session are
+    in the answer over the owner's UNIX socket alone; elsewhere ask with `keep`."""
+    session = node.borrowing.allocate(parse_hex(asset, 16, "asset id"), data)
+    return session if is_owner else msgspec.structs.replace(session, secret=None)
 
 
 @delete("/assets/{asset:str}/release", sync_to_thread=True, status_code=200)

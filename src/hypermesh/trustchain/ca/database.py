@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from hypermesh.crypto.files import make_directory
 from hypermesh.wire.errors import HyperMeshError
 
 BUSY_WAIT_S = 5.0
@@ -31,7 +32,7 @@ class Database:
         self._path = path
         self._lock = threading.Lock()
         with self._reported():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(path.parent, 0o700)
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_WAIT_S, isolation_level=None, check_same_thread=False
             )

@@ -1,0 +1,128 @@
+"""Answers that were given to writes with an `Idempotency-Key`, kept for 24 hours.
+
+A key is written down before its request runs and the answer before it is sent, so neither a lost
+connection nor a crash makes a second effect.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hypermesh.wire.errors import Conflict, HyperMeshError, Overloaded
+
+KEPT_MS = 24 * 60 * 60 * 1000
+KEYS_MAX = 10_000
+NOT_TAKEN = frozenset({429, 503})
+"""Statuses that say that nothing was done: the same request may come again and run."""
+
+_SCHEMA = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+CREATE TABLE IF NOT EXISTS requests (
+    owner INTEGER NOT NULL, key TEXT NOT NULL, request BLOB NOT NULL, started_ms INTEGER NOT NULL,
+    answer BLOB, PRIMARY KEY (owner, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS requests_by_age ON requests (started_ms);
+"""
+
+
+class KeyReused(Conflict):
+    """The idempotency key belongs to another request."""
+
+    code = "HM-API-0005"
+    title = "This Idempotency-Key was used for another request"
+    remedy = "Use a fresh key for each request"
+
+
+class OutcomeUnknown(Conflict):
+    """The first request with this key has no answer, yet or for good."""
+
+    code = "HM-API-0006"
+    title = "The first request with this Idempotency-Key has no answer"
+
+
+class KeysNotKept(HyperMeshError):
+    """The file of answers cannot be used, so no write with a key is taken."""
+
+    code = "HM-API-0007"
+    status = 507
+    exit_code = 8
+    title = "Idempotency keys cannot be kept"
+    remedy = "Make room on the disk of the data directory, then ask again"
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """An HTTP answer as it was sent."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Answers:
+    """The answers given in the last 24 hours, in one SQLite file of mode 0600."""
+
+    def __init__(self, file: Path) -> None:
+        file.touch(mode=0o600)
+        self._database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+        self._database.executescript(_SCHEMA)
+        self._lock = threading.Lock()
+        self._running: set[tuple[bool, str]] = set()
+
+    def begin(self, owner: bool, key: str, request: bytes, now_ms: int) -> Answer | None:
+        """The answer that `request` had, or None where it is to run now."""
+        with self._lock:
+            self._query("DELETE FROM requests WHERE started_ms < ?", now_ms - KEPT_MS)
+            found = self._query(
+                "SELECT request, answer FROM requests WHERE owner = ? AND key = ?", owner, key
+            )
+            if not found:
+                if self._query("SELECT count(*) FROM requests")[0][0] >= KEYS_MAX:
+                    raise Overloaded(f"{KEYS_MAX} idempotency keys are kept already")
+                self._query(
+                    "INSERT INTO requests VALUES (?, ?, ?, ?, NULL)", owner, key, request, now_ms
+                )
+                self._running.add((owner, key))
+                return None
+            kept, answer = found[0]
+            if kept != request:
+                raise KeyReused
+            if answer is not None:
+                return msgspec.msgpack.decode(answer, type=Answer)
+            if (owner, key) in self._running:
+                raise OutcomeUnknown(why="it is still being answered", fix="Ask again in a moment")
+            raise OutcomeUnknown(
+                why="the node went down meanwhile",
+                fix="See whether it took effect; if not, ask with a fresh key",
+            )
+
+    def finish(self, owner: bool, key: str, answer: Answer) -> None:
+        """Keep the answer, durably; or forget the key where nothing was done."""
+        with self._lock:
+            self._running.discard((owner, key))
+            if answer.status in NOT_TAKEN:
+                self._query("DELETE FROM requests WHERE owner = ? AND key = ?", owner, key)
+            else:
+                self._query(
+                    "UPDATE requests SET answer = ? WHERE owner = ? AND key = ?",
+                    msgspec.msgpack.encode(answer),
+                    owner,
+                    key,
+                )
+
+    def close(self) -> None:
+        with self._lock:
+            self._database.close()
+
+    def _query(self, statement: str, *values: object) -> list[Any]:
+        try:
+            with closing(self._database.execute(statement, values)) as cursor:
+                return cursor.fetchall()
+        except sqlite3.Error as error:
+            raise KeysNotKept(why=str(error)) from error
