@@ -12,11 +12,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from measures import operation
+from measures import inventory, job, lease, memory, operation, rest, start, verification
 from result import RESULTS, Metric, write
 
 MEASURES: dict[str, Callable[[], list[Metric]]] = {
     "operation": operation.measure,
+    "verify": verification.measure,
+    "inventory": inventory.measure,
+    "start": start.measure,
+    "memory": memory.measure,
+    "lease": lease.measure,
+    "job": job.measure,
+    "rest": rest.measure,
 }
 
 

@@ -104,7 +104,9 @@ def host() -> str:
 def commit() -> str:
     """The commit of the working tree; with `+` where tracked files differ from it."""
     head = _git("rev-parse", "--short", "HEAD")
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "src", "crates", "benches")
+    changed = _git(
+        "status", "--porcelain", "--untracked-files=no", "--", "src", "crates", "benches"
+    )
     return f"{head}+" if changed else head
 
 

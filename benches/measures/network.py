@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -46,6 +45,10 @@ class Network:
     def join(self, name: str, founder: Running) -> Running:
         return self._start(name, founder.mesh.invite().token)
 
+    def stop(self, node: Running) -> None:
+        """End one node before the block does; its data stays until then."""
+        end(node.process, node.data)
+
     def _start(self, name: str, token: str | None) -> Running:
         configuration = settings(self._directory / name)
         process = launch(configuration, token)
@@ -88,8 +91,3 @@ def end(process: subprocess.Popen[bytes], data: Path) -> None:
     """Stop the node in order and collect its process."""
     stop(data)
     process.wait()
-
-
-def free_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))

@@ -8,8 +8,7 @@ and SQLite take by themselves. Signing is the client's work and is reported besi
 
 from __future__ import annotations
 
-import http.client
-import json
+import re
 import socket
 import sqlite3
 import statistics
@@ -18,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from measures.network import Network, Running, network
+import msgspec
 from result import Metric, metric, percentile
 
 from hypermesh.crypto.digest import digest_of
@@ -26,6 +25,7 @@ from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.keystore import KeyStore
 from hypermesh.crypto.signature import sign
 from hypermesh.sdk.location import socket_path
+from hypermesh.wire.api import TransactionBytes
 from hypermesh.wire.asset import AssetKind, AssetState
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.tx import (
@@ -35,12 +35,20 @@ from hypermesh.wire.tx import (
     SignedTransaction,
     Transaction,
 )
+from measures.network import Network, Running, network
 
 OPERATIONS = 1_000
+SDK_OPERATIONS = 200
 WARM = 50
 BATCH = 100
 """Signed at a time: a bundle gives rights in two epochs, so the reference must not be older."""
 GOAL_MS = 1.6
+REQUEST = (
+    b"POST /v1/transactions HTTP/1.1\r\nhost: localhost\r\n"
+    b"content-type: application/json\r\ncontent-length: %d\r\n\r\n"
+)
+CONTENT_LENGTH = re.compile(rb"content-length: (\d+)")
+ANSWER_BYTES = 1 << 16
 FIRST_NONCE = 0
 """Genesis names the founder's owner, who has signed nothing since."""
 
@@ -66,6 +74,7 @@ def _measured(nodes: Network, operations: int) -> list[Metric]:
         committed.append(bare.commit(entry))
     client.close()
     bare.close()
+    through_sdk = [sdk(founder, entry) for entry in signer.entries(SDK_OPERATIONS)]
     over = statistics.median(answered) - statistics.median(committed)
     differences = [mine - theirs for mine, theirs in zip(answered, committed, strict=True)]
     baseline = "core.operation.bare_commit"
@@ -87,33 +96,59 @@ def _measured(nodes: Network, operations: int) -> list[Metric]:
             goal=GOAL_MS,
             baseline=baseline,
         ),
+        metric("core.operation.sdk", through_sdk, "ms", baseline=baseline),
         metric("core.operation.signing", signer.signing_ms, "ms"),
     ]
 
 
+def sdk(node: Running, entry: bytes) -> float:
+    """Milliseconds of the same by `Mesh.submit`, with its HTTP client."""
+    started = time.perf_counter()
+    answer = node.mesh.submit(entry)
+    elapsed_ms = (time.perf_counter() - started) * 1000
+    if answer.code != "ok":
+        raise SystemExit(f"the operation was not accepted: {answer}")
+    return elapsed_ms
+
+
 class Client:
-    """One keep-alive HTTP connection over the node's UNIX socket."""
+    """One keep-alive HTTP/1.1 connection over the node's UNIX socket. Requests are built before the
+    clock starts and answers read after it stopped: that is the client's work, like signing."""
 
     def __init__(self, path: Path) -> None:
-        self._http = http.client.HTTPConnection("localhost")
-        self._http.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._http.sock.connect(str(path))
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.connect(str(path))
 
     def submit(self, entry: bytes) -> float:
-        """Milliseconds until the operation was answered as accepted."""
-        body = json.dumps({"transaction": entry.hex()})
+        """Milliseconds from the request's first byte to the last of an answer that accepts it."""
+        content = msgspec.json.encode(TransactionBytes(entry.hex()))
+        request = REQUEST % len(content) + content
         started = time.perf_counter()
-        self._http.request(
-            "POST", "/v1/transactions", body, {"content-type": "application/json"}
-        )
-        answer = self._http.getresponse().read()
+        self._socket.sendall(request)
+        answer = b""
+        body: bytes | None = None
+        while body is None:
+            received = self._socket.recv(ANSWER_BYTES)
+            if not received:
+                raise SystemExit("the node closed the connection")
+            answer += received
+            body = body_of(answer)
         elapsed_ms = (time.perf_counter() - started) * 1000
-        if json.loads(answer).get("code") != "ok":
+        if msgspec.json.decode(body).get("code") != "ok":
             raise SystemExit(f"the operation was not accepted: {answer.decode()}")
         return elapsed_ms
 
     def close(self) -> None:
-        self._http.close()
+        self._socket.close()
+
+
+def body_of(answer: bytes) -> bytes | None:
+    """The body of an HTTP answer once all of it is there."""
+    head, separator, body = answer.partition(b"\r\n\r\n")
+    length = CONTENT_LENGTH.search(head)
+    if not separator or length is None or len(body) < int(length[1]):
+        return None
+    return body
 
 
 class Bare:
@@ -160,17 +195,20 @@ class Signer:
     def entries(self, count: int) -> Iterator[bytes]:
         """`count` encoded transactions, to be submitted in order as they come."""
         for first in range(0, count, BATCH):
-            standing = self._standing()
-            yield from [self._signed(standing) for _ in range(min(BATCH, count - first))]
+            standing = self.standing()
+            batch = range(min(BATCH, count - first))
+            yield from [self.sign(self._nonce + index, standing) for index in batch]
+            self._nonce += len(batch)
 
-    def _signed(self, standing: Standing) -> bytes:
+    def sign(self, nonce: int, standing: Standing) -> bytes:
+        """An encoded operation; signing it again gives another signature."""
         # Even nonces take the asset out of service, odd ones bring it back.
-        state = AssetState.AVAILABLE if self._nonce % 2 else AssetState.MAINTENANCE
+        state = AssetState.AVAILABLE if nonce % 2 else AssetState.MAINTENANCE
         started = time.perf_counter()
         transaction = Transaction(
             genesis=self._genesis,
             signer=self._keys.id,
-            nonce=self._nonce,
+            nonce=nonce,
             valid_from_ms=standing.time_ms - WINDOW_MS_MAX // 2,
             valid_until_ms=standing.time_ms + WINDOW_MS_MAX // 2,
             attestation=standing.attestation,
@@ -179,10 +217,10 @@ class Signer:
         signature = sign(self._keys, "tx", self._genesis, digest_of("tx", transaction))
         entry = encode(SignedTransaction(transaction, signature))
         self.signing_ms.append((time.perf_counter() - started) * 1000)
-        self._nonce += 1
         return entry
 
-    def _standing(self) -> Standing:
+    def standing(self) -> Standing:
+        """The node's last accepted bundle, and block time, by now."""
         status = self._node.mesh.status()
         for height in range(self._height + 1, status.height + 1):
             block = self._node.mesh.block(height)

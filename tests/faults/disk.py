@@ -130,24 +130,11 @@ class Fate(Protocol):
 class NothingUnsynced:
     """Every change that was not synced is lost."""
 
-    def names(self, pending: int) -> int:
+    def names(self, pending: int) -> int:  # noqa: ARG002
         return 0
 
     def content(self, file: File) -> bytes:
         return bytes(file.synced)
-
-
-class EverythingUnsynced:
-    """No change is lost: what processes see."""
-
-    def names(self, pending: int) -> int:
-        return pending
-
-    def content(self, file: File) -> bytes:
-        content = bytearray(file.synced)
-        for change in file.pending:
-            change.apply(content)
-        return bytes(content)
 
 
 class SomeUnsynced:
@@ -181,11 +168,25 @@ class SomeUnsynced:
         return bytes(content)
 
 
+class _AllArrived:
+    """Every change is there."""
+
+    def names(self, pending: int) -> int:
+        return pending
+
+    def content(self, file: File) -> bytes:
+        content = bytearray(file.synced)
+        for change in file.pending:
+            change.apply(content)
+        return bytes(content)
+
+
 def _sectors(offset: int, data: bytes) -> Iterable[Change]:
     """`data` cut where sectors of the file begin."""
     first = SECTOR - offset % SECTOR
     for start, end in zip(
-        [0, *range(first, len(data), SECTOR)], [*range(first, len(data), SECTOR), len(data)],
+        [0, *range(first, len(data), SECTOR)],
+        [*range(first, len(data), SECTOR), len(data)],
         strict=True,
     ):
         yield Change(offset + start, data[start:end])
@@ -231,6 +232,10 @@ class Disk:
                 self.mapped.add(*record.paths)
             case Kind.MARK:
                 pass
+
+    def present(self) -> Image:
+        """What processes see now."""
+        return self.image(_AllArrived())
 
     def image(self, fate: Fate) -> Image:
         """What is found after a power cut now."""

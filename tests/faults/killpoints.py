@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .disk import Disk, EverythingUnsynced, Fate, NothingUnsynced, SomeUnsynced, write_out
+from .disk import Disk, Fate, NothingUnsynced, SomeUnsynced, write_out
 from .promises import Promises, Verdict
 from .recorder import Kind, Record
 from .workloads import base_temporary
@@ -84,21 +84,14 @@ def campaign(
     return outcome
 
 
-def final_disk(records: Sequence[Record]) -> Disk:
-    """The disk after all `records`."""
-    disk = Disk()
-    for record in records:
+def left_at(
+    records: Sequence[Record], instant: int, fate: Fate, point: Path
+) -> tuple[Disk, Promises]:
+    """Lay out in `point` what is left when the power goes after the first `instant` operations."""
+    disk, promises = Disk(), Promises()
+    for record in records[:instant]:
         disk.play(record)
-    return disk
-
-
-def final_promises(records: Sequence[Record]) -> Promises:
-    """All that was promised in `records`."""
-    promises = Promises()
-    for record in records:
         if record.kind is Kind.MARK:
             promises.hear(record.payload)
-    return promises
-
-
-EVERYTHING = EverythingUnsynced()
+    write_out(disk.image(fate), point)
+    return disk, promises

@@ -133,7 +133,9 @@ def blocks_of(directory: Path) -> Iterator[bytes]:
     """The blocks of the ledger in `directory`."""
     connection = sqlite3.connect(f"{directory.as_uri()}/ledger.sqlite?mode=ro", uri=True)
     try:
-        yield from (row[0] for row in connection.execute("SELECT block FROM blocks ORDER BY height"))
+        yield from (
+            row[0] for row in connection.execute("SELECT block FROM blocks ORDER BY height")
+        )
     finally:
         connection.close()
 

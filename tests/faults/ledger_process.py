@@ -8,8 +8,7 @@ It submits the ordered transactions, some together, and marks each as begun and 
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
+import contextlib
 from pathlib import Path
 
 import msgspec
@@ -21,17 +20,15 @@ from hypermesh.ledger.engines.solo import Solo
 from hypermesh.ledger.feed import Feed
 from hypermesh.ledger.module import Refusal
 from hypermesh.ledger.store import Store
-from hypermesh.node.configuration import prepare
+from hypermesh.node import configuration
 from hypermesh.node.rules import kernel as rules
 from hypermesh.wire.block import Genesis
 from hypermesh.wire.codec import decode
 from hypermesh.wire.proof import VdfOutput
 from hypermesh.wire.rpc import SubmitResponse
 
-from .plants import STORES
-from .promises import Witness
-from .recorder import Recorder
-from .workloads import Death
+from .plants import NOT_SETTLED, STORES, forget_to_settle
+from .workloads import Death, Scribe, under_the_recorder
 
 WAIT_S = 60.0
 TOGETHER = 5
@@ -56,7 +53,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class SteppingClock:
-    """A millisecond passes with each look, and whole seconds when told: the same blocks each run."""
+    """A millisecond passes with each look, and seconds when told: the same blocks in each run."""
 
     def __init__(self) -> None:
         self.ns = 0
@@ -69,16 +66,14 @@ class SteppingClock:
 class Life:
     """One sequencer from start to end."""
 
-    def __init__(self, order: Order, directory: Path, recorder: Recorder, witness: Witness) -> None:
+    def __init__(self, order: Order, data: Path, scribe: Scribe) -> None:
         self._order = order
-        self._recorder = recorder
-        self._witness = witness
-        self._acknowledged = 0
+        self._scribe = scribe
         genesis = decode(Genesis, order.genesis)
         self._epoch_ns = genesis.proofs.epoch_ms * 1_000_000
-        prepare(directory)
+        configuration.prepare(data)
         self._kernel = rules(genesis)
-        self.store: Store = STORES[order.plant](directory / "ledger", genesis)
+        self.store: Store = STORES.get(order.plant, Store)(data / "ledger", genesis)
         if not self.store.founded:
             self.store.found(self._kernel.begin(self.store))
         self._clock = SteppingClock()
@@ -104,27 +99,22 @@ class Life:
 
     async def _submit(self, entry: bytes) -> None:
         key = transaction_key(self._kernel.tx_id(entry))
-        self._witness.begin(key)
+        self._scribe.begin(key)
         try:
             answer = await self._engine.submit_async(entry, WAIT_S)
         except Refusal:
-            self._done(key, None)
+            self._scribe.done(key, None)
         else:
-            self._done(key, place_of(answer))
+            self._scribe.done(key, place_of(answer))
 
     async def _turn(self) -> None:
         self._clock.ns += 2 * self._epoch_ns
         vdf = decode(VdfOutput, self._order.vdf)
         key = vdf_key(vdf)
-        self._witness.begin(key)
-        self._done(key, str(await self._engine.offer_vdf_async(vdf, WAIT_S)))
-
-    def _done(self, key: str, value: str | None) -> None:
-        self._witness.done(key, value)
-        self._acknowledged += 1
-        death = self._order.death
-        if death is not None and death.after == self._acknowledged:
-            self._recorder.die([death.kind], death.count)
+        self._scribe.begin(key)
+        # Refused where an earlier life turned the epoch and did not live to say so.
+        with contextlib.suppress(Refusal):
+            self._scribe.done(key, str(await self._engine.offer_vdf_async(vdf, WAIT_S)))
 
 
 def transaction_key(tx: bytes) -> str:
@@ -139,17 +129,14 @@ def place_of(answer: SubmitResponse) -> str:
     return f"{answer.height}/{answer.index} {answer.result.code}"
 
 
-def main() -> None:
-    order_file, directory, log = map(Path, sys.argv[1:])
-    order = msgspec.msgpack.decode(order_file.read_bytes(), type=Order)
-    recorder = Recorder()
-    recorder.start(directory, log)
-    life = Life(order, directory / "node", recorder, Witness(recorder.mark))
+def live(order: Order, data: Path, scribe: Scribe) -> None:
+    if order.plant == NOT_SETTLED:
+        forget_to_settle()
+    life = Life(order, data, scribe)
     asyncio.run(life.run())
-    if not order.orderly:
-        os._exit(0)
-    life.store.close()
+    if order.orderly:
+        life.store.close()
 
 
 if __name__ == "__main__":
-    main()
+    under_the_recorder(Order, live)

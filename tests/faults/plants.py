@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hypermesh.ledger.store import Store
+from hypermesh.node import configuration
 
 
 class UnsyncedStore(Store):
@@ -56,3 +57,10 @@ SYNCS: dict[str, Callable[[int], bool]] = {
     "a file replaced without a sync": stat.S_ISREG,
     "a rename without a sync of the directory": stat.S_ISDIR,
 }
+
+NOT_SETTLED = "what a killed process left is not synced"
+
+
+def forget_to_settle() -> None:
+    """From now on a start trusts what it finds in the system's cache."""
+    configuration.settle = lambda _: None  # type: ignore[assignment]

@@ -68,6 +68,15 @@ class Promises:
         self.acknowledged += 1
         return True
 
+    def settled(self, key: str) -> bool:
+        """Whether nothing is asked for that was not answered."""
+        return key in self._keys and not self._keys[key].begun
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """What was acknowledged last and holds something, value by key."""
+        return {key: known.kept for key, known in self._keys.items() if known.kept is not None}
+
     def check(self, found: Mapping[str, str]) -> Verdict:
         """`found` is what a store holds: value by key."""
         lost, invented = [], []

@@ -21,19 +21,21 @@ from hypermesh.crypto.digest import digest_of
 from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.keystore import KeyStore
 from hypermesh.crypto.signature import sign
-from hypermesh.node.background import await_ready, launch
+from hypermesh.node.background import await_ready, command, launch
 from hypermesh.node.configuration import Configuration
 from hypermesh.node.membership import Membership
 from hypermesh.sdk.location import socket_path
+from hypermesh.sdk.memory import LeasedRegion
 from hypermesh.sdk.mesh import Mesh
 from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.trust import Identity, TrustPolicy
-from hypermesh.wire.api import AssetView, TransactionView
+from hypermesh.trustchain.verify import fingerprint
+from hypermesh.wire.api import AssetView, SessionView, TransactionView
 from hypermesh.wire.asset import AssetKind
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import HyperMeshError
-from hypermesh.wire.rpc import ALPN_NODE, SERVICE_CONTROL, Call
+from hypermesh.wire.rpc import ALPN_ENROL, ALPN_NODE, SERVICE_CONTROL, Call
 from hypermesh.wire.tx import Body, SignedTransaction, Transaction
 
 START_S = 60.0
@@ -77,26 +79,41 @@ class Node:
 
     @property
     def configuration(self) -> Configuration:
+        return self.configured()
+
+    def configured(self, stoq_port: int | None = None) -> Configuration:
+        """With the STOQ port that it had before, unless told."""
         return Configuration.of(
             self.data,
             name=self.name,
             share=self.share,
             level=self.level,
             stoq_host="::1",
-            stoq_port=None,
+            stoq_port=stoq_port,
         )
 
-    def begin(self, token: str | None = None) -> None:
+    def begin(
+        self,
+        token: str | None = None,
+        stoq_port: int | None = None,
+        *,
+        clock_is_right: bool = False,
+    ) -> None:
         """Start the process without waiting for it."""
-        self.process = launch(self.configuration, token)
+        self.process = launch(self.configured(stoq_port), token, clock_is_right=clock_is_right)
 
     def ready(self, timeout_s: float = START_S) -> None:
         """Wait until the node is ready."""
         assert self.process is not None
         await_ready(self.configuration, self.process, timeout_s=timeout_s)
 
-    def start(self, token: str | None = None, timeout_s: float = START_S) -> None:
-        self.begin(token)
+    def start(
+        self,
+        token: str | None = None,
+        timeout_s: float = START_S,
+        stoq_port: int | None = None,
+    ) -> None:
+        self.begin(token, stoq_port)
         self.ready(timeout_s)
 
     @property
@@ -136,6 +153,12 @@ class Node:
     def mesh(self) -> Iterator[Mesh]:
         with Mesh(socket_path(self.data)) as mesh:
             yield mesh
+
+    @contextmanager
+    def holding(self, session: SessionView, *, keep: bool = True) -> Iterator[LeasedRegion]:
+        """The region of a lease of this node, open; settled at the end unless kept."""
+        with self.mesh() as mesh, LeasedRegion(mesh.rest, session, keep=keep) as region:
+            yield region
 
     def ask(self, question: Callable[[Mesh], T]) -> T:
         with self.mesh() as mesh:
@@ -314,10 +337,8 @@ def dial(endpoint: Endpoint, node: Node, alpn: str = ALPN_NODE) -> Connection:
     """A connection to `node` where it says that it listens."""
     port = node.configuration.settings.stoq_port
     root = None
-    if alpn == "hm-enrol/1":
-        import hashlib
-
-        root = hashlib.sha256(node.membership.genesis.root_certificate).digest()
+    if alpn == ALPN_ENROL:
+        root = fingerprint(node.membership.genesis.root_certificate)
     return endpoint.connect("::1", port, peer=node.id, alpn=alpn, root_sha256=root)
 
 
@@ -327,6 +348,14 @@ def call(
     """One call, its argument encoded here; bytes are sent as they are."""
     encoded = argument if isinstance(argument, bytes) else encode(argument)
     return connection.request(service, encode(Call(method, encoded)), timeout_ms=20_000)
+
+
+def foreground(
+    node: Node, *more: str, timeout_s: float = 30.0
+) -> subprocess.CompletedProcess[bytes]:
+    """`hm up --foreground` for a node that must not come up: what it said, and its exit code."""
+    words = command(node.configuration, None)[3:]
+    return hm(*words, *more, timeout_s=timeout_s)
 
 
 def problem(done: subprocess.CompletedProcess[bytes]) -> str:

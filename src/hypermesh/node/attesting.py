@@ -1,7 +1,7 @@
 """Keeping a node's rights alive: a bundle for every epoch, and on the sequencer the next epoch.
 
-One thread. It looks at the ledger, does what is missing, and waits until the epoch has turned or may
-be turned.
+One thread. It looks at the ledger, does what is missing, and waits until the epoch has turned or
+may be turned.
 """
 
 from __future__ import annotations
@@ -76,8 +76,10 @@ class Attesting:
         self._woken.set()
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while True:
             self._woken.clear()
+            if self._stopping.is_set():
+                return
             try:
                 wait_s = self._turn() if isinstance(self._chain, Sequencing) else WAIT_S_MAX
                 if self.attest():

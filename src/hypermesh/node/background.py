@@ -20,6 +20,8 @@ from hypermesh.wire.errors import HyperMeshError
 POLL_S = 0.05
 STOP_TIMEOUT_S = 20.0
 LOG_LINES_SHOWN = 12
+EXIT_CODE_MAX = 9
+"""The last of the exit codes of `hm`; beyond are those of signals."""
 
 
 class DidNotStart(HyperMeshError):
@@ -48,10 +50,12 @@ def command(
 def launch(
     configuration: Configuration, token: str | None, *, clock_is_right: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start the node process, detached, its output appended to the log."""
+    """Start the node process, detached, with a log of its own; the one before is kept beside it."""
     prepare(configuration.data)
     if (pid := holder(configuration.lock)) is not None:
         raise AlreadyRunning(why=f"process {pid} runs the node in {configuration.data}")
+    if configuration.log.exists():
+        configuration.log.replace(configuration.log.with_suffix(".log.1"))
     with configuration.log.open("ab") as log:
         return subprocess.Popen(
             command(configuration, token, clock_is_right=clock_is_right),
@@ -82,11 +86,14 @@ def await_ready(
     deadline = time.monotonic() + timeout_s
     while not _ready(configuration.socket):
         if process.poll() is not None:
-            raise DidNotStart(
+            failure = DidNotStart(
                 f"The node process ended with status {process.returncode}",
                 why=_last_lines(configuration.log),
                 fix=f"The whole log is in {configuration.log}",
             )
+            if 1 <= process.returncode <= EXIT_CODE_MAX:
+                failure.exit_code = process.returncode
+            raise failure
         if time.monotonic() > deadline:
             raise DidNotStart(
                 f"The node was not ready after {timeout_s:g} s",

@@ -32,6 +32,7 @@ from hypermesh.node.views import Views
 from hypermesh.node.wallet import Wallet
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.trust import Identity
+from hypermesh.wire.amount import AMOUNT_MAX
 from hypermesh.wire.api import (
     AllocateAsset,
     AssetView,
@@ -43,7 +44,7 @@ from hypermesh.wire.api import (
 )
 from hypermesh.wire.asset import AssetKind, AssetState, Lease, LeaseState, Locator, PrivacyLevel
 from hypermesh.wire.codec import decode, encode
-from hypermesh.wire.errors import Conflict, Forbidden, HyperMeshError, NotFound
+from hypermesh.wire.errors import Conflict, Forbidden, HyperMeshError, NotFound, Overloaded
 from hypermesh.wire.ids import AssetId, LeaseId, NodeId, hex_bytes, parse_hex
 from hypermesh.wire.rpc import (
     ALPN_SESSION,
@@ -62,7 +63,11 @@ from hypermesh.wire.rpc import AssetView as HostView
 from hypermesh.wire.tx import LeaseOpen, LeaseSettle
 
 SESSIONS_MAX = 4096
+SESSIONS_BYTES_MAX = SESSIONS_MAX * 4096
+"""More than `SESSIONS_MAX` of them in a file."""
 CONNECT_TIMEOUT_MS = 5_000
+JOBS_MAX = 32
+"""Jobs of this node's owner that are waited for at a time."""
 JOB_ANSWER_SPARE_MS = 20_000
 JOB_LEASE_SPARE_MS = 30_000
 
@@ -90,7 +95,9 @@ class Sessions:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._lock = threading.Lock()
-        kept = decode(list[KeptSession], file.read_bytes()) if file.exists() else []
+        kept: list[KeptSession] = []
+        if file.exists():
+            kept = decode(list[KeptSession], file.read_bytes(), size_max=SESSIONS_BYTES_MAX)
         self._kept = {each.lease: each for each in kept}
 
     def get(self, lease: LeaseId) -> QuantumKeys | None:
@@ -137,6 +144,7 @@ class Borrowing:
         self._locate = locate
         self._router = Router()
         self._routing = threading.Lock()
+        self._jobs = threading.BoundedSemaphore(JOBS_MAX)
 
     def inspect(self, asset_id: AssetId) -> AssetView:
         """One asset; what the chain does not hold is asked of its host, which decides."""
@@ -190,6 +198,14 @@ class Borrowing:
         A provider that does not grant the lease is passed over for the next; a program that was
         sent is never sent a second time.
         """
+        if not self._jobs.acquire(blocking=False):
+            raise Overloaded(f"{JOBS_MAX} jobs are waited for already")
+        try:
+            return self._run(job)
+        finally:
+            self._jobs.release()
+
+    def _run(self, job: JobSubmit) -> JobView:
         timings: dict[str, float] = {}
         started = time.perf_counter()
 
@@ -249,13 +265,23 @@ class Borrowing:
             host, "asset.describe", DescribeRequest(asset_id), DescribeResponse
         )
         offer = offered.offer
+        if amount > offer.amount_max or duration_ms > offer.duration_ms_max:
+            raise leases.BeyondOffer(
+                why=f"{amount} units for {duration_ms} ms; offered are {offer.amount_max} for "
+                f"{offer.duration_ms_max} ms"
+            )
         fee = self._membership.genesis.economy.lease_fee
+        escrow = leases.escrow_needed(offer, amount, duration_ms, fee)
+        if escrow > AMOUNT_MAX:
+            raise leases.EscrowTooSmall(
+                why=f"the lease costs {escrow} nCAES, more than an amount can be"
+            )
         body = LeaseOpen(
             offer=offer,
             offer_signature=offered.offer_signature,
             amount=amount,
             duration_ms=duration_ms,
-            escrow=leases.escrow_needed(offer, amount, duration_ms, fee),
+            escrow=escrow,
             session=session,
         )
         return self._wallet.submit(body, offered.attestation).result.tx

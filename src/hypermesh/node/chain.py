@@ -7,6 +7,7 @@ to get there, so that a node reads what it wrote.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Protocol
@@ -66,6 +67,10 @@ class Chain(Protocol):
         answered. Raises `LedgerUnavailable` where the sequencer cannot be reached."""
         ...
 
+    async def submit_async(self, entry: bytes) -> SubmitResponse:
+        """As `submit`."""
+        ...
+
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
@@ -101,9 +106,13 @@ class Sequencing:
         return self._engine.failure
 
     def submit(self, entry: bytes) -> SubmitResponse:
-        answer = self._engine.submit(entry, SUBMIT_TIMEOUT_S)
-        problem = self._engine.problem(answer.result.tx)
-        return msgspec.structs.replace(answer, problem=problem)
+        return self._explained(self._engine.submit(entry, SUBMIT_TIMEOUT_S))
+
+    async def submit_async(self, entry: bytes) -> SubmitResponse:
+        return self._explained(await self._engine.submit_async(entry, SUBMIT_TIMEOUT_S))
+
+    def _explained(self, answer: SubmitResponse) -> SubmitResponse:
+        return msgspec.structs.replace(answer, problem=self._engine.problem(answer.result.tx))
 
     def now_ms(self) -> int:
         return self.clock.now_ms()
@@ -170,6 +179,9 @@ class Following:
             raise LedgerUnavailable(why=str(error)) from error
         self.feed.wait(answer.height, FOLLOW_TIMEOUT_S)
         return answer
+
+    async def submit_async(self, entry: bytes) -> SubmitResponse:
+        return await asyncio.to_thread(self.submit, entry)
 
     def start(self) -> None:
         self._pull.start()

@@ -32,6 +32,7 @@ from hypermesh.node.membership import Membership
 from hypermesh.node.metrics import Metrics
 from hypermesh.node.peers import Peers
 from hypermesh.node.service import Method, Peer, Service
+from hypermesh.node.sightings import Sightings
 from hypermesh.node.views import Listening, Views
 from hypermesh.node.wallet import Wallet
 from hypermesh.stoq.endpoint import Endpoint
@@ -131,6 +132,7 @@ class Node:
             membership,
             self.chain,
             self.lending,
+            Sightings(self._peers),
             lambda: self.listening,
             self._locators.name,
         )
@@ -218,11 +220,11 @@ class Node:
         )
         return InvitationView(token=str(invitation), expires_ms=created.expires_s * 1000)
 
-    def submit(self, transaction: str) -> TransactionView:
+    async def submit(self, transaction: str) -> TransactionView:
         """Submit a signed transaction, given as hex."""
         entry = hex_bytes(transaction, "transaction")
         with self.metrics.timed("submit"):
-            return _view(self.chain.submit(entry))
+            return _view(await self.chain.submit_async(entry))
 
     def transfer(self, to: OwnerId, amount: int, memo: str) -> TransactionView:
         return _view(self.wallet.submit(BankTransfer(to, amount, memo)))
@@ -329,6 +331,7 @@ class Node:
     def _watch(self) -> None:
         """React to blocks until the ledger stops."""
         while True:
+            self._report_refusals()
             try:
                 commit = self._commits.next(WATCH_S)
             except LedgerStopped:
@@ -362,6 +365,13 @@ class Node:
         for event in commit.events:
             if event.name == "consensus.attested" and event.subject not in self._locators:
                 self._locate(event.subject)
+
+    def _report_refusals(self) -> None:
+        """Why peers were turned away: they learn it, and so shall this node's operator."""
+        for refusal in self.endpoint.refusals():
+            self.metrics.refusals.labels(refusal.error.code).inc()
+            peer = "unknown" if refusal.peer is None else refusal.peer.hex()[:16]
+            log.info("refused %s (%s, %s): %s", peer, refusal.remote, refusal.alpn, refusal.error)
 
     def _obey_revocations(self) -> None:
         with self.chain.ledger.state() as state:

@@ -8,6 +8,7 @@ import secrets
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import uvloop
@@ -30,12 +31,15 @@ TOKEN_FILE = "api-token"
 TOKEN_BYTES = 32
 TOKEN_CHARACTERS_MIN = 43
 """32 bytes in base 64 without padding."""
+API_THREADS = 64
+"""Requests that wait at a time: for the ledger, for other nodes, for jobs (fewer; see
+`borrowing.JOBS_MAX`)."""
 ANSWERS_FILE = "answers.sqlite"
 
 log = logging.getLogger(__name__)
 
 
-def run(configuration: Configuration, token: str | None, *, clock_is_right: bool) -> None:
+def run(configuration: Configuration, token: str | None, *, clock_is_right: bool = False) -> None:
     """Run the node in the foreground until SIGINT or SIGTERM. `clock_is_right`: the operator says
     so, although the clock may be far from the last block."""
     logging.basicConfig(
@@ -83,6 +87,7 @@ async def _serve(
         guarded = Guard(app, token=_token(configuration.data / TOKEN_FILE))
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(API_THREADS, thread_name_prefix="api"))
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.set)
         async with (

@@ -23,6 +23,8 @@ from hypermesh.wire.keys import PublicKeys
 from hypermesh.wire.rpc import SignedLocator
 
 RECORDS_MAX = 100_000
+FILE_BYTES_MAX = RECORDS_MAX * 2048
+"""More than `RECORDS_MAX` of the largest records."""
 LIFETIME_MS = 24 * 3600 * 1000
 
 
@@ -45,7 +47,9 @@ class Locators:
         self._file = file
         self._genesis = genesis
         self._lock = threading.Lock()
-        records = decode(_Book, file.read_bytes()).records if file.exists() else []
+        records: list[SignedLocator] = []
+        if file.exists():
+            records = decode(_Book, file.read_bytes(), size_max=FILE_BYTES_MAX).records
         self._records = {record.locator.node: record for record in records}
 
     def sign_own(

@@ -35,6 +35,12 @@ class Metrics:
         self.jobs = Counter(
             "hypermesh_job_runs_total", "Jobs run here for others", ["reason"], registry=registry
         )
+        self.refusals = Counter(
+            "hypermesh_stoq_refusals_total",
+            "Peers that were not admitted, or whose rights ended, by error code",
+            ["code"],
+            registry=registry,
+        )
         self._seconds = Histogram(
             "hypermesh_operation_seconds",
             "How long operations took that this node waited for",

@@ -101,11 +101,14 @@ class Peers:
         locator = self._locate(node)
         try:
             made = self._dial(locator)
-        except (HandshakeTimeout, WrongPeer) as error:
+        except (HandshakeTimeout, WrongPeer):
             moved = self._moved(node)
             if moved is None or (moved.host, moved.port) == (locator.host, locator.port):
-                raise error
+                raise
             made = self._dial(moved)
+        return self._keep(node, made)
+
+    def _keep(self, node: NodeId, made: Connection) -> Connection:
         with self._lock:
             if self._closed:
                 made.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -25,6 +24,7 @@ from hypermesh.node.chain import Chain
 from hypermesh.node.configuration import Configuration
 from hypermesh.node.lending import Lending
 from hypermesh.node.membership import Membership
+from hypermesh.node.sightings import Sightings
 from hypermesh.wire.api import (
     AccountView,
     AssetView,
@@ -33,6 +33,7 @@ from hypermesh.wire.api import (
     ChallengeView,
     ConsensusStatus,
     FailureView,
+    InputView,
     LeaseView,
     NodeView,
     Page,
@@ -41,8 +42,17 @@ from hypermesh.wire.api import (
     ValidateRequest,
     ValidateView,
 )
-from hypermesh.wire.asset import UNIT, Asset, AssetKind, Descriptor, Lease, LeaseState, Price
-from hypermesh.wire.codec import decode
+from hypermesh.wire.asset import (
+    UNIT,
+    Asset,
+    AssetKind,
+    Descriptor,
+    Lease,
+    LeaseState,
+    Price,
+    PrivacyLevel,
+)
+from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import InvalidInput
 from hypermesh.wire.ids import AssetId, LeaseId, NodeId, OwnerId, hex_bytes, parse_hex
 from hypermesh.wire.proof import Bundle
@@ -69,6 +79,7 @@ class Views:
         membership: Membership,
         chain: Chain,
         lending: Lending,
+        sightings: Sightings,
         listening: Callable[[], Listening],
         names: Callable[[NodeId], str],
     ) -> None:
@@ -76,6 +87,7 @@ class Views:
         self._membership = membership
         self._chain = chain
         self._lending = lending
+        self._sightings = sightings
         self._listening = listening
         self._names = names
 
@@ -128,19 +140,27 @@ class Views:
             ]
 
     def assets(self, kind: AssetKind | None, cursor: str | None, limit: int) -> Page:
-        """Assets by ascending id, those after `cursor`. Private assets of other owners are not
-        listed: nobody else may discover them."""
+        """Assets that this node may discover by ascending id, those after `cursor`. Below
+        FullPublic the hosts decide; one that does not answer has its assets left out, unless they
+        are this owner's."""
         after = parse_hex(cursor, 16, "cursor") if cursor else b""
-        found: list[AssetView] = []
         with self._chain.ledger.state() as state:
-            for asset_id, asset in registry.ASSETS.rows(state):
-                if asset_id <= after or (kind is not None and asset.kind is not kind):
-                    continue
-                if not self._listed(asset):
-                    continue
-                if len(found) == limit:
-                    return Page(found, found[-1].asset)
-                found.append(self._asset(asset_id, asset))
+            rows = [
+                (asset_id, asset)
+                for asset_id, asset in registry.ASSETS.rows(state)
+                if asset_id > after and kind in (None, asset.kind)
+            ]
+        found: list[AssetView] = []
+        for asset_id, asset in rows:
+            own = asset.owner == self._membership.owner
+            if asset.level is PrivacyLevel.PRIVATE and not own:
+                continue
+            shown = self._shown(asset_id, asset)
+            if shown is None and not own:
+                continue
+            if len(found) == limit:
+                return Page(found, found[-1].asset)
+            found.append(self._asset(asset_id, asset, shown))
         return Page(found, None)
 
     def asset(self, asset_id: AssetId) -> AssetView:
@@ -227,7 +247,8 @@ class Views:
                 proof=each.proof.value,
                 what=each.what,
                 function=f"hypermesh/v1/{each.function}" if each.function else "",
-                inputs={name: _text(value) for name, value in each.inputs},
+                inputs=[_input(name, value) for name, value in each.inputs],
+                encoded=encode([value for _, value in each.inputs]).hex() if each.function else "",
                 result=each.result.hex(),
             )
             for each in derivation(membership.genesis_id, membership.genesis, epoch, node)
@@ -277,12 +298,14 @@ class Views:
             )
         return body.bundle, signed.transaction.signer
 
-    def _listed(self, asset: Asset) -> bool:
-        private = asset.level.value == "private"
-        return not private or asset.owner == self._membership.owner
+    def _shown(self, asset_id: AssetId, asset: Asset) -> Descriptor | None:
+        """What may be known here of the asset; None where its host shows nothing."""
+        known, _ = self._known(asset_id, asset)
+        return known or self._sightings.descriptor(asset_id, asset)
 
-    def _asset(self, asset_id: AssetId, asset: Asset) -> AssetView:
-        descriptor, price = self._known(asset_id, asset)
+    def _asset(self, asset_id: AssetId, asset: Asset, shown: Descriptor | None = None) -> AssetView:
+        known, price = self._known(asset_id, asset)
+        descriptor = known or shown
         membership = self._membership
         place = address.address(membership.genesis_id, asset.host, asset_id, asset.kind)
         return AssetView(
@@ -333,5 +356,7 @@ class Views:
         )
 
 
-def _text(value: Any) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)
+def _input(name: str, value: bytes | int | str) -> InputView:
+    if isinstance(value, bytes):
+        return InputView(name, "bytes", value.hex())
+    return InputView(name, "integer" if isinstance(value, int) else "text", str(value))

@@ -8,10 +8,12 @@ Control goes through the own node; the bytes go straight to the provider over ST
 
 from __future__ import annotations
 
+import contextlib
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from hypermesh.crypto.keys import QuantumKeys
+from hypermesh.sdk.lease import release
 from hypermesh.sdk.rest import Rest
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.region import RemoteRegion
@@ -61,8 +63,10 @@ class LeasedRegion:
                 alpn=ALPN_SESSION,
                 timeout_ms=CONNECT_TIMEOUT_MS,
             )
-        except BaseException:
+        except BaseException as error:
             self._endpoint.close()
+            if isinstance(error, Unreachable):
+                self._lost(error)
             raise
         self.region = RemoteRegion(self._connection, bytes.fromhex(lease.lease)[:16], lease.epoch)
         self._is_open = True
@@ -76,19 +80,35 @@ class LeasedRegion:
 
     def read(self, offset: int, length: int) -> bytes:
         """`length` bytes at `offset`."""
-        return self.region.read(offset, length)
+        try:
+            return self.region.read(offset, length)
+        except Unreachable as error:
+            self._lost(error)
+            raise
 
     def readinto(self, offset: int, buffer: WriteableBuffer) -> int:
         """Fill all of `buffer` from `offset` on; its length in bytes."""
-        return self.region.readinto(offset, buffer)
+        try:
+            return self.region.readinto(offset, buffer)
+        except Unreachable as error:
+            self._lost(error)
+            raise
 
     def write(self, offset: int, data: ReadableBuffer) -> int:
         """Put all of `data` at `offset`; it is there when this returns. Its length in bytes."""
-        return self.region.write(offset, data)
+        try:
+            return self.region.write(offset, data)
+        except Unreachable as error:
+            self._lost(error)
+            raise
 
     def compare_and_swap(self, offset: int, expected: int, desired: int) -> tuple[bool, int]:
         """Swap the aligned 8-byte little-endian word at `offset`; (done, the word before)."""
-        before = self.region.compare_and_swap(offset, expected, desired)
+        try:
+            before = self.region.compare_and_swap(offset, expected, desired)
+        except Unreachable as error:
+            self._lost(error)
+            raise
         return before == expected, before
 
     def __getitem__(self, place: slice) -> bytes:
@@ -102,6 +122,10 @@ class LeasedRegion:
             raise ValueError(f"the slice has {stop - start} bytes and the data {view.nbytes}")
         if stop > start:
             self.write(start, view)
+
+    def _lost(self, error: Unreachable) -> None:
+        """Name the provider in `error`."""
+        error.why = f"node {self.lease.provider[:16]} provides it: {error.why or error.what}"
 
     def _bounds(self, place: slice) -> tuple[int, int]:
         if not isinstance(place, slice):
@@ -183,6 +207,34 @@ class Memory:
             fix="Put something there first: hm memory put ADDRESS FILE",
         )
 
+    def put(
+        self,
+        address: GlobalAddress | str,
+        data: bytes | bytearray | memoryview,
+        *,
+        duration_ms: int = DURATION_MS,
+    ) -> LeaseView:
+        """Keep `data` at `address`, in place of what this owner kept there before; the lease.
+
+        Bytes of the same length go into the lease that is there; others need a lease of their own,
+        and so does what a provider has lost.
+        """
+        view = memoryview(data).cast("B")
+        if not view.nbytes:
+            raise InvalidInput("There is nothing to put: the input is empty")
+        place = _address(address)
+        self.at(place)
+        with contextlib.suppress(NotFound, Unreachable), self.open(place) as region:
+            if len(region) == view.nbytes:
+                with contextlib.suppress(Forbidden, NotFound):
+                    region.write(0, view)
+                    return region.lease
+            with contextlib.suppress(HyperMeshError):
+                release(self._rest, region.lease)
+        with self.lease(view.nbytes, address=place, duration_ms=duration_ms, keep=True) as region:
+            region.write(0, view)
+            return region.lease
+
     def at(self, address: GlobalAddress) -> AssetView:
         """The memory asset at `address`, as its host shows it."""
         asset = self._rest.request(AssetView, "GET", f"/assets/{address.asset_id.hex()}")
@@ -228,13 +280,6 @@ class Memory:
                 fix="See `hm asset ls --kind memory`",
             )
         return sorted(fitting, key=lambda asset: asset.mine)
-
-
-def release(rest: Rest, lease: LeaseView) -> LeaseView:
-    """Settle `lease` by its metered use."""
-    return rest.request(
-        LeaseView, "DELETE", f"/assets/{lease.asset}/release", query={"lease": lease.lease}
-    )
 
 
 def _size(given: int | str) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
+from hypermesh.sdk.lease import release
 from hypermesh.sdk.location import data_directory, socket_path
-from hypermesh.sdk.memory import Memory, release
 from hypermesh.sdk.rest import Rest
 from hypermesh.wire.api import (
     AccountView,
@@ -26,6 +28,9 @@ from hypermesh.wire.api import (
 )
 from hypermesh.wire.asset import AssetKind
 
+if TYPE_CHECKING:
+    from hypermesh.sdk.memory import Memory
+
 JOB_GRACE_S = 60.0
 """How long past a job's own deadline its leasing, transfer and settlement may take."""
 
@@ -35,7 +40,14 @@ class Mesh:
 
     def __init__(self, socket: Path) -> None:
         self.rest = Rest(socket)
-        self.memory = Memory(self.rest)
+
+    @cached_property
+    def memory(self) -> Memory:
+        """Memory of other machines."""
+        # STOQ and the keys take longer to load than most commands of `hm` run.
+        from hypermesh.sdk.memory import Memory
+
+        return Memory(self.rest)
 
     def status(self) -> StatusView:
         return self.rest.request(StatusView, "GET", "/v1/network")
@@ -44,6 +56,7 @@ class Mesh:
         return self.rest.request(list[NodeView], "GET", "/v1/nodes")
 
     def assets(self, kind: AssetKind | None = None) -> list[AssetView]:
+        """What this node may discover."""
         query = {"kind": kind.value} if kind else {}
         found: list[AssetView] = []
         while True:
@@ -52,6 +65,10 @@ class Mesh:
             if page.next_cursor is None:
                 return found
             query = {**query, "cursor": page.next_cursor}
+
+    def asset(self, asset: str) -> AssetView:
+        """One asset by its id in hex, as its host shows it to this owner; the host decides."""
+        return self.rest.request(AssetView, "GET", f"/assets/{asset}")
 
     def account(self, owner: str = "me") -> AccountView:
         """An account by its owner's id in hex; the own one by default."""

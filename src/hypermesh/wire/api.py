@@ -3,13 +3,14 @@ integers of nCAES, times are milliseconds since 1970 unless a name says otherwis
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from hypermesh.wire.amount import Amount
 from hypermesh.wire.asset import AssetKind, AssetState, Enforcement, LeaseState, PrivacyLevel
+from hypermesh.wire.errors import HyperMeshError
 
 Hex32 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Hex16 = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
@@ -32,6 +33,20 @@ class ProblemDetails(msgspec.Struct, frozen=True):
     fix: str
     exit_code: int
     failures: list[str] = []
+
+    @classmethod
+    def of(cls, error: HyperMeshError) -> ProblemDetails:
+        return cls(
+            type=f"urn:hypermesh:error:{error.code}",
+            title=error.title,
+            status=error.status,
+            detail=error.what,
+            code=error.code,
+            cause=error.why,
+            fix=error.fix,
+            exit_code=error.exit_code,
+            failures=list(getattr(error, "failures", ())),
+        )
 
 
 class PriceView(msgspec.Struct, frozen=True):
@@ -193,14 +208,24 @@ class ChallengeRequest(Body, frozen=True):
     node: Hex32 | None = None
 
 
+class InputView(msgspec.Struct, frozen=True):
+    """One input of a derivation: `bytes` are hex in `value`, an `integer` is decimal there."""
+
+    name: str
+    type: Literal["bytes", "integer", "text"]
+    value: str
+
+
 class ChallengeView(msgspec.Struct, frozen=True):
     """How one value follows: `result` is BLAKE3 derive_key, with `function` as its context, over
-    the canonical encoding of the list of `inputs`. Without a function the input is the result."""
+    `encoded`, which is the canonical encoding of the list of `inputs`, as hex. Without a function
+    the only input is the result."""
 
     proof: str
     what: str
     function: str
-    inputs: dict[str, str]
+    inputs: list[InputView]
+    encoded: str
     result: Hex32
 
 

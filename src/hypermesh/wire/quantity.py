@@ -43,7 +43,7 @@ def parse_cores(text: str | float) -> int:
 
 
 def _amount(text: object, units: Mapping[str, int]) -> int:
-    known = ", ".join(unit for unit in units if unit)
+    known = ", ".join(unit for unit in units if unit) + (" or none" if "" in units else "")
     if isinstance(text, bool) or not isinstance(text, str | int | float):
         raise ValueError(f"expected a number with one of the units {known}")  # noqa: TRY004
     found = _AMOUNT.fullmatch(str(text))

@@ -31,7 +31,7 @@ KILL_S_MAX = 5.0
 """Seconds to wait for killed processes to be gone."""
 WALK_DIRECTORIES_MAX = 10_000
 """Directories looked at in search of what a killed node left behind."""
-_POLL_S = 0.001
+_POLL_S = 0.0002
 
 Process: TypeAlias = "subprocess.Popen[bytes]"
 

@@ -13,18 +13,21 @@ import uvicorn
 from litestar import Litestar
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp
 
 from hypermesh import __version__
+from hypermesh.node.api.description import Description
 from hypermesh.node.api.guard import BODY_BYTES_MAX
-from hypermesh.node.api.problem import on_bug, on_error, on_http_error
+from hypermesh.node.api.problem import on_bug, on_deep_nesting, on_error, on_http_error
+from hypermesh.node.api.protocol import HttpProtocol
 from hypermesh.node.api.routes import ROUTES, dependencies
 from hypermesh.node.composition import Node
 from hypermesh.node.configuration import API_PORT, API_PORTS_TRIED
 from hypermesh.wire.errors import HyperMeshError
 
 BACKLOG = 256
+CONNECTIONS_MAX = 512
+"""Of one listener; beyond them requests are answered 503."""
 KEEP_ALIVE_S = 75
 SHUTDOWN_S = 5
 
@@ -45,13 +48,14 @@ def application(node: Node) -> Litestar:
         exception_handlers={
             HyperMeshError: on_error,
             HTTPException: on_http_error,
+            RecursionError: on_deep_nesting,
             Exception: on_bug,
         },
         openapi_config=OpenAPIConfig(
             title="HyperMesh",
             version=__version__,
             path="/v1",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            render_plugins=[Description(path="/openapi.json")],
             use_handler_docstrings=True,
         ),
         request_max_body_size=BODY_BYTES_MAX,
@@ -114,6 +118,9 @@ async def serving(app: ASGIApp, sockets: list[socket.socket]) -> AsyncIterator[N
     server = _Server(
         uvicorn.Config(
             app,
+            http=HttpProtocol,
+            ws="none",
+            limit_concurrency=CONNECTIONS_MAX,
             log_level="warning",
             access_log=False,
             lifespan="off",

@@ -37,20 +37,6 @@ class BodyTooLarge(InvalidInput):
     title = "The request body is too large"
 
 
-def details(error: HyperMeshError) -> ProblemDetails:
-    return ProblemDetails(
-        type=f"urn:hypermesh:error:{error.code}",
-        title=error.title,
-        status=error.status,
-        detail=error.what,
-        code=error.code,
-        cause=error.why,
-        fix=error.fix,
-        exit_code=error.exit_code,
-        failures=list(getattr(error, "failures", ())),
-    )
-
-
 def problem_response(error: HyperMeshError) -> ASGIApp:
     """An ASGI application that answers with `error`."""
     return _response(error).to_asgi_response(None, None)  # type: ignore[arg-type]
@@ -76,6 +62,11 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     return _response(InvalidInput("The request does not fit what this path takes", why=why))
 
 
+def on_deep_nesting(_: Request[Any, Any, Any], error: RecursionError) -> Response[bytes]:
+    """A body nested deeper than the decoder goes."""
+    return _response(InvalidInput("The body is nested too deeply", why=str(error)))
+
+
 def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return _response(
@@ -85,7 +76,7 @@ def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
 
 def _response(error: HyperMeshError) -> Response[bytes]:
     return Response(
-        content=msgspec.json.encode(details(error)),
+        content=msgspec.json.encode(ProblemDetails.of(error)),
         status_code=error.status,
         media_type=MEDIA_TYPE,
         headers={"retry-after": RETRY_AFTER_S} if error.status == 503 else {},

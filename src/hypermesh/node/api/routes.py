@@ -1,7 +1,7 @@
 """The routes. Each one names the part of the node that answers and adds nothing of its own.
 
 Handlers run in worker threads (`sync_to_thread`): what they call may wait for the ledger or for
-another node.
+another node. Submitting a transaction waits without a thread.
 """
 
 from __future__ import annotations
@@ -52,72 +52,72 @@ Limit = Annotated[int, Parameter(ge=1, le=PAGE_MAX)]
 
 
 @post("/assets/register", sync_to_thread=True)
-def register_asset(node: Node, data: RegisterAsset) -> AssetView:
+def register_asset(here: Node, data: RegisterAsset) -> AssetView:
     """Declare a share of this machine's hardware of one kind."""
-    return node.views.asset(node.lending.register(data))
+    return here.views.asset(here.lending.register(data))
 
 
 @get("/assets", sync_to_thread=True)
 def list_assets(
-    node: Node,
+    here: Node,
     kind: AssetKind | None = None,
     cursor: str | None = None,
     limit: Limit = PAGE_DEFAULT,
 ) -> Page:
     """The assets that this node may discover."""
-    return node.views.assets(kind, cursor, limit)
+    return here.views.assets(kind, cursor, limit)
 
 
 @get("/assets/{asset:str}", sync_to_thread=True)
-def show_asset(node: Node, asset: str) -> AssetView:
+def show_asset(here: Node, asset: str) -> AssetView:
     """One asset; below FullPublic its host is asked, and decides."""
-    return node.borrowing.inspect(parse_hex(asset, 16, "asset id"))
+    return here.borrowing.inspect(parse_hex(asset, 16, "asset id"))
 
 
 @put("/assets/{asset:str}/allocate", sync_to_thread=True, status_code=201)
-def allocate_asset(node: Node, is_owner: bool, asset: str, data: AllocateAsset) -> SessionView:
+def allocate_asset(here: Node, is_owner: bool, asset: str, data: AllocateAsset) -> SessionView:
     """Lease units of an asset: escrow, offer, activation, capability. The keys of the session are
     in the answer over the owner's UNIX socket alone; elsewhere ask with `keep`."""
-    session = node.borrowing.allocate(parse_hex(asset, 16, "asset id"), data)
+    session = here.borrowing.allocate(parse_hex(asset, 16, "asset id"), data)
     return session if is_owner else msgspec.structs.replace(session, secret=None)
 
 
 @delete("/assets/{asset:str}/release", sync_to_thread=True, status_code=200)
-def release_asset(node: Node, asset: str, lease: str) -> LeaseView:
+def release_asset(here: Node, asset: str, lease: str) -> LeaseView:
     """End a lease and settle it by its metered use."""
-    return node.borrowing.release(
+    return here.borrowing.release(
         parse_hex(asset, 16, "asset id"), parse_hex(lease, 32, "lease id")
     )
 
 
 @post("/consensus/validate", sync_to_thread=True, status_code=200)
-def validate(node: Node, data: ValidateRequest) -> ValidateView:
+def validate(here: Node, data: ValidateRequest) -> ValidateView:
     """Check a bundle or a transaction against the present state; nothing is submitted."""
-    return node.views.validate(data)
+    return here.views.validate(data)
 
 
 @get("/consensus/status", sync_to_thread=True)
-def consensus_status(node: Node) -> ConsensusStatus:
+def consensus_status(here: Node) -> ConsensusStatus:
     """What the proofs of this network are worth, and how far the ledger is."""
-    return node.views.consensus()
+    return here.views.consensus()
 
 
 @post("/consensus/challenge", sync_to_thread=True, status_code=200)
-def challenge(node: Node, data: ChallengeRequest) -> list[ChallengeView]:
+def challenge(here: Node, data: ChallengeRequest) -> list[ChallengeView]:
     """How the present challenges of a node follow from the ledger."""
-    return node.views.challenges(data)
+    return here.views.challenges(data)
 
 
 @put("/privacy/level", sync_to_thread=True)
-def set_privacy(node: Node, data: PrivacyChange) -> PrivacyView:
+def set_privacy(here: Node, data: PrivacyChange) -> PrivacyView:
     """Change who may discover and lease an own asset."""
-    return node.lending.set_privacy(data)
+    return here.lending.set_privacy(data)
 
 
 @get("/privacy/settings", sync_to_thread=True)
-def privacy_settings(node: Node) -> list[PrivacyView]:
+def privacy_settings(here: Node) -> list[PrivacyView]:
     """The levels and audiences of this node's assets."""
-    return node.lending.privacy()
+    return here.lending.privacy()
 
 
 @post("/privacy/proxy")
@@ -127,15 +127,15 @@ async def privacy_proxy() -> None:
 
 
 @get("/metrics", media_type="text/plain; version=0.0.4; charset=utf-8", sync_to_thread=True)
-def metrics(node: Node) -> bytes:
+def metrics(here: Node) -> bytes:
     """Prometheus text format."""
-    return node.metrics.exposition()
+    return here.metrics.exposition()
 
 
 @get("/metrics/performance", sync_to_thread=True)
-def performance(node: Node) -> dict[str, Any]:
+def performance(here: Node) -> dict[str, Any]:
     """Latencies of recent operations, in microseconds."""
-    return node.metrics.performance()
+    return here.metrics.performance()
 
 
 @get("/events")
@@ -151,82 +151,82 @@ async def livez() -> Response[str]:
 
 
 @get("/readyz", sync_to_thread=True)
-def readyz(node: Node) -> Response[dict[str, str]]:
+def readyz(here: Node) -> Response[dict[str, str]]:
     """The node is of use: ledger open and followed, certificate valid. 503 with the reason else."""
-    checks = node.readiness()
+    checks = here.readiness()
     failed = any(state != "ok" for state in checks.values())
     return Response(checks, status_code=503 if failed else 200)
 
 
 @get("/v1/network", sync_to_thread=True)
-def network(node: Node) -> StatusView:
+def network(here: Node) -> StatusView:
     """This node in one look."""
-    return node.views.status()
+    return here.views.status()
 
 
 @post("/v1/network/invitations", sync_to_thread=True)
-def invite(node: Node, data: InvitationRequest) -> InvitationView:
+def invite(here: Node, data: InvitationRequest) -> InvitationView:
     """Make a token that lets one machine join."""
-    return node.invite(mine=data.mine)
+    return here.invite(mine=data.mine)
 
 
 @get("/v1/nodes", sync_to_thread=True)
-def nodes(node: Node) -> list[NodeView]:
+def nodes(here: Node) -> list[NodeView]:
     """The nodes that the ledger knows."""
-    return node.views.nodes()
+    return here.views.nodes()
 
 
 @get("/v1/leases", sync_to_thread=True)
-def leases(node: Node) -> list[LeaseView]:
+def leases(here: Node) -> list[LeaseView]:
     """Leases in which this node's owner lends or borrows."""
-    return node.views.leases()
+    return here.views.leases()
 
 
 @get("/v1/leases/{lease:str}/session", sync_to_thread=True)
-def lease_session(node: Node, lease: str, is_owner: bool) -> SessionView:
+def lease_session(here: Node, lease: str, is_owner: bool) -> SessionView:
     """The keys of a session that this node keeps; only over the owner's socket."""
     if not is_owner:
         raise Forbidden(
             "Session keys are given out over the owner's UNIX socket only",
             fix="Use the CLI or the SDK on this machine",
         )
-    return node.borrowing.session(parse_hex(lease, 32, "lease id"))
+    return here.borrowing.session(parse_hex(lease, 32, "lease id"))
 
 
 @post("/v1/jobs", sync_to_thread=True)
-def run_job(node: Node, data: JobSubmit) -> JobView:
+def run_job(here: Node, data: JobSubmit) -> JobView:
     """Run a program in the pool and wait for its result: leased, isolated, metered, settled."""
-    return node.borrowing.run(data)
+    return here.borrowing.run(data)
 
 
-@post("/v1/transactions", sync_to_thread=True)
-def submit_transaction(node: Node, data: TransactionBytes) -> TransactionView:
+@post("/v1/transactions")
+async def submit_transaction(here: Node, data: TransactionBytes) -> TransactionView:
     """Submit a signed transaction; durable when answered."""
-    return node.submit(data.transaction)
+    return await here.submit(data.transaction)
 
 
 @get("/v1/accounts/me", sync_to_thread=True)
-def my_account(node: Node) -> AccountView:
+def my_account(here: Node) -> AccountView:
     """The account of this node's owner."""
-    return node.views.account(node.owner)
+    return here.views.account(here.owner)
 
 
 @get("/v1/accounts/{owner:str}", sync_to_thread=True)
-def account(node: Node, owner: str) -> AccountView:
+def account(here: Node, owner: str) -> AccountView:
     """Any account; the ledger is public to the members of its network."""
-    return node.views.account(parse_hex(owner, 32, "owner id"))
+    return here.views.account(parse_hex(owner, 32, "owner id"))
 
 
 @post("/v1/accounts/transfer", sync_to_thread=True)
-def transfer(node: Node, data: TransferRequest) -> TransactionView:
+def transfer(here: Node, data: TransferRequest) -> TransactionView:
     """Pay from this node's owner's account."""
-    return node.transfer(parse_hex(data.to, 32, "owner id"), data.amount, data.memo)
+    return here.transfer(parse_hex(data.to, 32, "owner id"), data.amount, data.memo)
 
 
 @get("/v1/blocks/{height:int}", sync_to_thread=True)
-def block(node: Node, height: int) -> BlockView:
+def block(here: Node, height: int) -> BlockView:
     """One block."""
-    return node.views.block(height)
+    return here.views.block(height)
 
 
 ROUTES: list[ControllerRouterHandler] = [
@@ -261,12 +261,13 @@ ROUTES: list[ControllerRouterHandler] = [
 
 
 def dependencies(node: Node) -> dict[str, Provide]:
-    """What the routes ask for by name."""
+    """What the routes ask for by name. No member of a request's body may have such a name: the
+    framework would take its fault for one of ours."""
 
-    async def the_node() -> Node:
+    async def here() -> Node:
         return node
 
     async def is_owner(scope: Any) -> bool:
         return bool(scope["state"].get("is_owner"))
 
-    return {"node": Provide(the_node), "is_owner": Provide(is_owner)}
+    return {"here": Provide(here), "is_owner": Provide(is_owner)}

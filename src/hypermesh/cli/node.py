@@ -1,0 +1,216 @@
+"""`hm up | join | invite | status | down`: the node of this machine."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hypermesh.cli.command import Command, Decorated, data_option, mesh, output_option, say
+
+if TYPE_CHECKING:
+    from hypermesh.node.configuration import Configuration
+    from hypermesh.wire.api import StatusView
+
+START_TIMEOUT_S = 60.0
+
+
+def node_options(command: Decorated) -> Decorated:
+    """What `up` and `join` take to start a node."""
+    for option in (
+        click.option("--name", default=None, help="A name for people (default: the host's)."),
+        click.option("--share", default=None, help="How much of this machine to declare (50%)."),
+        click.option(
+            "--level",
+            default=None,
+            type=click.Choice(
+                ["private", "private_network", "p2p", "public_network", "full_public"]
+            ),
+            help="Who may discover and lease what this node declares (private).",
+        ),
+        click.option("--stoq-port", default=None, type=click.IntRange(0, 65535), hidden=True),
+        click.option("--stoq-host", default=None, hidden=True),
+        click.option("--foreground", is_flag=True, help="Stay, and log to stderr."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(cls=Command)
+@data_option
+@node_options
+@click.option(
+    "--clock-is-right",
+    is_flag=True,
+    help="Start although the clock is more than a day away from the last block.",
+)
+@output_option
+def up(
+    data: Path | None, foreground: bool, clock_is_right: bool, output: str, **options: Any
+) -> None:
+    """Start the node of this machine.
+
+    The first time it founds a network of its own; `hm join` instead joins another's. Where the node
+    runs already, nothing happens.
+    """
+    configuration = _configuration(data, options)
+    if not foreground and _is_up(configuration):
+        say("The node is running already.\n", output)
+        _report(data, output)
+    else:
+        _start(configuration, data, foreground, output, None, clock_is_right=clock_is_right)
+
+
+@click.command(cls=Command)
+@click.argument("token")
+@data_option
+@node_options
+@output_option
+def join(token: str, data: Path | None, foreground: bool, output: str, **options: Any) -> None:
+    """Join a network by TOKEN (from `hm invite`).
+
+    Starts the node of this machine as a member of the network that the token leads to.
+    """
+    from hypermesh.trustchain.invitation import parse
+
+    parse(token).check_time(int(time.time()))
+    configuration = _configuration(data, options)
+    _start(configuration, data, foreground, output, token, clock_is_right=False)
+
+
+def _configuration(data: Path | None, options: dict[str, Any]) -> Configuration:
+    """What is given and kept; refuses what a node that has declared its assets cannot change."""
+    from hypermesh.node.configuration import SETTINGS_FILE, Configuration
+    from hypermesh.sdk.location import data_directory
+    from hypermesh.wire.errors import Conflict
+
+    directory = data_directory(data)
+    configuration = Configuration.of(directory, **options)
+    kept = Configuration.of(directory, **dict.fromkeys(options)).settings
+    given = configuration.settings
+    if (directory / SETTINGS_FILE).exists() and (given.share, given.level) != (
+        kept.share,
+        kept.level,
+    ):
+        raise Conflict(
+            f"{kept.name} has declared its share and level already",
+            why=f"{kept.share / 100:g}% at level {kept.level.value}, at its first start",
+            fix="Leave --share and --level away; `PUT /privacy/level` changes one asset's level",
+        )
+    return configuration
+
+
+def _is_up(configuration: Configuration) -> bool:
+    """Whether the node runs, as it is asked for."""
+    from hypermesh.node.claim import AlreadyRunning, holder
+    from hypermesh.node.configuration import Configuration
+
+    if holder(configuration.lock) is None:
+        return False
+    now = Configuration.of(
+        configuration.data, name=None, share=None, level=None, stoq_host=None, stoq_port=None
+    )
+    if now.settings != configuration.settings:
+        raise AlreadyRunning(
+            why="with other settings than those given", fix="`hm down`, then this again"
+        )
+    return True
+
+
+def _start(
+    configuration: Configuration,
+    data: Path | None,
+    foreground: bool,
+    output: str,
+    token: str | None,
+    *,
+    clock_is_right: bool = False,
+) -> None:
+    if foreground:
+        from hypermesh.node.lifecycle import run
+
+        run(configuration, token, clock_is_right=clock_is_right)
+        return
+    from hypermesh.node.background import start
+
+    say(f"Starting {configuration.settings.name} in {configuration.data} ...", output)
+    start(configuration, token, timeout_s=START_TIMEOUT_S, clock_is_right=clock_is_right)
+    _report(data, output)
+
+
+def _report(data: Path | None, output: str) -> None:
+    from hypermesh.cli.asset import asset_table
+
+    with mesh(data) as here:
+        _show(here.status(), output)
+        if output == "table":
+            click.echo("\n" + asset_table([each for each in here.assets() if each.mine]))
+
+
+@click.command(cls=Command)
+@click.option("--mine", is_flag=True, help="For one of my own machines: same owner, same purse.")
+@data_option
+@output_option
+def invite(mine: bool, data: Path | None, output: str) -> None:
+    """Print a token with which one machine may join.
+
+    It is good once, for an hour. Whoever has it can join, so give it to nobody else.
+    """
+    from hypermesh.cli.output import emit, moment
+
+    with mesh(data) as here:
+        invitation = here.invite(mine=mine)
+    emit(invitation, output, invitation.token)
+    say(f"Good once, until {moment(invitation.expires_ms)}; there: hm join TOKEN", output)
+
+
+@click.command(cls=Command)
+@data_option
+@output_option
+def status(data: Path | None, output: str) -> None:
+    """Show this node in one look."""
+    with mesh(data) as here:
+        _show(here.status(), output)
+
+
+def _show(status: StatusView, output: str) -> None:
+    from hypermesh.cli.output import emit, facts, moment
+
+    contact = ""
+    if status.contact_age_ms is not None:
+        contact = f", heard from the sequencer {status.contact_age_ms / 1000:.1f} s ago"
+    emit(
+        status,
+        output,
+        facts(
+            {
+                "node": f"{status.name} ({status.node[:16]}), {status.role}, pid {status.pid}",
+                "network": f"{status.network} (class {status.network_class}), {status.assurance}",
+                "ledger": f"height {status.height}, {status.app_hash[:16]}{contact}",
+                "stoq": status.stoq,
+                "api": status.api,
+                "keys": f"{status.key_protection}; certificate until "
+                f"{moment(status.certificate_expires_ms)}",
+                "assets": status.assets,
+                "leases": status.leases,
+            }
+        ),
+    )
+
+
+@click.command(cls=Command)
+@data_option
+@output_option
+def down(data: Path | None, output: str) -> None:
+    """Stop the node of this machine.
+
+    Leases of memory that it hosts end; nothing that was acknowledged is lost.
+    """
+    from hypermesh.cli.output import emit
+    from hypermesh.node.background import stop
+    from hypermesh.sdk.location import data_directory
+
+    stopped = stop(data_directory(data))
+    emit({"stopped": stopped}, output, "Stopped." if stopped else "No node was running.")

@@ -1,0 +1,66 @@
+"""The OpenAPI document of the API: served at `/v1/openapi.json`, kept in `openapi/hypermesh.json`.
+
+Litestar tells the paths, msgspec the types: it knows the bounds of 64-bit integers to the unit, and
+its schemas are what the bodies are checked against.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Litestar, Request
+from litestar.openapi.plugins import JsonRenderPlugin
+
+from hypermesh.node.api.problem import MEDIA_TYPE
+from hypermesh.wire import api
+
+_REFERENCE = "#/components/schemas/{name}"
+_REFUSAL = {
+    "description": "Refused; the problem details (RFC 9457) say what happened, why, and the fix.",
+    "content": {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(name="ProblemDetails")}}},
+}
+
+
+def describe(app: Litestar) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of `app`."""
+    return _revised(app.openapi_schema.to_schema())
+
+
+class Description(JsonRenderPlugin):
+    """Serves the document."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        return self.render_json(request, _revised(openapi_schema))
+
+
+def _revised(generated: dict[str, Any]) -> dict[str, Any]:
+    kinds = [getattr(api, name) for name in generated["components"]["schemas"]]
+    _, schemas = msgspec.json.schema_components(
+        [*kinds, api.ProblemDetails], ref_template=_REFERENCE
+    )
+    return {
+        **generated,
+        "paths": {
+            path: {method: _operation(said) for method, said in methods.items()}
+            for path, methods in generated["paths"].items()
+        },
+        "components": {**generated["components"], "schemas": schemas},
+    }
+
+
+def _operation(said: dict[str, Any]) -> dict[str, Any]:
+    responses = {status: each for status, each in said["responses"].items() if status != "400"}
+    operation = {**said, "responses": {**responses, "default": _REFUSAL}}
+    if "parameters" in said:
+        operation["parameters"] = _with_integers(said["parameters"])
+    return operation
+
+
+def _with_integers(value: Any) -> Any:
+    """`value` with the bounds of integers as integers, not 500.0."""
+    if isinstance(value, dict):
+        return {name: _with_integers(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_with_integers(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

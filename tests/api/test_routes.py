@@ -1,0 +1,370 @@
+"""Every route, on both listeners: what it answers, and that its answer has the declared shape."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from hypermesh.node.api.routes import ROUTES
+from hypermesh.wire.api import (
+    AccountView,
+    AssetView,
+    BlockView,
+    ConsensusStatus,
+    InvitationView,
+    JobView,
+    LeaseView,
+    NodeView,
+    Page,
+    PrivacyView,
+    SessionView,
+    StatusView,
+    TransactionView,
+)
+from hypermesh.wire.asset import LeaseState
+
+from .nodes import Running, problem
+
+MIB = 1 << 20
+
+
+def read(answer: httpx.Response, kind: Any, status: int = 200) -> Any:
+    assert answer.status_code == status, answer.text
+    return msgspec.json.decode(answer.content, type=kind, strict=True)
+
+
+def asset_of(client: httpx.Client, running: Running, kind: str) -> AssetView:
+    page = read(client.get("/assets", params={"kind": kind}), Page)
+    return next(each for each in page.items if each.host == running.node)
+
+
+@pytest.fixture(params=["owner", "signed_in"])
+def client(request: pytest.FixtureRequest) -> httpx.Client:
+    """Each listener in turn, with all rights that it gives."""
+    found: httpx.Client = request.getfixturevalue(request.param)
+    return found
+
+
+def test_the_tests_here_know_every_route() -> None:
+    paths = {path for route in ROUTES for path in route.paths}  # type: ignore[union-attr]
+    named = (Path(__file__).read_text()).replace('f"', '"')
+    for path in paths:
+        first = path.split("{")[0]
+        assert f'"{first}' in named, f"no test here asks {path}"
+
+
+def test_this_node(client: httpx.Client, alice: Running) -> None:
+    status = read(client.get("/v1/network"), StatusView)
+    assert (status.node, status.owner, status.role) == (alice.node, alice.owner, "sequencer")
+    assert status.assurance == "trusted sequencer"
+    assert status.network_class == "test"
+    assert status.contact_age_ms is None
+
+
+def test_the_nodes(client: httpx.Client, alice: Running, bob: Running) -> None:
+    nodes = {each.node: each for each in read(client.get("/v1/nodes"), list[NodeView])}
+    assert nodes[alice.node].name == "alice"
+    assert nodes[bob.node].owner == bob.owner != alice.owner
+    assert all(each.attested and not each.revoked for each in nodes.values())
+
+
+def test_assets_are_listed_and_shown(client: httpx.Client, alice: Running, bob: Running) -> None:
+    mine = asset_of(client, alice, "memory")
+    theirs = asset_of(client, bob, "memory")
+    assert mine.mine
+    assert not theirs.mine
+    assert theirs.capacity
+    assert theirs.price
+    for each in (mine, theirs):
+        shown = read(client.get(f"/assets/{each.asset}"), AssetView)
+        assert (shown.address, shown.kind, shown.unit) == (each.address, each.kind, "byte")
+        assert shown.free is not None
+        assert shown.enforcement == "allocation"
+
+
+def test_assets_come_in_pages(client: httpx.Client, bob: Running) -> None:
+    whole = read(client.get("/assets"), Page)
+    assert whole.next_cursor is None
+    ids = [each.asset for each in whole.items]
+    assert len(ids) >= 6
+    assert ids == sorted(ids)
+    for limit in (1, 2, len(ids) - 1, len(ids), 500):
+        found: list[str] = []
+        query: dict[str, Any] = {"limit": limit}
+        while True:
+            page = read(client.get("/assets", params=query), Page)
+            assert len(page.items) <= limit
+            found += [each.asset for each in page.items]
+            if page.next_cursor is None:
+                break
+            assert len(page.items) == limit
+            query["cursor"] = page.next_cursor
+        assert found == ids
+
+
+@pytest.mark.parametrize("limit", ["0", "501", "-1", "x", ""])
+def test_a_page_has_a_size_within_bounds(owner: httpx.Client, limit: str) -> None:
+    assert "limit" in problem(owner.get("/assets", params={"limit": limit}), 400)["cause"]
+
+
+def test_privacy(client: httpx.Client, alice: Running, bob: Running) -> None:
+    asset = asset_of(client, alice, "storage").asset
+    change = {"asset": asset, "level": "p2p", "nodes": [bob.node]}
+    changed = read(client.put("/privacy/level", json=change), PrivacyView)
+    assert (changed.level, changed.nodes) == ("p2p", [bob.node])
+    settings = read(client.get("/privacy/settings"), list[PrivacyView])
+    assert next(each for each in settings if each.asset == asset) == changed
+    assert asset_of(client, alice, "storage").level == "p2p"
+    back = {"asset": asset, "level": "private"}
+    assert read(client.put("/privacy/level", json=back), PrivacyView).nodes == []
+
+
+def test_only_its_host_changes_an_asset(client: httpx.Client, bob: Running) -> None:
+    theirs = asset_of(client, bob, "memory").asset
+    change = {"asset": theirs, "level": "private"}
+    problem(client.put("/privacy/level", json=change), 404)
+
+
+def test_more_of_this_machine_is_declared(client: httpx.Client, alice: Running) -> None:
+    body = {"kind": "storage", "share_basis_points": 100, "level": "private"}
+    declared = read(client.post("/assets/register", json=body), AssetView, 201)
+    assert declared.mine
+    assert declared.capacity
+    assert read(client.get(f"/assets/{declared.asset}"), AssetView) == declared
+    too_much = {"kind": "cpu", "share_basis_points": 9_000}
+    assert (
+        "declared already" in problem(client.post("/assets/register", json=too_much), 409)["detail"]
+    )
+    problem(client.post("/assets/register", json={"kind": "package"}), 404)
+
+
+def test_a_lease_from_allocation_to_settlement(
+    client: httpx.Client, owner: httpx.Client, alice: Running, bob: Running
+) -> None:
+    memory = asset_of(client, bob, "memory")
+    before = read(client.get("/v1/accounts/me"), AccountView)
+    body = {"amount": MIB, "duration_ms": 60_000, "keep": True}
+    session = read(client.put(f"/assets/{memory.asset}/allocate", json=body), SessionView, 201)
+    lease = session.lease
+    assert (lease.state, lease.amount, lease.provider) == (LeaseState.ACTIVE, MIB, bob.node)
+    assert (lease.consumer, lease.address) == (alice.owner, memory.address)
+    assert lease.end_ms - lease.start_ms == 60_000
+    assert lease.host
+    assert lease.port
+    held = read(client.get("/v1/accounts/me"), AccountView)
+    assert held.balance == before.balance - lease.escrow
+    assert held.in_escrow == before.in_escrow + lease.escrow
+    listed = read(client.get("/v1/leases"), list[LeaseView])
+    assert lease.lease in [each.lease for each in listed]
+    kept = read(owner.get(f"/v1/leases/{lease.lease}/session"), SessionView)
+    assert kept.secret
+    assert kept.lease == lease
+
+    released = client.delete(f"/assets/{memory.asset}/release", params={"lease": lease.lease})
+    settled = read(released, LeaseView)
+    assert settled.state is LeaseState.SETTLED
+    assert settled.paid is not None
+    assert settled.fee is not None
+    assert settled.paid + settled.fee + (settled.refund or 0) == lease.escrow
+    after = read(client.get("/v1/accounts/me"), AccountView)
+    assert after.balance == before.balance - settled.paid - settled.fee
+    assert after.in_escrow == before.in_escrow
+    problem(owner.get(f"/v1/leases/{lease.lease}/session"), 404)
+    again = client.delete(f"/assets/{memory.asset}/release", params={"lease": lease.lease})
+    assert read(again, LeaseView) == settled
+
+
+def test_only_kept_sessions_are_kept(owner: httpx.Client, bob: Running) -> None:
+    memory = asset_of(owner, bob, "memory")
+    session = read(
+        owner.put(f"/assets/{memory.asset}/allocate", json={"amount": 64}), SessionView, 201
+    )
+    assert session.secret
+    problem(owner.get(f"/v1/leases/{session.lease.lease}/session"), 404)
+    owner.delete(f"/assets/{memory.asset}/release", params={"lease": session.lease.lease})
+
+
+def test_keys_of_a_session_never_cross_tcp(signed_in: httpx.Client, bob: Running) -> None:
+    memory = asset_of(signed_in, bob, "memory")
+    body = {"amount": 64, "keep": True}
+    session = read(signed_in.put(f"/assets/{memory.asset}/allocate", json=body), SessionView, 201)
+    assert session.secret is None
+    lease = session.lease.lease
+    problem(signed_in.get(f"/v1/leases/{lease}/session"), 403)
+    signed_in.delete(f"/assets/{memory.asset}/release", params={"lease": lease})
+
+
+def test_a_lease_is_asked_for_within_reason(owner: httpx.Client, bob: Running) -> None:
+    memory = asset_of(owner, bob, "memory")
+    path = f"/assets/{memory.asset}/allocate"
+    for body in (
+        {"amount": 0},
+        {"amount": -1},
+        {"amount": 2**63},
+        {"amount": 1.5},
+        {"amount": True},
+        {"amount": 1, "duration_ms": 999},
+        {"amount": 1, "duration_ms": 86_400_001},
+        {"amount": 1, "price": 0},
+        {},
+        [],
+        None,
+    ):
+        problem(owner.put(path, json=body), 400)
+    free = memory.free or 0
+    refused = problem(owner.put(path, json={"amount": free + 1, "duration_ms": 1000}), 409)
+    assert refused["exit_code"] == 8
+    problem(owner.put(f"/assets/{'0' * 32}/allocate", json={"amount": 1}), 404)
+    problem(owner.delete(f"/assets/{memory.asset}/release"), 400)
+    problem(owner.delete(f"/assets/{memory.asset}/release", params={"lease": "0" * 64}), 404)
+    problem(owner.delete(f"/assets/{memory.asset}/release", params={"lease": "zz"}), 400)
+
+
+def test_a_job(client: httpx.Client, bob: Running) -> None:
+    program = b"import sys; print(sys.argv[1:], sys.stdin.read())"
+    body = {
+        "engine": "python",
+        "program": program.hex(),
+        "arguments": ["a", "b"],
+        "stdin": b"in".hex(),
+        "cpu_millicores": 100,
+        "wall_ms": 20_000,
+    }
+    done = read(client.post("/v1/jobs", json=body), JobView, 201)
+    assert (done.exit_code, done.reason, done.stdout) == (0, "exited", "['a', 'b'] in\n")
+    assert done.provider == bob.node
+    assert done.paid >= 1
+    assert set(done.enforced) == {"cpu", "memory"}
+
+
+def test_a_job_can_be_sent_to_one_asset(owner: httpx.Client, alice: Running) -> None:
+    mine = asset_of(owner, alice, "cpu").asset
+    body = {"engine": "python", "program": b"print(7)".hex(), "cpu_millicores": 50, "asset": mine}
+    done = read(owner.post("/v1/jobs", json=body), JobView, 201)
+    assert (done.provider, done.stdout) == (alice.node, "7\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"program": "zz"}, 400),
+        ({"program": ""}, 400),
+        ({"stdin": "abc"}, 400),
+        ({"cpu_millicores": 0}, 400),
+        ({"memory_bytes": 1}, 400),
+        ({"memory_bytes": 1 << 50}, 400),
+        ({"wall_ms": 0}, 400),
+        ({"arguments": ["x"] * 65}, 400),
+        ({"engine": "cobol"}, 400),
+        ({"asset": "0" * 32}, 404),
+        ({"asset": "x"}, 400),
+        ({"cpu_millicores": 1_000_000}, 404),
+        ({"surprise": 1}, 400),
+    ],
+)
+def test_a_job_that_cannot_run(
+    owner: httpx.Client, alice: Running, bob: Running, change: dict[str, Any], status: int
+) -> None:
+    body = {"engine": "python", "program": b"print()".hex(), "cpu_millicores": 50}
+    problem(owner.post("/v1/jobs", json=body | change), status)
+    running = [each for each in alice.mesh.leases() if each.state is LeaseState.ACTIVE]
+    assert running == []
+
+
+def test_money(client: httpx.Client, alice: Running, bob: Running) -> None:
+    before = read(client.get(f"/v1/accounts/{bob.owner}"), AccountView)
+    paid = {"to": bob.owner, "amount": 5, "memo": "tea"}
+    done = read(client.post("/v1/accounts/transfer", json=paid), TransactionView, 201)
+    assert (done.code, done.failures) == ("ok", [])
+    after = read(client.get(f"/v1/accounts/{bob.owner}"), AccountView)
+    assert after.balance == before.balance + 5
+    assert after.anchor == "none"
+    block = read(client.get(f"/v1/blocks/{done.height}"), BlockView)
+    assert block.types[done.index] == "bank.transfer"
+    assert block.codes[done.index] == "ok"
+    for amount in (0, -1, 2**63, "five", 1.5, None):
+        problem(client.post("/v1/accounts/transfer", json=paid | {"amount": amount}), 400)
+    too_much = problem(client.post("/v1/accounts/transfer", json=paid | {"amount": 2**63 - 1}), 402)
+    assert too_much["exit_code"] == 8
+    problem(client.get("/v1/accounts/x"), 400)
+
+
+def test_blocks(client: httpx.Client) -> None:
+    first, second = (read(client.get(f"/v1/blocks/{height}"), BlockView) for height in (1, 2))
+    assert second.previous == first.hash
+    assert first.types[0] == "system.block"
+    assert len(first.entries) == len(first.types) == len(first.codes)
+    problem(client.get("/v1/blocks/999999999"), 404)
+    problem(client.get("/v1/blocks/0"), 404)
+    problem(client.get("/v1/blocks/x"), 404)
+
+
+def test_invitations(client: httpx.Client) -> None:
+    for body in ({}, {"mine": True}):
+        made = read(client.post("/v1/network/invitations", json=body), InvitationView, 201)
+        assert made.token.startswith("hm1-")
+    problem(client.post("/v1/network/invitations", json={"mine": "perhaps"}), 400)
+
+
+def test_who_does_not_hold_the_ca_says_so(bob: Running) -> None:
+    with bob.over_socket() as client:
+        refused = problem(client.post("/v1/network/invitations", json={}), 501)
+    assert "founder" in refused["detail"]
+
+
+def test_transactions(client: httpx.Client) -> None:
+    for text in ("", "00", "zz", "9" * 1000):
+        problem(client.post("/v1/transactions", json={"transaction": text}), 400)
+
+
+def test_consensus_is_described(client: httpx.Client) -> None:
+    status = read(client.get("/consensus/status"), ConsensusStatus)
+    assert status.network_class == "test"
+    assert client.post("/consensus/challenge", json={}).status_code == 200
+    problem(client.post("/consensus/validate", json={}), 400)
+
+
+def test_what_is_not_there_says_so(client: httpx.Client) -> None:
+    for answer in (client.post("/privacy/proxy"), client.get("/events")):
+        said = problem(answer, 501)
+        assert said["code"] == "HM-0003"
+        assert "STATUS.md" in said["fix"]
+
+
+def test_health(client: httpx.Client) -> None:
+    assert client.get("/livez").text == "ok"
+    ready = client.get("/readyz")
+    assert ready.status_code == 200
+    assert ready.json() == {"ledger": "ok", "certificate": "ok", "settled": "ok"}
+
+
+def test_performance(client: httpx.Client, bob: Running) -> None:
+    memory = asset_of(client, bob, "memory").asset
+    body = {"amount": 64, "duration_ms": 1000}
+    lease = read(client.put(f"/assets/{memory}/allocate", json=body), SessionView, 201).lease
+    client.delete(f"/assets/{memory}/release", params={"lease": lease.lease})
+    measured = client.get("/metrics/performance").json()
+    for operation in ("lease", "settle"):
+        assert measured[operation]["count"] >= 1
+        assert 0 < measured[operation]["p50_us"] <= measured[operation]["p99_us"]
+
+
+def test_a_stranger_is_told_nothing_of_private_assets(alice: Running, bob: Running) -> None:
+    private = next(each.asset for each in alice.mesh.assets() if each.level == "private")
+    with bob.over_socket() as client:
+        listed = read(client.get("/assets"), Page)
+        assert private not in [each.asset for each in listed.items]
+        problem(client.get(f"/assets/{private}"), 403)
+        problem(client.put(f"/assets/{private}/allocate", json={"amount": 1}), 403)
+        problem(client.get(f"/assets/{secrets.token_hex(16)}"), 404)
+
+
+def test_the_openapi_document_is_served(client: httpx.Client) -> None:
+    document = client.get("/v1/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    assert "/metrics" in document["paths"]

@@ -1,0 +1,77 @@
+"""A provider that dies in the middle of a lease, and one that comes back elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from hypermesh.wire.api import SessionView
+from hypermesh.wire.asset import AssetKind, LeaseState
+from hypermesh.wire.errors import HyperMeshError, Unreachable
+
+from .network import Network, eventually
+from .test_leases import MIB, allocate, lease_of
+
+
+def test_a_provider_killed_in_the_middle_is_named_and_its_lease_comes_to_an_end(
+    shaken: Network,
+) -> None:
+    """The bytes are lost with the process. The consumer learns it from the first operation, and
+    leases anew as soon as the provider is back."""
+    asset = shaken.carol.asset(AssetKind.MEMORY)
+    session = allocate(shaken.bob, asset.asset, MIB, 3_600_000)
+    with shaken.bob.holding(session) as region:
+        region.write(0, b"hello")
+        shaken.carol.kill()
+        shaken.carol.start()
+        with pytest.raises(Unreachable) as lost:
+            eventually(lambda: region.read(0, 5) != b"hello", "the loss is noticed", 60)
+    assert shaken.carol.id.hex()[:16] in str(lost.value)
+    assert lost.value.exit_code == 7
+
+    # Restarted, carol holds nothing for this lease and says so; nobody is paid for it.
+    with pytest.raises(HyperMeshError) as refused:
+        shaken.bob.ask(lambda m: m.release(session.lease))
+    assert refused.value.code == "HM-ASSET-0004"
+    assert lease_of(shaken.bob, session.lease.lease).state is LeaseState.ACTIVE
+
+    again = allocate(shaken.bob, asset.asset, MIB)
+    assert shaken.bob.ask(lambda m: m.release(again.lease)).state is LeaseState.SETTLED
+
+
+def test_a_provider_that_died_is_named_to_whoever_would_lease(shaken: Network) -> None:
+    asset = shaken.carol.asset(AssetKind.MEMORY)
+    shaken.carol.kill()
+    with pytest.raises(Unreachable) as refused:
+        allocate(shaken.alice, asset.asset, MIB)
+    assert shaken.carol.id.hex()[:16] in str(refused.value)
+    shaken.carol.start()
+    session = eventually(lambda: _leased(shaken, asset.asset), "carol lends again", 40)
+    shaken.alice.ask(lambda m: m.release(session.lease))
+
+
+def _leased(network: Network, asset: str) -> SessionView | None:
+    try:
+        return allocate(network.alice, asset, MIB)
+    except Unreachable:
+        return None
+
+
+def test_a_node_that_comes_back_at_another_port_is_found(shaken: Network) -> None:
+    """Its peers notice that nobody answers at the old place and ask the sequencer."""
+    asset = shaken.carol.asset(AssetKind.MEMORY)
+    shaken.carol.stop()
+    shaken.carol.start(stoq_port=0)
+    session = eventually(lambda: _leased(shaken, asset.asset), "carol lends again", 40)
+    with shaken.alice.holding(session, keep=False) as region:
+        region.write(0, b"moved")
+        assert region.read(0, 5) == b"moved"
+    assert lease_of(shaken.alice, session.lease.lease).state is LeaseState.SETTLED
+
+
+def test_the_sequencer_too_may_come_back_at_another_port(shaken: Network) -> None:
+    shaken.alice.stop()
+    shaken.alice.start(stoq_port=0)
+    shaken.alice.asset(AssetKind.MEMORY)
+    eventually(lambda: shaken.await_agreed(40), "bob and carol follow again", 60)
+    session = allocate(shaken.bob, shaken.carol.asset(AssetKind.MEMORY).asset, MIB)
+    shaken.bob.ask(lambda m: m.release(session.lease))

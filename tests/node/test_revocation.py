@@ -1,0 +1,83 @@
+"""A node whose rights were ended: cut off at once, everywhere, and still after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from hypermesh.ledger.errors import LedgerUnavailable
+from hypermesh.ledger.identity import AlreadyRevoked, RevocationForbidden, SignerRevoked
+from hypermesh.stoq.errors import PeerRevoked
+from hypermesh.wire.rpc import ALPN_ENROL, BlocksRequest
+from hypermesh.wire.tx import BankTransfer, IdentityRevoke
+
+from .network import Network, Node, call, dial, eventually, stoq
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    network = Network(tmp_path_factory.mktemp("r"))
+    try:
+        network.found("bob", "carol")
+        yield network
+    finally:
+        network.end()
+
+
+def revoke(network: Network, by: Node, target: Node) -> str:
+    """What becomes of the revocation of `target` under the owner key of `by`."""
+    return network.alice.submit(IdentityRevoke(target.id, "lost"), by.owner_keys).code
+
+
+def test_strangers_and_node_keys_cannot_revoke(network: Network) -> None:
+    assert revoke(network, network.bob, network.carol) == RevocationForbidden.code
+    body = IdentityRevoke(network.carol.id, "with a node's key")
+    assert network.alice.submit(body).code == RevocationForbidden.code
+
+
+def test_a_revoked_node_is_cut_off_everywhere(network: Network) -> None:
+    carol = network.carol
+    first = BlocksRequest(1, 1, 0)
+    with stoq(carol.membership) as endpoint:
+        live = {name: dial(endpoint, network[name]) for name in ("alice", "bob")}
+        for connection in live.values():
+            assert call(connection, "ledger.blocks", first)
+
+        assert revoke(network, carol, carol) == "ok"
+
+        for name, connection in live.items():
+            ended = eventually(lambda: connection.ended, f"{name} cuts carol off", 10)  # noqa: B023
+            assert isinstance(ended, PeerRevoked), (name, ended)
+            with pytest.raises(PeerRevoked):
+                call(connection, "ledger.blocks", first)
+            with pytest.raises(PeerRevoked):
+                dial(endpoint, network[name])
+            eventually(lambda: "The node is revoked" in network[name].log, "said there")  # noqa: B023
+
+    # Her transactions are refused too, through whomever they come.
+    with pytest.raises(SignerRevoked):
+        network.bob.submit(BankTransfer(network.bob.membership.owner, 1, ""), carol.membership.keys)
+    with pytest.raises(LedgerUnavailable) as cut:
+        carol.submit(BankTransfer(network.bob.membership.owner, 1, ""))
+    assert "revoked" in str(cut.value)
+    assert revoke(network, carol, carol) == AlreadyRevoked.code
+
+
+def test_a_revoked_node_gets_no_certificate(network: Network) -> None:
+    membership = network.carol.membership
+    with stoq(membership, certified=False) as endpoint, pytest.raises(PeerRevoked):
+        dial(endpoint, network.alice, ALPN_ENROL)
+
+
+@pytest.mark.parametrize("name", ["alice", "bob"])
+def test_a_restarted_node_remembers_who_is_revoked(network: Network, name: str) -> None:
+    network[name].kill()
+    network[name].start()
+    with stoq(network.carol.membership) as endpoint, pytest.raises(PeerRevoked):
+        dial(endpoint, network[name])
+
+
+def test_the_others_go_on(network: Network) -> None:
+    answer = network.bob.submit(BankTransfer(network.alice.membership.owner, 1, ""))
+    assert answer.code == "ok"
