@@ -10,18 +10,15 @@ the epoch of the test class.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
+
+from result import RESULTS, Metric, metric, write
 
 from hypermesh.consensus.parameters import parameters_of
 from hypermesh.consensus.prover.bundle import Attestor
@@ -37,7 +34,6 @@ from hypermesh.wire.block import NetworkClass
 from hypermesh.wire.codec import encode
 from hypermesh.wire.proof import Bundle, ProofKind, VdfOutput
 
-ROOT = Path(__file__).resolve().parents[1]
 EPOCHS = 20
 ROUNDS = 200
 PARAMETERS = parameters_of(NetworkClass.TEST)
@@ -90,23 +86,7 @@ def wall_ms(action: Callable[[], object]) -> list[float]:
     return samples
 
 
-def metric(
-    identifier: str, samples: list[float], unit: str, goal: float | None = None
-) -> dict[str, object]:
-    value = statistics.median(samples)
-    return {
-        "id": identifier,
-        "value": round(value, 4),
-        "unit": unit,
-        "goal": goal,
-        "better": "lower",
-        "met": None if goal is None else value <= goal,
-        "samples": [round(sample, 4) for sample in samples],
-        "baseline": None,
-    }
-
-
-def measured() -> list[dict[str, object]]:
+def measured() -> list[Metric]:
     seed = digest("bench", b"seed")
     evaluations = [processor_of(lambda: evaluate(seed, PARAMETERS)) for _ in range(3)]
     opened_by = evaluate(seed, PARAMETERS)
@@ -145,42 +125,26 @@ def measured() -> list[dict[str, object]]:
         metric("proofs.verify.stake", wall_ms(lambda: expected.stake.failures(bundle)), "ms"),
         metric("proofs.verify.work", wall_ms(lambda: expected.work.failures(bundle)), "ms"),
         metric("proofs.verify.time", wall_ms(lambda: expected.time.failures(bundle)), "ms"),
-        metric("proofs.verify.bundle", wall_ms(lambda: expected.failures(bundle)), "ms", 1.0),
+        metric("proofs.verify.bundle", wall_ms(lambda: expected.failures(bundle)), "ms", goal=1.0),
         metric("proofs.verify.vdf", wall_ms(faults), "ms"),
         metric("proofs.bundle.bytes", [float(len(encode(bundle)))], "byte"),
         metric("proofs.make.plot", plotting, "s of one core"),
         metric("proofs.make.bundle", bundles, "s of one core"),
         metric("proofs.make.vdf", evaluations, "s of one core"),
-        metric("proofs.rest.follower", follower, "% of one core", 2.0),
-        metric("proofs.rest.sequencer", sequencer, "% of one core", 2.0),
+        metric("proofs.rest.follower", follower, "% of one core", goal=2.0),
+        metric("proofs.rest.sequencer", sequencer, "% of one core", goal=2.0),
     ]
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--report", type=Path, default=ROOT / "benches/results/proofs.json")
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--report", type=Path, default=RESULTS / "proofs.json")
     report = arguments.parse_args().report
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
     metrics = measured()
-    result = {
-        "schema_version": 1,
-        "name": "proofs",
-        "commit": commit,
-        "command": "python benches/proofs.py",
-        "host": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "date": datetime.now(UTC).date().isoformat(),
-        "metrics": metrics,
-    }
-    report.write_text(json.dumps(result, indent=1) + "\n")
-    for found in metrics:
-        goal = "" if found["goal"] is None else f" (goal {found['goal']})"
-        sys.stdout.write(f"{found['id']:24} {found['value']} {found['unit']}{goal}\n")
+    write(report, "proofs", "make bench-proofs", metrics)
+    sys.stdout.write("".join(f"{each}\n" for each in metrics))
 
 
 if __name__ == "__main__":

@@ -57,12 +57,12 @@ def metric(
     baseline: str | None = None,
 ) -> Metric:
     """A metric whose value is the median of `samples`, unless another `value` of them is given."""
-    figure = statistics.median(samples) if value is None else value
+    figure = round(statistics.median(samples) if value is None else value, DIGITS)
     met = None
     if goal is not None:
         met = figure <= goal if better == "lower" else figure >= goal
     kept = [round(sample, DIGITS) for sample in _spread(samples)]
-    return Metric(identifier, round(figure, DIGITS), unit, goal, better, met, kept, baseline)
+    return Metric(identifier, figure, unit, goal, better, met, kept, baseline)
 
 
 def percentile(samples: Sequence[float], share: float) -> float:

@@ -18,7 +18,7 @@ from hypermesh.catalog.engines.ladder import Ladder
 from hypermesh.catalog.sandbox import bubblewrap
 from hypermesh.wire.rpc import JobLimits, JobRequest
 
-JOBS = 200
+JOBS = 300
 WARM = 5
 GOAL_MS = 5.0
 PROGRAM = "print(6 * 7)"

@@ -55,7 +55,9 @@ def answer_to(dial: Dial, data: bytes, *, hang_up: bool = True) -> bytes:
     with closing(dial()) as connection, contextlib.suppress(ConnectionError):
         connection.sendall(data)
         if hang_up:
-            connection.shutdown(socket.SHUT_WR)
+            # The node may have hung up first.
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_WR)
         while part := connection.recv(65536):
             parts.append(part)
     return b"".join(parts)

@@ -101,12 +101,12 @@ class Chain:
         """Open the ledger that is left in `point`, as a node does, and compare."""
         try:
             store = opened(point / "node" / "ledger", self.genesis)
+            try:
+                return self._compare(store, promises)
+            finally:
+                store.close()
         except (HyperMeshError, sqlite3.Error, OSError) as error:
-            return Verdict(lost=(f"the ledger does not open: {error!r}",))
-        try:
-            return self._compare(store, promises)
-        finally:
-            store.close()
+            return Verdict(lost=(f"the ledger cannot be read: {error!r}",))
 
     def _compare(self, store: Store, promises: Promises) -> Verdict:
         if store.height >= len(self.heights):

@@ -180,7 +180,7 @@ class Node:
 
     @property
     def log(self) -> str:
-        return self.configuration.log.read_text(errors="replace")
+        return (self.data / "node.log").read_text(errors="replace")
 
     def asset(self, kind: AssetKind) -> AssetView:
         """Its own asset of a kind, as it sees it itself."""

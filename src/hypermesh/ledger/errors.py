@@ -20,7 +20,10 @@ class LedgerDamaged(HyperMeshError):
     code = "HM-LEDGER-0003"
     exit_code = 9
     title = "The ledger's database is damaged"
-    remedy = "Move the ledger directory away; a follower fetches every block again"
+    remedy = (
+        "On a follower move the ledger directory away: it fetches every block again. On the "
+        "sequencer restore it from a backup, or copy that of a follower that has stopped"
+    )
 
 
 class AnotherNetwork(Conflict):

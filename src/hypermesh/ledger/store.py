@@ -190,7 +190,7 @@ class Store:
             self.close()
             if isinstance(error, sqlite3.OperationalError):
                 raise
-            raise LedgerDamaged(why=str(error)) from error
+            raise LedgerDamaged(why=f"{self._path}: {error}") from error
         except BaseException:
             self.close()
             raise

@@ -11,7 +11,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -25,12 +25,14 @@ from hypermesh.ledger.module import State
 from hypermesh.mfn.route import Outcome
 from hypermesh.mfn.router import Router
 from hypermesh.node.chain import Chain
+from hypermesh.node.kept import read
 from hypermesh.node.membership import Membership
 from hypermesh.node.metrics import Metrics
 from hypermesh.node.peers import Peers
 from hypermesh.node.views import Views
 from hypermesh.node.wallet import Wallet
 from hypermesh.stoq.endpoint import Endpoint
+from hypermesh.stoq.errors import EndpointClosed
 from hypermesh.stoq.trust import Identity
 from hypermesh.wire.amount import AMOUNT_MAX
 from hypermesh.wire.api import (
@@ -97,7 +99,8 @@ class Sessions:
         self._lock = threading.Lock()
         kept: list[KeptSession] = []
         if file.exists():
-            kept = decode(list[KeptSession], file.read_bytes(), size_max=SESSIONS_BYTES_MAX)
+            fix = "Remove it: leases whose keys were in it end by themselves"
+            kept = read(list[KeptSession], file, fix, size_max=SESSIONS_BYTES_MAX)
         self._kept = {each.lease: each for each in kept}
 
     def get(self, lease: LeaseId) -> QuantumKeys | None:
@@ -145,6 +148,8 @@ class Borrowing:
         self._router = Router()
         self._routing = threading.Lock()
         self._jobs = threading.BoundedSemaphore(JOBS_MAX)
+        self._calling: set[Endpoint] = set()
+        self._is_closed = False
 
     def inspect(self, asset_id: AssetId) -> AssetView:
         """One asset; what the chain does not hold is asked of its host, which decides."""
@@ -331,9 +336,8 @@ class Borrowing:
             stdin=stdin,
             limits=JobLimits(job.cpu_millicores, job.memory_bytes, job.wall_ms, job.output_bytes),
         )
-        policy = self._membership.policy(frozenset())
         try:
-            with Endpoint.bind("::", policy=policy, identity=Identity.of_keys(keys)) as endpoint:
+            with self._endpoint(keys) as endpoint:
                 connection = endpoint.connect(
                     activated.locator.host,
                     activated.locator.port,
@@ -351,6 +355,29 @@ class Borrowing:
             with contextlib.suppress(HyperMeshError):
                 self.release(self._row(capability.lease).asset, capability.lease)
             raise
+
+    @contextlib.contextmanager
+    def _endpoint(self, keys: QuantumKeys) -> Iterator[Endpoint]:
+        """An endpoint for one session, which `close` cuts off."""
+        policy = self._membership.policy(frozenset())
+        with Endpoint.bind("::", policy=policy, identity=Identity.of_keys(keys)) as endpoint:
+            with self._routing:
+                if self._is_closed:
+                    raise EndpointClosed("This node goes down")
+                self._calling.add(endpoint)
+            try:
+                yield endpoint
+            finally:
+                with self._routing:
+                    self._calling.discard(endpoint)
+
+    def close(self) -> None:
+        """Give up the jobs that are waited for: their leases are settled, their callers told."""
+        with self._routing:
+            self._is_closed = True
+            calling = list(self._calling)
+        for endpoint in calling:
+            endpoint.close()
 
     def _candidates(self, job: JobSubmit) -> dict[NodeId, AssetId]:
         """Where the job may run: the asset asked for; else what others share with this owner; and

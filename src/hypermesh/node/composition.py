@@ -19,7 +19,7 @@ from hypermesh.catalog.engines.ladder import Ladder
 from hypermesh.consensus.prover.bundle import Attestor
 from hypermesh.crypto.keys import key_id
 from hypermesh.ledger import identity
-from hypermesh.ledger.errors import LedgerStopped
+from hypermesh.ledger.errors import LedgerDamaged, LedgerStopped
 from hypermesh.ledger.feed import Commit
 from hypermesh.node.attesting import Attesting
 from hypermesh.node.borrowing import Borrowing, Sessions
@@ -45,7 +45,7 @@ from hypermesh.trustchain.verify import fingerprint
 from hypermesh.wire.api import InvitationView, TransactionView
 from hypermesh.wire.asset import Locator
 from hypermesh.wire.codec import encode
-from hypermesh.wire.errors import HyperMeshError, InvalidInput, NotAvailable
+from hypermesh.wire.errors import HyperMeshError, InvalidInput, NotAvailable, Unreachable
 from hypermesh.wire.ids import NodeId, OwnerId, hex_bytes
 from hypermesh.wire.rpc import (
     ALPN_ENROL,
@@ -234,7 +234,13 @@ class Node:
     def _open_chain(self, directory: Path, confirmed_ms: int | None) -> Chain:
         genesis = self.membership.genesis
         if self.membership.is_founder:
-            return Sequencing(directory, genesis, self.membership.keys, confirmed_ms)
+            chain = Sequencing(directory, genesis, self.membership.keys, confirmed_ms)
+            if chain.feed.height == 0 and self.membership.keys.id in self._locators:
+                # It had blocks before it first published its place. To begin again would be to
+                # sign other blocks of the same heights.
+                chain.stop()
+                raise LedgerDamaged(why=f"{directory} is empty, and this node has sequenced before")
+            return chain
         return Following(directory, genesis, self._peers)
 
     def _settle_until_done(self) -> None:
@@ -245,7 +251,7 @@ class Node:
                 return
             except (HyperMeshError, OSError) as error:
                 self._trouble = error
-                if self._known():
+                if isinstance(error, Unreachable) and self._known():
                     # An old member whose sequencer is away serves its reads meanwhile.
                     self._settled.set()
                 log.warning("settling: %s", error)
@@ -278,8 +284,8 @@ class Node:
         with self.chain.ledger.state() as state:
             owner_known = identity.owner(state, membership.owner) is not None
             row = identity.node(state, membership.keys.id)
-        owner_keys = membership.owner_keys
-        if not owner_known and owner_keys is not None:
+        owner_keys = None if owner_known else membership.owner_keys
+        if owner_keys is not None:
             Wallet(owner_keys, self._genesis_id, self.chain).submit(IdentityOwn(owner_keys.public))
         if row is None or row.certificate_sha256 != membership.certificate_sha256:
             self.wallet.submit(IdentityEnrol(membership.chain[0]))

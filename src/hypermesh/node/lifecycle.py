@@ -98,6 +98,7 @@ async def _serve(
             log.info("%s is up: %s", configuration.settings.name, node.listening.api)
             await stopping.wait()
             log.info("going down")
+            await asyncio.to_thread(node.borrowing.close)
     finally:
         await asyncio.to_thread(node.stop)
         answers.close()

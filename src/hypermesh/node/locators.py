@@ -15,8 +15,9 @@ import msgspec
 from hypermesh.crypto.files import replace
 from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.signature import sign, verify
+from hypermesh.node.kept import read
 from hypermesh.wire.asset import Locator
-from hypermesh.wire.codec import decode, encode
+from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import NotFound, Overloaded
 from hypermesh.wire.ids import GenesisId, NodeId
 from hypermesh.wire.keys import PublicKeys
@@ -49,7 +50,8 @@ class Locators:
         self._lock = threading.Lock()
         records: list[SignedLocator] = []
         if file.exists():
-            records = decode(_Book, file.read_bytes(), size_max=FILE_BYTES_MAX).records
+            fix = "Remove it: the node asks anew where the others are"
+            records = read(_Book, file, fix, size_max=FILE_BYTES_MAX).records
         self._records = {record.locator.node: record for record in records}
 
     def sign_own(

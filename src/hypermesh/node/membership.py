@@ -18,11 +18,12 @@ from hypermesh.crypto.digest import digest_of
 from hypermesh.crypto.files import replace
 from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.keystore import KeyStore
+from hypermesh.node.kept import read
 from hypermesh.stoq.trust import TrustPolicy
 from hypermesh.trustchain.verify import Anchors, check_chain
 from hypermesh.wire.asset import Locator
 from hypermesh.wire.block import Genesis
-from hypermesh.wire.codec import decode, encode
+from hypermesh.wire.codec import encode
 from hypermesh.wire.ids import GenesisId, Hash, NodeId, OwnerId
 from hypermesh.wire.tx import Certificate
 
@@ -55,8 +56,9 @@ class Membership:
         file = data / "genesis"
         if not file.exists():
             return None
-        certified = decode(Certified, (data / "certificate").read_bytes())
-        return cls(data, decode(Genesis, file.read_bytes()), certified)
+        genesis = read(Genesis, file, "Every node of the network has the same: copy it")
+        fix = "Restore it from a backup, or join as a new node"
+        return cls(data, genesis, read(Certified, data / "certificate", fix))
 
     @classmethod
     def create(
@@ -75,7 +77,7 @@ class Membership:
     @property
     def seeds(self) -> list[Locator]:
         """Where the network was when this node joined it."""
-        return decode(list[Locator], (self._data / "seeds").read_bytes())
+        return read(list[Locator], self._data / "seeds", "Copy it from a node that joined")
 
     @property
     def chain(self) -> list[bytes]:

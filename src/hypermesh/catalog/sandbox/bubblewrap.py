@@ -135,12 +135,17 @@ def find() -> Bubblewrap:
 def _drops() -> list[tuple[str, ...]]:
     """Ways to start bwrap, the best first. Root gives up its identity in a program of its own:
     doing it between fork and exec would keep Python from using vfork, and copying the page tables
-    of a node that serves gigabytes of memory takes longer than the whole sandbox."""
-    setpriv = shutil.which("setpriv") if os.geteuid() == 0 else None
-    if setpriv is None:
+    of a node that serves gigabytes of memory takes longer than the whole sandbox. chroot(1) into
+    `/` changes only the identity, as setpriv(1) does, and starts 0.8 ms sooner; busybox has one
+    without these options, which the probe finds out."""
+    if os.geteuid() != 0:
         return [()]
-    ids = (f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--")
-    return [(setpriv, *ids), ()]
+    ways = [
+        ("chroot", f"--userspec=+{NOBODY}:+{NOBODY}", "--groups=", "/"),
+        ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"),
+    ]
+    found = [(shutil.which(name), arguments) for name, *arguments in ways]
+    return [(program, *arguments) for program, arguments in found if program] + [()]
 
 
 def interpreters() -> list[Interpreter]:

@@ -69,9 +69,17 @@ class Answers:
     """The answers given in the last 24 hours, in one SQLite file of mode 0600."""
 
     def __init__(self, file: Path) -> None:
-        file.touch(mode=0o600)
-        self._database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-        self._database.executescript(_SCHEMA)
+        """Raises `KeysNotKept` where the file is damaged or cannot be written."""
+        try:
+            file.touch(mode=0o600)
+            self._database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+            self._database.executescript(_SCHEMA)
+        except (sqlite3.Error, OSError) as error:
+            raise KeysNotKept(
+                f"{file} cannot be used",
+                why=str(error),
+                fix="Make room on its disk; if it is damaged, remove it: no effect is lost with it",
+            ) from error
         self._lock = threading.Lock()
         self._running: set[tuple[bool, str]] = set()
 

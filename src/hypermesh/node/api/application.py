@@ -54,8 +54,8 @@ def application(node: Node) -> Litestar:
         openapi_config=OpenAPIConfig(
             title="HyperMesh",
             version=__version__,
-            path="/v1",
-            render_plugins=[Description(path="/openapi.json")],
+            path="/v1/openapi.json",
+            render_plugins=[Description(path="/")],
             use_handler_docstrings=True,
         ),
         request_max_body_size=BODY_BYTES_MAX,

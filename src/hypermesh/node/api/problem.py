@@ -48,7 +48,7 @@ def on_error(_: Request[Any, Any, Any], error: HyperMeshError) -> Response[bytes
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """What the framework itself refuses: no such route, a body that does not fit its type."""
-    path = request.url.path[:PATH_SHOWN_MAX]
+    path = _path(request)
     if error.status_code == 404:
         return _response(NotFound(f"There is no {request.method} {path}"))
     if error.status_code == 405:
@@ -68,7 +68,7 @@ def on_deep_nesting(_: Request[Any, Any, Any], error: RecursionError) -> Respons
 
 
 def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    log.error("%s %s failed", request.method, _path(request), exc_info=error)
     return _response(
         HyperMeshError("The node failed on this request", fix="Its log says more: node.log")
     )
@@ -81,6 +81,11 @@ def _response(error: HyperMeshError) -> Response[bytes]:
         media_type=MEDIA_TYPE,
         headers={"retry-after": RETRY_AFTER_S} if error.status == 503 else {},
     )
+
+
+def _path(request: Request[Any, Any, Any]) -> str:
+    # Not `request.url`: it fails without a Host header, which HTTP/1.0 need not send.
+    return str(request.scope["path"])[:PATH_SHOWN_MAX]
 
 
 def _reason(extra: Any) -> str:
