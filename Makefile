@@ -33,6 +33,7 @@ check: setup ## Formatting, lints, types and import contracts
 	$(BIN)/lint-imports --no-logo
 	cargo fmt --all --check
 	cargo clippy --release --quiet --workspace --all-targets -- -D warnings
+	$(BIN)/python tools/openapi.py --check
 	$(BIN)/python tools/status.py --check
 
 bench-core: setup ## Measure the main job; writes benches/results/core.json (or REPORT=FILE)

@@ -252,7 +252,7 @@ def test_bytes_are_synced_before_the_name_and_the_name_before_the_return(
     monkeypatch.setattr(keystore.os, "fsync", note_fsync)
     monkeypatch.setattr(keystore.os, "link", note_link)
     store.put("node", SECRET)
-    assert seen == ["file", "link", "directory"]
+    assert seen == ["directory", "file", "link", "directory"], "its own directory's name first"
 
 
 def test_a_path_that_is_a_file_is_unavailable(tmp_path):

@@ -18,7 +18,6 @@ from hypermesh.node.locators import Locators
 from hypermesh.node.membership import Membership, key_store
 from hypermesh.trustchain.ca.authority import CertificateAuthority
 from hypermesh.trustchain.ca.invitations import Invitations
-from hypermesh.wire.errors import HyperMeshError
 
 from .promises import Promises, Verdict
 
@@ -106,7 +105,7 @@ def check(point: Path, promises: Promises) -> Verdict:
     try:
         configuration.prepare(data)
         found = held(data)
-    except (HyperMeshError, Damaged, sqlite3.Error, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever keeps a node from starting
         return Verdict(lost=(f"the node does not start: {error!r}",))
     return promises.check(found)
 

@@ -26,6 +26,7 @@ class Outcome:
     instants: int = 0
     kill_points: int = 0
     nothing_arrived: int = 0
+    """Kill points at which nothing unsynced did."""
     lost: list[str] = field(default_factory=list)
     invented: list[str] = field(default_factory=list)
     recovery_ms: list[float] = field(default_factory=list)
@@ -44,13 +45,12 @@ def campaign(
     check: Check,
     *,
     every: int = 1,
-    seeds: Sequence[int] = (0,),
     enough: int | None = None,
 ) -> Outcome:
     """Cut the power after each operation and acknowledgement of `records`.
 
-    At each instant nothing unsynced arrives; at each `every`-th, by lots from each of `seeds`, some
-    does. Stops after `enough` kill points with something wrong.
+    At each instant nothing unsynced arrives; at each `every`-th some does, by lots drawn from its
+    number. Stops after `enough` kill points with something wrong.
     """
     outcome, disk, promises = Outcome(), Disk(), Promises()
     seen: tuple[int, int] | None = None
@@ -77,8 +77,7 @@ def campaign(
                 outcome.nothing_arrived += 1
                 cut(NothingUnsynced(), place)
             if outcome.instants % every == 0:
-                for seed in seeds:
-                    cut(SomeUnsynced((seed, number)), f"{place}, seed {seed}")
+                cut(SomeUnsynced((number,)), f"{place}, some arrived")
             if enough is not None and len(outcome.lost) + len(outcome.invented) >= enough:
                 break
     return outcome

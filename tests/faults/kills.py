@@ -7,7 +7,10 @@ its way back from every half-done step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from .ledger_process import transaction_key
 from .promises import Promises, Verdict
 from .recorder import Kind
 from .scenarios import LedgerScenario, stores_life
-from .workloads import Death, Life, Recording
+from .workloads import Death, Life, Recording, base_temporary
 
 A_LIFE = 6
 """Operations of the ledger that a life sets out to do."""
@@ -61,14 +64,15 @@ def killed_ledger(
     keys = [transaction_key(kernel.tx_id(entry)) for entry in scenario.log.entries]
     promises, survival = Promises(), Survival()
     for death in orders:
-        open_end = [place for place, key in enumerate(keys) if not promises.settled(key)]
+        open_end = [place for place, key in enumerate(keys) if key not in promises.answered]
         first = max(0, min(open_end, default=len(keys)) - 1)
         life = scenario.live(recording, first, min(first + A_LIFE, len(keys)), death=death)
         for mark in life.said:
             promises.hear(mark)
-        ledger = recording.node / "ledger"
-        opened(ledger, genesis).close()
-        verdict = Chain(genesis, blocks_of(ledger)).check(recording.directory, promises)
+        with copied(recording.directory) as found:
+            ledger = found / "node" / "ledger"
+            opened(ledger, genesis).close()
+            verdict = Chain(genesis, blocks_of(ledger)).check(found, promises)
         survival.add(life, death, verdict)
     return survival
 
@@ -81,5 +85,15 @@ def killed_stores(library: Path, base: Path, orders: Sequence[Death]) -> Surviva
         life = stores_life(recording, (number, number + 1), death=death)
         for mark in life.said:
             promises.hear(mark)
-        survival.add(life, death, holdings.check(recording.directory, promises))
+        with copied(recording.directory) as found:
+            survival.add(life, death, holdings.check(found, promises))
     return survival
+
+
+@contextmanager
+def copied(directory: Path) -> Iterator[Path]:
+    """A copy to look into: what the dead left is for the next life to find its way in."""
+    with tempfile.TemporaryDirectory(dir=base_temporary(), prefix="kills-") as temporary:
+        copy = Path(temporary) / "disk"
+        shutil.copytree(directory, copy)
+        yield copy

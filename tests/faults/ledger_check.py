@@ -20,7 +20,6 @@ from hypermesh.ledger.store import Store
 from hypermesh.node.rules import kernel as rules
 from hypermesh.wire.block import Block, Genesis
 from hypermesh.wire.codec import decode, encode
-from hypermesh.wire.errors import HyperMeshError
 from hypermesh.wire.tx import BlockOpening
 
 from .ledger_process import WAIT_S, SteppingClock, transaction_key, vdf_key
@@ -69,9 +68,8 @@ class Chain:
         height = block.header.height
         self._blocks.append((height, encode(block.header), encoded))
         self._transactions += [(height, index, tx) for index, tx in execution.executed]
-        for index, tx in execution.executed:
-            code = block.results[index].code
-            self._answers[transaction_key(tx)] = f"{height}/{index} {code}"
+        for index, result in enumerate(block.results[1:], start=1):
+            self._answers[transaction_key(result.tx)] = f"{height}/{index} {result.code}"
         opening = decode(BlockOpening, block.entries[0])
         if opening.vdf is not None:
             self._answers[vdf_key(opening.vdf)] = str(height)
@@ -105,7 +103,7 @@ class Chain:
                 return self._compare(store, promises)
             finally:
                 store.close()
-        except (HyperMeshError, sqlite3.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever keeps a node from its ledger
             return Verdict(lost=(f"the ledger cannot be read: {error!r}",))
 
     def _compare(self, store: Store, promises: Promises) -> Verdict:

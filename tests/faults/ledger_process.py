@@ -8,7 +8,6 @@ It submits the ordered transactions, some together, and marks each as begun and 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 
 import msgspec
@@ -103,7 +102,7 @@ class Life:
         try:
             answer = await self._engine.submit_async(entry, WAIT_S)
         except Refusal:
-            self._scribe.done(key, None)
+            self._scribe.refused(key)
         else:
             self._scribe.done(key, place_of(answer))
 
@@ -112,9 +111,13 @@ class Life:
         vdf = decode(VdfOutput, self._order.vdf)
         key = vdf_key(vdf)
         self._scribe.begin(key)
-        # Refused where an earlier life turned the epoch and did not live to say so.
-        with contextlib.suppress(Refusal):
-            self._scribe.done(key, str(await self._engine.offer_vdf_async(vdf, WAIT_S)))
+        try:
+            height = await self._engine.offer_vdf_async(vdf, WAIT_S)
+        except Refusal:
+            # An earlier life turned the epoch and did not live to say so.
+            self._scribe.refused(key)
+        else:
+            self._scribe.done(key, str(height))
 
 
 def transaction_key(tx: bytes) -> str:

@@ -1,9 +1,10 @@
 """What a workload asked for and what it was promised, and whether a store keeps to that.
 
 Everything stored is a value under a key. Before a workload asks for a change it says `begin`; when
-the change is acknowledged it says `done`. A store that is opened after a power cut has to hold, for
-every key, the value acknowledged last, or one that was begun since. One value lost is a promise
-broken; a key or a value that nobody asked for is invented.
+the change is acknowledged it says `done`, and `refused` when it is told that nothing was done. A
+store that is opened after a power cut has to hold, for every key, the value acknowledged last, or
+one that was begun since and not refused. One value lost is a promise broken; a key or a value that
+nobody asked for is invented.
 
 The marks are lines of JSON, between the operations of a recording or on a pipe.
 """
@@ -22,10 +23,10 @@ invitation."""
 @dataclass(slots=True)
 class _Key:
     """`kept` is what was acknowledged last (None: nothing, or that it is gone), `begun` all that
-    was asked for since."""
+    was asked for since and had no answer."""
 
     kept: str | None = None
-    begun: set[str | None] = field(default_factory=set)
+    begun: list[str | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class Promises:
         self._keys: dict[str, _Key] = {}
         self._nameless = 0
         self.acknowledged = 0
+        self.answered: set[str] = set()
+        """Keys that were ever done or refused."""
 
     def hear(self, mark: bytes) -> bool:
         """Take a mark; whether it is an acknowledgement."""
@@ -59,18 +62,20 @@ class Promises:
             if key == ANY:
                 self._nameless += 1
             else:
-                self._keys.setdefault(key, _Key()).begun.add(value)
+                self._keys.setdefault(key, _Key()).begun.append(value)
             return False
+        self.answered.add(key)
+        self.acknowledged += 1
         known = self._keys.get(key)
+        if said["said"] == "refused":
+            assert known is not None
+            # An earlier life may have asked for the same, and that may have been done.
+            known.begun.remove(value)
+            return True
         if known is None:
             self._nameless -= 1
         self._keys[key] = _Key(value)
-        self.acknowledged += 1
         return True
-
-    def settled(self, key: str) -> bool:
-        """Whether nothing is asked for that was not answered."""
-        return key in self._keys and not self._keys[key].begun
 
     @property
     def kept(self) -> dict[str, str]:
@@ -107,6 +112,9 @@ class Witness:
 
     def done(self, key: str, value: str | None) -> None:
         self._mark("done", key, value)
+
+    def refused(self, key: str, value: str | None = ANY) -> None:
+        self._mark("refused", key, value)
 
     def _mark(self, said: str, key: str, value: str | None) -> None:
         self._say(json.dumps({"said": said, "key": key, "value": value}).encode())

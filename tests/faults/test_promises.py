@@ -67,3 +67,26 @@ def test_a_value_that_the_store_chooses(promises: Promises, witness: Witness) ->
     witness.begin("a")
     assert not promises.check({"a": "whatever"})
     assert promises.check({}).lost
+
+
+def test_a_refused_request_leaves_things_as_they_were(promises: Promises, witness: Witness) -> None:
+    witness.begin("a", "1")
+    witness.refused("a", "1")
+    assert promises.check({"a": "1"}).invented
+    witness.begin("a", "1")
+    witness.done("a", "1")
+    witness.begin("a", "2")
+    witness.refused("a", "2")
+    assert not promises.check({"a": "1"})
+    assert promises.check({}).lost
+    assert promises.check({"a": "2"}).lost
+
+
+def test_a_refusal_answers_one_request_and_not_an_earlier_one(
+    promises: Promises, witness: Witness
+) -> None:
+    witness.begin("a")
+    witness.begin("a")
+    witness.refused("a")
+    assert not promises.check({"a": "1"})
+    assert not promises.check({})

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from .promises import Witness
+from .promises import ANY, Witness
 from .recorder import Kind, Record, Recorder, preloading, read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +21,7 @@ KILLED = -9
 
 class Death(msgspec.Struct, frozen=True):
     """The process is to be killed just before the `count`-th operation of `kind` once `after`
-    requests of its life are acknowledged."""
+    requests of its life are answered."""
 
     after: int
     kind: Kind
@@ -88,6 +88,13 @@ class Scribe(Witness):
 
     def done(self, key: str, value: str | None) -> None:
         super().done(key, value)
+        self._answered()
+
+    def refused(self, key: str, value: str | None = ANY) -> None:
+        super().refused(key, value)
+        self._answered()
+
+    def _answered(self) -> None:
         self._acknowledged += 1
         self._arm()
 

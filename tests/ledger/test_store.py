@@ -198,6 +198,9 @@ def test_a_newer_schema_is_refused(tmp_path: Path, store: Store) -> None:
     [
         "DELETE FROM buckets WHERE number = (SELECT min(number) FROM buckets)",
         "UPDATE buckets SET hash = zeroblob(32)",
+        "UPDATE buckets SET hash = zeroblob(31)",
+        "UPDATE buckets SET hash = 7",
+        "UPDATE buckets SET number = number + 65536",
         "DELETE FROM blocks WHERE height = 2",
     ],
 )

@@ -18,7 +18,7 @@ from hypermesh.wire.tx import StakeBond
 
 from .network import Network, Node, eventually
 
-DISK_BYTES = 48 << 20
+DISK_BYTES = 72 << 20
 
 
 @pytest.fixture

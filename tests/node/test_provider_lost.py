@@ -9,7 +9,7 @@ from hypermesh.wire.asset import AssetKind, LeaseState
 from hypermesh.wire.errors import HyperMeshError, Unreachable
 
 from .network import Network, eventually
-from .test_leases import MIB, allocate, lease_of
+from .test_leases import MIB, allocate, balance, lease_of
 
 
 def test_a_provider_killed_in_the_middle_is_named_and_its_lease_comes_to_an_end(
@@ -75,3 +75,18 @@ def test_the_sequencer_too_may_come_back_at_another_port(shaken: Network) -> Non
     eventually(lambda: shaken.await_agreed(40), "bob and carol follow again", 60)
     session = allocate(shaken.bob, shaken.carol.asset(AssetKind.MEMORY).asset, MIB)
     shaken.bob.ask(lambda m: m.release(session.lease))
+
+
+@pytest.mark.long
+def test_the_escrow_returns_when_a_dead_provider_cannot_claim(shaken: Network) -> None:
+    """A minute after the lease's end, by the ledger alone."""
+    before = balance(shaken, shaken.bob)
+    session = allocate(shaken.bob, shaken.carol.asset(AssetKind.MEMORY).asset, MIB, 1000)
+    shaken.carol.kill()
+    lease = session.lease.lease
+    eventually(lambda: lease_of(shaken.bob, lease).state is LeaseState.ENDED, "it ends", 15)
+    assert balance(shaken, shaken.bob) == before - session.lease.escrow
+    eventually(lambda: lease_of(shaken.bob, lease).state is LeaseState.EXPIRED, "it expires", 75)
+    expired = lease_of(shaken.bob, lease)
+    assert (expired.refund, expired.paid, expired.fee) == (session.lease.escrow, 0, 0)
+    assert balance(shaken, shaken.bob) == before

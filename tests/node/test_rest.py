@@ -57,7 +57,9 @@ def test_a_node_goes_down_within_seconds_and_leaves_nothing(
     """Jobs make processes and control groups, followers hold long polls: all of it ends."""
     program = tmp_path / "job.py"
     program.write_text(JOB)
-    ran = output(hm("job", "run", str(program), "--output", "json", data=resting.alice.data))
+    ran = output(
+        hm("job", "run", str(program), "--cpu", "200m", "--output", "json", data=resting.alice.data)
+    )
     assert ran["stdout"] == "45\n"
     assert _groups(resting, "bob") or ran["enforced"]["cpu"] == "unenforced"
 

@@ -17,7 +17,6 @@ from hypermesh.node.background import DidNotStart
 from hypermesh.node.claim import AlreadyRunning
 from hypermesh.node.founding import found
 from hypermesh.wire.errors import HyperMeshError
-from hypermesh.wire.tx import StakeBond
 
 from .network import Node, eventually, foreground, problem, ready
 
@@ -182,21 +181,3 @@ def test_a_clock_that_jumped_waits_for_the_operator(tmp_path: Path, offset_ms: i
     assert done.returncode == 3, problem(done)
     assert "HM-LEDGER-0010" in problem(done)
     assert "--clock-is-right" in problem(done)
-
-
-def test_after_days_the_operator_says_that_the_clock_is_right(tmp_path: Path) -> None:
-    """The certificate ended as well; the node renews it first, for it may until 30 days later."""
-    node = founded_at(tmp_path, -3 * DAY_MS)
-    ended = node.membership.not_after_s
-    assert ended < time.time()
-    try:
-        node.begin(clock_is_right=True)
-        node.ready()
-        status = node.ask(lambda m: m.status())
-        assert status.certificate_expires_ms > time.time() * 1000
-        assert abs(status.block_time_ms - time.time() * 1000) < 60_000
-        assert node.submit(StakeBond(node.id, 1)).code == "ok"
-        node.stop()
-        node.start()
-    finally:
-        node.end()

@@ -33,7 +33,7 @@ from hypermesh.wire.quantity import parse_bytes, parse_cores, parse_duration
 from hypermesh.wire.rpc import JobLimits, JobRequest
 
 DEFAULT_LIMITS = JobLimits(
-    cpu_millicores=1000, memory_bytes=256 << 20, wall_ms=30_000, output_bytes=64 << 10
+    cpu_millicores=500, memory_bytes=256 << 20, wall_ms=30_000, output_bytes=64 << 10
 )
 JOB_FILE_BYTES_MAX = 64 << 10
 PROGRAM_BYTES_MAX = 1 << 21

@@ -35,10 +35,10 @@ from hypermesh.ledger.errors import (
     NewerSchema,
 )
 from hypermesh.ledger.kernel import Execution
-from hypermesh.ledger.tree import Changes, Entries, Tree, bucket_of
+from hypermesh.ledger.tree import BUCKETS, Changes, Entries, Tree, bucket_of
 from hypermesh.wire.block import BucketProof, Genesis, Header
 from hypermesh.wire.codec import decode, encode
-from hypermesh.wire.ids import Hash, TxId
+from hypermesh.wire.ids import ZERO_HASH, Hash, TxId
 
 SCHEMA: Final = 1
 READERS_MAX: Final = 4
@@ -378,6 +378,13 @@ class Store:
             )
 
     def _stored_tree(self) -> Tree:
+        (strange,) = self._writer.execute(
+            "SELECT count(*) FROM buckets WHERE typeof(hash) <> 'blob' OR length(hash) <> ? "
+            "OR number NOT BETWEEN 0 AND ?",
+            (len(ZERO_HASH), BUCKETS - 1),
+        ).fetchone()
+        if strange:
+            raise LedgerDamaged(why=f"{strange} buckets of the state tree are none")
         return Tree.of(dict(self._writer.execute("SELECT number, hash FROM buckets")))
 
     def _compare_roots(self) -> None:

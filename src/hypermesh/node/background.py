@@ -36,7 +36,8 @@ def command(
     configuration: Configuration, token: str | None, *, clock_is_right: bool = False
 ) -> list[str]:
     """The command line of a node process in the foreground."""
-    words = [sys.executable, "-m", "hypermesh.cli.main"]
+    # -P: a `copy.py` in the directory where the user types is no part of the node.
+    words = [sys.executable, "-P", "-m", "hypermesh.cli.main"]
     words += ["up"] if token is None else ["join", token]
     settings = configuration.settings
     words += ["--foreground", "--data", str(configuration.data), "--name", settings.name]

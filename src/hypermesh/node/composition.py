@@ -17,6 +17,7 @@ from hypermesh.caesar.economics import staking
 from hypermesh.caesar.token import bank
 from hypermesh.catalog.engines.ladder import Ladder
 from hypermesh.consensus.prover.bundle import Attestor
+from hypermesh.crypto.digest import digest_of
 from hypermesh.crypto.keys import key_id
 from hypermesh.ledger import identity
 from hypermesh.ledger.errors import LedgerDamaged, LedgerStopped
@@ -37,7 +38,12 @@ from hypermesh.node.views import Listening, Views
 from hypermesh.node.wallet import Wallet
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.trust import Identity
-from hypermesh.trustchain.ca.authority import CertificateAuthority
+from hypermesh.trustchain.ca.authority import (
+    CertificateAuthority,
+    CertificateOrder,
+    Issued,
+    RenewalTooLate,
+)
 from hypermesh.trustchain.ca.invitations import Invitations
 from hypermesh.trustchain.enrolment import Enrolment
 from hypermesh.trustchain.invitation import Invitation
@@ -250,11 +256,12 @@ class Node:
             except LedgerStopped:
                 return
             except (HyperMeshError, OSError) as error:
+                if str(error) != str(self._trouble):
+                    log.warning("settling: %s", error)
                 self._trouble = error
                 if isinstance(error, Unreachable) and self._known():
                     # An old member whose sequencer is away serves its reads meanwhile.
                     self._settled.set()
-                log.warning("settling: %s", error)
                 self._stopping.wait(RETRY_S)
             else:
                 self._trouble = None
@@ -402,13 +409,24 @@ class Node:
         if self.membership.not_after_s - now_s > RENEW_BEFORE_S:
             return
         if self._authority is not None:
-            issued = self._authority.renew(self.membership.keys.public, self._genesis_id, now_s)
+            issued = self._certified(self._authority, now_s)
             self.membership.renewed(self._authority.chain(issued), now_s)
         else:
             renew(self.membership, [self._locate(self._sequencer)], now_s)
         self.endpoint.set_identity(Identity(self.membership.chain, self.membership.keys))
         if self._settled.is_set():
             self._introduce()
+
+    def _certified(self, authority: CertificateAuthority, now_s: int) -> Issued:
+        """The next certificate of the authority's own node, however long it was down: whoever
+        holds the authority's keys could make it anyway."""
+        public = self.membership.keys.public
+        try:
+            return authority.renew(public, self._genesis_id, now_s)
+        except RenewalTooLate:
+            request = digest_of("founding", (self._genesis_id, public, now_s))
+            order = CertificateOrder(request, self._genesis_id, public, self.owner)
+            return authority.certify(order, now_s)
 
     # Where nodes are
 

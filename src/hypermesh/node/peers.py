@@ -4,7 +4,9 @@ turns out to be dead."""
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from hypermesh.stoq.connection import Connection
@@ -22,12 +24,23 @@ from hypermesh.wire.asset import Locator
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import HyperMeshError, Unreachable
 from hypermesh.wire.ids import NodeId
-from hypermesh.wire.rpc import ALPN_NODE, SERVICE_CONTROL, Call
+from hypermesh.wire.rpc import ALPN_NODE, SERVICE_CONTROL, SERVICE_ECHO, Call
 
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_MS = 5_000
 CALL_TIMEOUT_MS = 20_000
+QUIET_S = 3.0
+"""After so long without an answer a connection is tried before a call relies on it."""
+TRIAL_TIMEOUT_MS = 2_000
+
+
+@dataclass(slots=True)
+class _Link:
+    """A connection, and when it last brought an answer."""
+
+    connection: Connection
+    heard: float
 
 
 class Peers:
@@ -43,7 +56,9 @@ class Peers:
         self._endpoint = endpoint
         self._locate = locate
         self._relocate = relocate
-        self._connections: dict[NodeId, Connection] = {}
+        self._links: dict[NodeId, _Link] = {}
+        self._left: list[Connection] = []
+        """Silent ones, on which other calls may still wait."""
         self._lock = threading.Lock()
         self._closed = False
 
@@ -76,45 +91,62 @@ class Peers:
         """End every call that waits; none is made from now on."""
         with self._lock:
             self._closed = True
-            for connection in self._connections.values():
+            for connection in [link.connection for link in self._links.values()] + self._left:
                 connection.close()
-            self._connections.clear()
+            self._links.clear()
+            self._left.clear()
 
     def _ask(self, node: NodeId, body: bytes, timeout_ms: int) -> bytes:
-        connection = self._connection(node)
+        link = self._link(node)
         try:
-            return connection.request(SERVICE_CONTROL, body, timeout_ms=timeout_ms)
+            answer = link.connection.request(SERVICE_CONTROL, body, timeout_ms=timeout_ms)
         except (ConnectionClosed, ConnectionLost, TimedOut):
-            # After a silence the next call tries a new one; other calls may still wait on this.
-            self._forget(node, connection)
+            self._leave(node, link)
             raise
+        link.heard = time.monotonic()
+        return answer
 
-    def _connection(self, node: NodeId) -> Connection:
+    def _link(self, node: NodeId) -> _Link:
         with self._lock:
             if self._closed:
                 raise EndpointClosed
-            known = self._connections.get(node)
+            known = self._links.get(node)
         if known is not None:
-            if known.ended is None:
+            if self._is_alive(known):
                 return known
-            self._forget(node, known)
+            self._leave(node, known)
+        return self._keep(node, self._connected(node))
+
+    def _is_alive(self, link: _Link) -> bool:
+        """QUIC takes half a minute to miss a peer that died; a call shall not."""
+        if link.connection.ended is not None:
+            return False
+        if time.monotonic() - link.heard < QUIET_S:
+            return True
+        try:
+            link.connection.request(SERVICE_ECHO, b"", timeout_ms=TRIAL_TIMEOUT_MS)
+        except HyperMeshError:
+            return False
+        link.heard = time.monotonic()
+        return True
+
+    def _connected(self, node: NodeId) -> Connection:
         locator = self._locate(node)
         try:
-            made = self._dial(locator)
+            return self._dial(locator)
         except (HandshakeTimeout, WrongPeer):
             moved = self._moved(node)
             if moved is None or (moved.host, moved.port) == (locator.host, locator.port):
                 raise
-            made = self._dial(moved)
-        return self._keep(node, made)
+            return self._dial(moved)
 
-    def _keep(self, node: NodeId, made: Connection) -> Connection:
+    def _keep(self, node: NodeId, made: Connection) -> _Link:
         with self._lock:
             if self._closed:
                 made.close()
                 raise EndpointClosed
-            self._connections[node] = made
-        return made
+            link = self._links[node] = _Link(made, time.monotonic())
+        return link
 
     def _moved(self, node: NodeId) -> Locator | None:
         try:
@@ -131,7 +163,10 @@ class Peers:
             timeout_ms=CONNECT_TIMEOUT_MS,
         )
 
-    def _forget(self, node: NodeId, connection: Connection) -> None:
+    def _leave(self, node: NodeId, link: _Link) -> None:
         with self._lock:
-            if self._connections.get(node) is connection:
-                del self._connections[node]
+            if self._links.get(node) is link:
+                del self._links[node]
+            self._left = [each for each in self._left if each.ended is None]
+            if link.connection.ended is None and not self._closed:
+                self._left.append(link.connection)

@@ -49,7 +49,7 @@ from hypermesh.wire.amount import format_caes
 from hypermesh.wire.api import JobSubmit, JobView, LeaseView
 from hypermesh.wire.asset import AssetKind, AssetState
 from hypermesh.wire.codec import decode
-from hypermesh.wire.errors import HyperMeshError, NotFound, Unreachable
+from hypermesh.wire.errors import HyperMeshError, InvalidInput, NotFound, Unreachable
 from hypermesh.wire.proof import Bundle, ProofKind
 from hypermesh.wire.tx import ConsensusAttest, SignedTransaction
 
@@ -285,6 +285,10 @@ class Demo:
 
 def run(data: Path, *, leave: bool, report: Path | None, seed: int) -> int:
     """Run the main job; returns the exit code."""
+    if report is not None and not report.absolute().parent.is_dir():
+        raise InvalidInput(
+            f"{report} cannot be written", why="its directory does not exist", fix="Make it first"
+        )
     with ExitStack() as stack:
         demo = Demo(data, seed, lambda text: click.echo(f"  {text}"), stack)
         started = time.perf_counter()

@@ -7,7 +7,6 @@ was damaged later shows in its answers, which the worker checks: it is removed a
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from hypermesh.consensus.prover.process import ProverFailed, run
 from hypermesh.consensus.statement import plot_id, space_draw
 from hypermesh.consensus.verifier.space import ProofOfSpace
+from hypermesh.crypto.files import make_directory, sync
 from hypermesh.wire.errors import HyperMeshError
 from hypermesh.wire.ids import GenesisId, Hash, NodeId
 from hypermesh.wire.proof import LOCATION_UNLOCATED, SPACE_CHIAPOS_1, SpaceDraw, SpaceProof
@@ -64,7 +64,7 @@ class Plot:
 
         Raises `PlotRoom` where the disk is too full, `ProverFailed` or `ProverTooSlow`.
         """
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(self._directory, 0o700)
         for left_over in self._directory.glob(f"{_TEMPORARY}*"):
             shutil.rmtree(left_over, ignore_errors=True)
         if not self.path.exists():
@@ -131,9 +131,9 @@ class Plot:
                 plot_id=self._id.hex(),
             )
             made = Path(temporary) / self.path.name
-            _sync(made)
+            sync(made)
             made.replace(self.path)
-        _sync(self._directory)
+        sync(self._directory)
 
 
 def _draws(challenge: Hash, count: int) -> list[str]:
@@ -143,11 +143,3 @@ def _draws(challenge: Hash, count: int) -> list[str]:
 def room(k: int) -> int:
     """Bytes to have free before plotting."""
     return PLOT_ROOM_FACTOR * (2 * k + 1) * (1 << (k - 1))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
