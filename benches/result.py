@@ -23,6 +23,8 @@ SCHEMA_VERSION = 1
 SAMPLES_KEPT = 200
 """Of more samples than these, that many are kept, evenly spread over the run."""
 DIGITS = 4
+LOAD_BEFORE = os.getloadavg()[0]
+"""Processes that ran or waited, over the minute before this one began: how quiet the machine was."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def write(file: Path, name: str, command: str, metrics: Sequence[Metric]) -> Non
 
 
 def host() -> str:
-    """The machine in one line: processor, cores of this process, memory, kernel, Python."""
+    """The machine in one line: processor, cores of this process, memory, kernel, Python, and what
+    else it did just before."""
     cores = len(os.sched_getaffinity(0))
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return ", ".join(
@@ -97,6 +100,7 @@ def host() -> str:
             f"{memory_gib:.0f} GiB",
             f"{platform.system()} {platform.release()}",
             f"{platform.python_implementation()} {platform.python_version()}",
+            f"load average {LOAD_BEFORE:.1f} before the run",
         ]
     )
 

@@ -354,8 +354,8 @@ def foreground(
     node: Node, *more: str, timeout_s: float = 30.0
 ) -> subprocess.CompletedProcess[bytes]:
     """`hm up --foreground` for a node that must not come up: what it said, and its exit code."""
-    words = command(node.configuration, None)[3:]
-    return hm(*words, *more, timeout_s=timeout_s)
+    words = command(node.configuration, None)
+    return hm(*words[words.index("up") :], *more, timeout_s=timeout_s)
 
 
 def problem(done: subprocess.CompletedProcess[bytes]) -> str:

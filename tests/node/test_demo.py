@@ -284,7 +284,7 @@ def _agreed(place: Path) -> tuple[int, str] | None:
 @pytest.mark.parametrize(
     "victims",
     [
-        ("alice",),
+        pytest.param(("alice",), marks=pytest.mark.long),
         pytest.param(("bob",), marks=pytest.mark.long),
         pytest.param(("carol",), marks=pytest.mark.long),
         NAMES,

@@ -60,7 +60,7 @@ def refused_for_room(node: Node) -> HyperMeshError | None:
     return None
 
 
-@pytest.mark.parametrize("name", ["alice", "bob"])
+@pytest.mark.parametrize("name", ["alice", pytest.param("bob", marks=pytest.mark.long)])
 def test_a_full_disk_refuses_and_loses_nothing(small_disk: Path, tmp_path: Path, name: str) -> None:
     """Of the sequencer it stops the writes; a follower falls behind and catches up."""
     network = Network(tmp_path)

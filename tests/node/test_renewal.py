@@ -21,7 +21,7 @@ DAY_S = DAY_MS // 1000
 HOUR_S = 60 * 60
 
 
-@pytest.mark.parametrize("days", [3, 40])
+@pytest.mark.parametrize("days", [pytest.param(3, marks=pytest.mark.long), 40])
 def test_after_days_the_operator_says_that_the_clock_is_right(tmp_path: Path, days: int) -> None:
     """The founder's certificate ended as well. Its node holds the authority, so it gets the next
     one however late."""
@@ -73,9 +73,9 @@ def joined(node: Node, founder: Node, now_s: int) -> None:
 @pytest.mark.parametrize(
     ("age_s", "ready_again"),
     [
-        pytest.param(20 * HOUR_S, True, id="ends-soon"),
+        pytest.param(20 * HOUR_S, True, id="ends-soon", marks=pytest.mark.long),
         pytest.param(3 * DAY_S, True, id="ended"),
-        pytest.param(30 * DAY_S, True, id="ended-29-days-ago"),
+        pytest.param(30 * DAY_S, True, id="ended-29-days-ago", marks=pytest.mark.long),
         pytest.param(40 * DAY_S, False, id="ended-too-long-ago"),
     ],
 )

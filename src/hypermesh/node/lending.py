@@ -193,21 +193,12 @@ class Lending:
         """`asset.describe`: the view and an offer, for a caller that the level lets in."""
         caller = Caller(peer.id, peer.owner, self._trusted)
         with self._lock, self._chain.ledger.state() as state:
+            view = self._view(state, request.asset, caller)
             served = self._of(request.asset)
-            asset = registry.existing(state, request.asset)
-            view = provider.view(
-                request.asset,
-                asset,
-                served.record,
-                caller,
-                self._trusted,
-                free=served.adapter.free,
-                in_use=served.adapter.in_use,
-            )
             offer = provider.offer(
                 self._membership.genesis_id,
                 request.asset,
-                asset,
+                registry.existing(state, request.asset),
                 served.record,
                 caller,
                 self._trusted,
@@ -222,17 +213,7 @@ class Lending:
         """`asset.inspect`: the view alone, also of what cannot be leased now."""
         caller = Caller(peer.id, peer.owner, self._trusted)
         with self._lock, self._chain.ledger.state() as state:
-            served = self._of(request.asset)
-            asset = registry.existing(state, request.asset)
-            return provider.view(
-                request.asset,
-                asset,
-                served.record,
-                caller,
-                self._trusted,
-                free=served.adapter.free,
-                in_use=served.adapter.in_use,
-            )
+            return self._view(state, request.asset, caller)
 
     def activate(self, peer: Peer, request: LeaseRequest) -> ActivateResponse:
         """`lease.activate`: set the amount aside, say so on the ledger, let the session in."""
@@ -341,6 +322,19 @@ class Lending:
             return final
 
     # The parts
+
+    def _view(self, state: State, asset_id: AssetId, caller: Caller) -> AssetView:
+        """Raises where the level keeps `caller` out."""
+        served = self._of(asset_id)
+        return provider.view(
+            asset_id,
+            registry.existing(state, asset_id),
+            served.record,
+            caller,
+            self._trusted,
+            free=served.adapter.free,
+            in_use=served.adapter.in_use,
+        )
 
     def _discovered(self, part: Share) -> list[Descriptor]:
         inventory = discover(self._data)
