@@ -24,7 +24,7 @@ SAMPLES_KEPT = 200
 """Of more samples than these, that many are kept, evenly spread over the run."""
 DIGITS = 4
 LOAD_BEFORE = os.getloadavg()[0]
-"""Processes that ran or waited, over the minute before this one began: how quiet the machine was."""
+"""Processes that ran or waited in the minute before this one began: how quiet the machine was."""
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
-
 from hypermesh.node.claim import AlreadyRunning, holder
 from hypermesh.node.configuration import Configuration, prepare
 from hypermesh.wire.amount import BASIS_POINTS
 from hypermesh.wire.errors import HyperMeshError
 
 POLL_S = 0.05
+READY_ANSWER_S = 2.0
+STATUS_LINE_BYTES_MAX = 256
 STOP_TIMEOUT_S = 20.0
 LOG_LINES_SHOWN = 12
 EXIT_CODE_MAX = 9
@@ -123,19 +123,16 @@ def stop(data: Path) -> bool:
 
 
 def _ready(path: Path) -> bool:
-    if not _listening(path):
-        return False
-    try:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=2.0) as client:
-            return client.get("http://localhost/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def _listening(path: Path) -> bool:
-    """Asked first, because httpx leaves its socket open where nobody listens."""
+    """Whether the node answers `/readyz` with 200: one status line (RFC 9112 section 4)."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        return probe.connect_ex(str(path)) == 0
+        probe.settimeout(READY_ANSWER_S)
+        try:
+            probe.connect(str(path))
+            probe.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            with probe.makefile("rb") as answer:
+                return answer.readline(STATUS_LINE_BYTES_MAX).startswith(b"HTTP/1.1 200 ")
+        except OSError:
+            return False
 
 
 def _last_lines(log: Path) -> str:

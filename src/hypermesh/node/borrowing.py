@@ -270,10 +270,11 @@ class Borrowing:
             host, "asset.describe", DescribeRequest(asset_id), DescribeResponse
         )
         offer = offered.offer
-        if amount > offer.amount_max or duration_ms > offer.duration_ms_max:
+        if amount > offer.amount_max:
+            raise leases.NoRoom(why=f"{offer.amount_max} units are free, not {amount}")
+        if duration_ms > offer.duration_ms_max:
             raise leases.BeyondOffer(
-                why=f"{amount} units for {duration_ms} ms; offered are {offer.amount_max} for "
-                f"{offer.duration_ms_max} ms"
+                why=f"{duration_ms} ms, and {offer.duration_ms_max} are offered"
             )
         fee = self._membership.genesis.economy.lease_fee
         escrow = leases.escrow_needed(offer, amount, duration_ms, fee)

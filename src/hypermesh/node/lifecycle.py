@@ -47,7 +47,6 @@ def run(configuration: Configuration, token: str | None, *, clock_is_right: bool
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     prepare(configuration.data)
     claim = Claim(configuration.lock)
     try:
