@@ -4,7 +4,7 @@ BIN := .venv/bin
 REPORT ?=
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: help setup demo test test-rust test-python test-long check bench-core bench-proofs status lock cometbft clean
+.PHONY: help setup demo test test-rust test-python test-long check bench-core bench-proofs bench-killpoints status lock cometbft clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench-core: setup ## Measure the main job; writes benches/results/core.json (or 
 
 bench-proofs: setup ## Measure the four proofs; writes benches/results/proofs.json (or REPORT=FILE)
 	$(BIN)/python benches/proofs.py $(if $(REPORT),--report $(REPORT))
+
+bench-killpoints: setup ## Cut the power at every instant; writes benches/results/killpoints.json (or REPORT=FILE)
+	$(BIN)/python -m benches.killpoints $(if $(REPORT),--report $(REPORT))
 
 status: setup ## Write STATUS.md anew from the tests and the benchmark results
 	$(BIN)/python tools/status.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,12 +70,14 @@ def up(
 @node_options
 @output_option
 def join(token: str, data: Path | None, foreground: bool, output: str, **options: Any) -> None:
-    """Join a network by TOKEN (from `hm invite`).
+    """Join a network by TOKEN (from `hm invite`; `-` reads it from stdin).
 
     Starts the node of this machine as a member of the network that the token leads to.
     """
-    from hypermesh.trustchain.invitation import parse
+    from hypermesh.trustchain.invitation import TEXT_CHARACTERS_MAX, parse
 
+    if token == "-":
+        token = sys.stdin.read(TEXT_CHARACTERS_MAX + 1)
     parse(token).check_time(int(time.time()))
     configuration = _configuration(data, options)
     _start(configuration, data, foreground, output, token, clock_is_right=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -38,7 +39,8 @@ def command(
     """The command line of a node process in the foreground."""
     # -P: a `copy.py` in the directory where the user types is no part of the node.
     words = [sys.executable, "-P", "-m", "hypermesh.cli.main"]
-    words += ["up"] if token is None else ["join", token]
+    # The token is a bearer secret, and other users of the machine may see a command line.
+    words += ["up"] if token is None else ["join", "-"]
     settings = configuration.settings
     words += ["--foreground", "--data", str(configuration.data), "--name", settings.name]
     words += ["--share", f"{settings.share * 100 / BASIS_POINTS:g}%"]
@@ -58,13 +60,17 @@ def launch(
     if configuration.log.exists():
         configuration.log.replace(configuration.log.with_suffix(".log.1"))
     with configuration.log.open("ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command(configuration, token, clock_is_right=clock_is_right),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if token is None else subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
+    if process.stdin is not None and token is not None:
+        with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+            pipe.write(token.encode())
+    return process
 
 
 def start(

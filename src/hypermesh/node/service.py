@@ -20,8 +20,10 @@ from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import Forbidden, HyperMeshError, NotFound, Overloaded
 from hypermesh.wire.rpc import SERVICE_CONTROL, SERVICE_JOB, Call
 
-WORKERS = 16
-CALLS_WAITING_MAX = 64
+WORKERS = 64
+"""Threads; they are made when needed. A follower's long poll holds one, so more than about sixty
+followers need another way to wait."""
+CALLS_WAITING_MAX = 128
 POLL_MS = 200
 
 log = logging.getLogger(__name__)
