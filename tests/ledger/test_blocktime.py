@@ -28,7 +28,7 @@ def test_within_a_day_time_starts_from_the_later_of_both(jump_ms: int, start_ms:
 def test_a_jump_of_more_than_a_day_waits_for_the_operator(jump_ms: int) -> None:
     with pytest.raises(ClockJumped, match="24 hours") as refused:
         starting_time_ms(START_MS, START_MS + jump_ms)
-    assert "confirm" in refused.value.fix
+    assert "--clock-is-right" in refused.value.fix
 
 
 def test_the_operator_confirms_the_time_to_a_day() -> None:

@@ -6,6 +6,7 @@ its schemas are what the bodies are checked against.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import msgspec
@@ -45,8 +46,18 @@ def _revised(generated: dict[str, Any]) -> dict[str, Any]:
             path: {method: _operation(said) for method, said in methods.items()}
             for path, methods in generated["paths"].items()
         },
-        "components": {**generated["components"], "schemas": schemas},
+        "components": {
+            **generated["components"],
+            "schemas": {name: _unindented(schema) for name, schema in schemas.items()},
+        },
     }
+
+
+def _unindented(schema: dict[str, Any]) -> dict[str, Any]:
+    """A docstring without its indentation, which Python 3.13 leaves out and earlier ones keep."""
+    if "description" not in schema:
+        return schema
+    return {**schema, "description": inspect.cleandoc(schema["description"])}
 
 
 def _operation(said: dict[str, Any]) -> dict[str, Any]:
