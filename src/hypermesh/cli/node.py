@@ -70,9 +70,10 @@ def up(
 @node_options
 @output_option
 def join(token: str, data: Path | None, foreground: bool, output: str, **options: Any) -> None:
-    """Join a network by TOKEN (from `hm invite`; `-` reads it from stdin).
+    """Join a network by TOKEN (from `hm invite`).
 
-    Starts the node of this machine as a member of the network that the token leads to.
+    Starts the node of this machine as a member of the network that the token leads to. With `-`
+    for TOKEN it is read from stdin, and stands on no command line.
     """
     from hypermesh.trustchain.invitation import TEXT_CHARACTERS_MAX, parse
 
