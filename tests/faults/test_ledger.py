@@ -120,7 +120,9 @@ def test_a_transaction_that_nobody_submitted_is_found(ledger: Recording, chain: 
         "UPDATE rows SET value = x'00' WHERE key = (SELECT max(key) FROM rows)",
         "DELETE FROM transactions WHERE height = 2",
         "UPDATE blocks SET block = x'00' WHERE height = 1",
-        "UPDATE buckets SET entries = x'90' WHERE number = (SELECT max(number) FROM buckets)",
+        # Buckets whose rows are all gone are empty already.
+        "UPDATE buckets SET entries = x'90' WHERE number = "
+        "(SELECT max(number) FROM buckets WHERE entries != x'90')",
         "DELETE FROM blocks WHERE height = (SELECT max(height) FROM blocks)",
     ],
 )
