@@ -9,7 +9,7 @@ import time
 
 from result import Metric, metric
 
-from hypermesh.wire.api import AllocateAsset, SessionView
+from hypermesh.wire.api.lease import AllocateAsset, SessionView
 from hypermesh.wire.asset import AssetKind, LeaseState
 from measures.network import network
 

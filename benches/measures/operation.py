@@ -25,7 +25,7 @@ from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.keystore import KeyStore
 from hypermesh.crypto.signature import sign
 from hypermesh.sdk.location import socket_path
-from hypermesh.wire.api import TransactionBytes
+from hypermesh.wire.api.ledger import TransactionBytes
 from hypermesh.wire.asset import AssetKind, AssetState
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.tx import (

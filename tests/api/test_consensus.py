@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from hypermesh.crypto.digest import digest, digest_of
-from hypermesh.wire.api import ChallengeView, ConsensusStatus
+from hypermesh.wire.api.consensus import ChallengeView, ConsensusStatus
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.proof import Bundle, ProofKind
 from hypermesh.wire.tx import ConsensusAttest, SignedTransaction

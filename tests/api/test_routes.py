@@ -11,21 +11,14 @@ import msgspec
 import pytest
 
 from hypermesh.node.api.routes import ROUTES
-from hypermesh.wire.api import (
-    AccountView,
-    AssetView,
-    BlockView,
-    ConsensusStatus,
-    InvitationView,
-    JobView,
-    LeaseView,
-    NodeView,
-    Page,
-    PrivacyView,
-    SessionView,
-    StatusView,
-    TransactionView,
-)
+from hypermesh.wire.api.account import AccountView
+from hypermesh.wire.api.asset import AssetView, Page
+from hypermesh.wire.api.consensus import ConsensusStatus
+from hypermesh.wire.api.job import JobView
+from hypermesh.wire.api.lease import LeaseView, SessionView
+from hypermesh.wire.api.ledger import BlockView, TransactionView
+from hypermesh.wire.api.network import InvitationView, NodeView, StatusView
+from hypermesh.wire.api.privacy import PrivacyView
 from hypermesh.wire.asset import LeaseState
 
 from .nodes import Running, problem

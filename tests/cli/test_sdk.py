@@ -11,7 +11,7 @@ import pytest
 
 import hypermesh as hm
 from hypermesh.sdk.rest import NodeNotRunning
-from hypermesh.wire.api import LeaseView
+from hypermesh.wire.api.lease import LeaseView
 from hypermesh.wire.errors import HyperMeshError, InvalidInput, NotFound
 
 from .shell import Machine

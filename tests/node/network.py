@@ -31,7 +31,9 @@ from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.trust import Identity, TrustPolicy
 from hypermesh.trustchain.verify import fingerprint
-from hypermesh.wire.api import AssetView, SessionView, TransactionView
+from hypermesh.wire.api.asset import AssetView
+from hypermesh.wire.api.lease import SessionView
+from hypermesh.wire.api.ledger import TransactionView
 from hypermesh.wire.asset import AssetKind
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import HyperMeshError

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hypermesh.wire.api import TransactionView
+from hypermesh.wire.api.ledger import TransactionView
 from hypermesh.wire.errors import HyperMeshError
 from hypermesh.wire.tx import StakeBond
 

@@ -10,7 +10,8 @@ import pytest
 
 from hypermesh.stoq.errors import Fenced, GrantExpired, NoGrant
 from hypermesh.wire.amount import AMOUNT_MAX
-from hypermesh.wire.api import AllocateAsset, AssetView, LeaseView, SessionView
+from hypermesh.wire.api.asset import AssetView
+from hypermesh.wire.api.lease import AllocateAsset, LeaseView, SessionView
 from hypermesh.wire.asset import AssetKind, LeaseState
 from hypermesh.wire.codec import decode
 from hypermesh.wire.errors import HyperMeshError, InvalidInput, NotFound

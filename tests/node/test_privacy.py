@@ -12,7 +12,8 @@ import pytest
 
 from hypermesh.assets.privacy import AccessRefused
 from hypermesh.stoq.errors import PeerRevoked
-from hypermesh.wire.api import AssetView, PrivacyChange, PrivacyView
+from hypermesh.wire.api.asset import AssetView
+from hypermesh.wire.api.privacy import PrivacyChange, PrivacyView
 from hypermesh.wire.asset import AssetKind, PrivacyLevel
 from hypermesh.wire.errors import HyperMeshError
 from hypermesh.wire.tx import IdentityRevoke

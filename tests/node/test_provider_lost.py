@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hypermesh.wire.api import SessionView
+from hypermesh.wire.api.lease import SessionView
 from hypermesh.wire.asset import AssetKind, LeaseState
 from hypermesh.wire.errors import HyperMeshError, Unreachable
 

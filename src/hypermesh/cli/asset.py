@@ -11,7 +11,7 @@ import click
 from hypermesh.cli.command import Group, data_option, mesh, output_option
 
 if TYPE_CHECKING:
-    from hypermesh.wire.api import AssetView
+    from hypermesh.wire.api.asset import AssetView
 
 KINDS = (
     "cpu",

@@ -12,7 +12,7 @@ from hypermesh.cli.command import Group, Quantity, data_option, mesh, output_opt
 from hypermesh.wire.quantity import parse_bytes, parse_cores, parse_duration
 
 if TYPE_CHECKING:
-    from hypermesh.wire.api import JobView
+    from hypermesh.wire.api.job import JobView
 
 
 @click.group(cls=Group)
@@ -46,7 +46,7 @@ def job_run(
     """
     from hypermesh.catalog import job as jobs
     from hypermesh.cli.output import emit
-    from hypermesh.wire.api import JobSubmit
+    from hypermesh.wire.api.job import JobSubmit
 
     read = jobs.read(file, arguments, stdin.read() if stdin else None)
     limits = read.limits

@@ -10,7 +10,7 @@ import click
 from hypermesh.cli.command import Group, data_option, mesh, output_option
 
 if TYPE_CHECKING:
-    from hypermesh.wire.api import LeaseView
+    from hypermesh.wire.api.lease import LeaseView
 
 
 @click.group(cls=Group)

@@ -13,7 +13,7 @@ from hypermesh.cli.command import Command, Decorated, data_option, mesh, output_
 
 if TYPE_CHECKING:
     from hypermesh.node.configuration import Configuration
-    from hypermesh.wire.api import StatusView
+    from hypermesh.wire.api.network import StatusView
 
 START_TIMEOUT_S = 60.0
 

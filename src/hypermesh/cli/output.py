@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from hypermesh.wire.api import ProblemDetails
+from hypermesh.wire.api.problem import ProblemDetails
 from hypermesh.wire.asset import UNIT, AssetKind
 from hypermesh.wire.errors import HyperMeshError
 

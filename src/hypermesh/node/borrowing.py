@@ -35,15 +35,9 @@ from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.errors import EndpointClosed
 from hypermesh.stoq.trust import Identity
 from hypermesh.wire.amount import AMOUNT_MAX
-from hypermesh.wire.api import (
-    AllocateAsset,
-    AssetView,
-    JobSubmit,
-    JobView,
-    LeaseView,
-    SessionView,
-    TrustView,
-)
+from hypermesh.wire.api.asset import AssetView
+from hypermesh.wire.api.job import JobSubmit, JobView
+from hypermesh.wire.api.lease import AllocateAsset, LeaseView, SessionView, TrustView
 from hypermesh.wire.asset import AssetKind, AssetState, Lease, LeaseState, Locator, PrivacyLevel
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import Conflict, Forbidden, HyperMeshError, NotFound, Overloaded

@@ -48,7 +48,8 @@ from hypermesh.trustchain.ca.invitations import Invitations
 from hypermesh.trustchain.enrolment import Enrolment
 from hypermesh.trustchain.invitation import Invitation
 from hypermesh.trustchain.verify import fingerprint
-from hypermesh.wire.api import InvitationView, TransactionView
+from hypermesh.wire.api.ledger import TransactionView
+from hypermesh.wire.api.network import InvitationView
 from hypermesh.wire.asset import Locator
 from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import HyperMeshError, InvalidInput, NotAvailable, Unreachable

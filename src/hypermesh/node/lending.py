@@ -36,7 +36,8 @@ from hypermesh.node.membership import Membership
 from hypermesh.node.metrics import Metrics
 from hypermesh.node.service import Peer
 from hypermesh.node.wallet import Wallet
-from hypermesh.wire.api import PriceView, PrivacyChange, PrivacyView, RegisterAsset
+from hypermesh.wire.api.asset import PriceView, RegisterAsset
+from hypermesh.wire.api.privacy import PrivacyChange, PrivacyView
 from hypermesh.wire.asset import (
     AssetKind,
     Audience,

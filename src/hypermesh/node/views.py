@@ -25,23 +25,20 @@ from hypermesh.node.configuration import Configuration
 from hypermesh.node.lending import Lending
 from hypermesh.node.membership import Membership
 from hypermesh.node.sightings import Sightings
-from hypermesh.wire.api import (
-    AccountView,
-    AssetView,
-    BlockView,
+from hypermesh.wire.api.account import AccountView
+from hypermesh.wire.api.asset import AssetView, Page, PriceView
+from hypermesh.wire.api.consensus import (
     ChallengeRequest,
     ChallengeView,
     ConsensusStatus,
     FailureView,
     InputView,
-    LeaseView,
-    NodeView,
-    Page,
-    PriceView,
-    StatusView,
     ValidateRequest,
     ValidateView,
 )
+from hypermesh.wire.api.lease import LeaseView
+from hypermesh.wire.api.ledger import BlockView
+from hypermesh.wire.api.network import NodeView, StatusView
 from hypermesh.wire.asset import (
     UNIT,
     Asset,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypermesh.sdk.rest import Rest
-from hypermesh.wire.api import LeaseView
+from hypermesh.wire.api.lease import LeaseView
 
 
 def release(rest: Rest, lease: LeaseView) -> LeaseView:

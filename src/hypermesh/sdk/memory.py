@@ -19,7 +19,8 @@ from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.region import RemoteRegion
 from hypermesh.stoq.trust import Identity, TrustPolicy
 from hypermesh.wire.address import GlobalAddress
-from hypermesh.wire.api import AllocateAsset, AssetView, LeaseView, Page, SessionView
+from hypermesh.wire.api.asset import AssetView, Page
+from hypermesh.wire.api.lease import AllocateAsset, LeaseView, SessionView
 from hypermesh.wire.asset import AssetKind, AssetState, LeaseState
 from hypermesh.wire.errors import Forbidden, HyperMeshError, InvalidInput, NotFound, Unreachable
 from hypermesh.wire.quantity import parse_bytes

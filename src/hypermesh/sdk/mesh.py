@@ -10,22 +10,13 @@ from typing import TYPE_CHECKING
 from hypermesh.sdk.lease import release
 from hypermesh.sdk.location import data_directory, socket_path
 from hypermesh.sdk.rest import Rest
-from hypermesh.wire.api import (
-    AccountView,
-    AssetView,
-    BlockView,
-    ConsensusStatus,
-    InvitationRequest,
-    InvitationView,
-    JobSubmit,
-    JobView,
-    LeaseView,
-    NodeView,
-    Page,
-    StatusView,
-    TransactionBytes,
-    TransactionView,
-)
+from hypermesh.wire.api.account import AccountView
+from hypermesh.wire.api.asset import AssetView, Page
+from hypermesh.wire.api.consensus import ConsensusStatus
+from hypermesh.wire.api.job import JobSubmit, JobView
+from hypermesh.wire.api.lease import LeaseView
+from hypermesh.wire.api.ledger import BlockView, TransactionBytes, TransactionView
+from hypermesh.wire.api.network import InvitationRequest, InvitationView, NodeView, StatusView
 from hypermesh.wire.asset import AssetKind
 
 if TYPE_CHECKING:

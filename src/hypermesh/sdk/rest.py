@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from hypermesh.wire.api import ProblemDetails
+from hypermesh.wire.api.problem import ProblemDetails
 from hypermesh.wire.errors import HyperMeshError, Problem, Unreachable, error_from
 
 T = TypeVar("T")

@@ -46,7 +46,8 @@ from hypermesh.sdk.location import socket_path
 from hypermesh.sdk.mesh import Mesh
 from hypermesh.wire.address import GlobalAddress
 from hypermesh.wire.amount import format_caes
-from hypermesh.wire.api import JobSubmit, JobView, LeaseView
+from hypermesh.wire.api.job import JobSubmit, JobView
+from hypermesh.wire.api.lease import LeaseView
 from hypermesh.wire.asset import AssetKind, AssetState
 from hypermesh.wire.codec import decode
 from hypermesh.wire.errors import HyperMeshError, InvalidInput, NotFound, Unreachable

@@ -6,7 +6,9 @@ its schemas are what the bodies are checked against.
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 from typing import Any
 
 import msgspec
@@ -14,7 +16,8 @@ from litestar import Litestar, Request
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from hypermesh.node.api.problem import MEDIA_TYPE
-from hypermesh.wire import api
+from hypermesh.wire import api, asset
+from hypermesh.wire.api.problem import ProblemDetails
 
 _REFERENCE = "#/components/schemas/{name}"
 _REFUSAL = {
@@ -36,10 +39,9 @@ class Description(JsonRenderPlugin):
 
 
 def _revised(generated: dict[str, Any]) -> dict[str, Any]:
-    kinds = [getattr(api, name) for name in generated["components"]["schemas"]]
-    _, schemas = msgspec.json.schema_components(
-        [*kinds, api.ProblemDetails], ref_template=_REFERENCE
-    )
+    known = _structs()
+    kinds = [known[name] for name in generated["components"]["schemas"]]
+    _, schemas = msgspec.json.schema_components([*kinds, ProblemDetails], ref_template=_REFERENCE)
     return {
         **generated,
         "paths": {
@@ -50,6 +52,20 @@ def _revised(generated: dict[str, Any]) -> dict[str, Any]:
             **generated["components"],
             "schemas": {name: _unindented(schema) for name, schema in schemas.items()},
         },
+    }
+
+
+def _structs() -> dict[str, type]:
+    """Every type of the API by its name, which is its name in the document too."""
+    modules = [asset] + [
+        importlib.import_module(f"{api.__name__}.{each.name}")
+        for each in pkgutil.iter_modules(api.__path__)
+    ]
+    return {
+        kind.__name__: kind
+        for module in modules
+        for kind in vars(module).values()
+        if isinstance(kind, type) and kind.__module__ == module.__name__
     }
 
 

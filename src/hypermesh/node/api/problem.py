@@ -10,7 +10,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 
-from hypermesh.wire.api import ProblemDetails
+from hypermesh.wire.api.problem import ProblemDetails
 from hypermesh.wire.errors import HyperMeshError, InvalidInput, NotFound
 
 log = logging.getLogger(__name__)

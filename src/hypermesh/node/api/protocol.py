@@ -6,7 +6,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hypermesh.node.api.problem import MEDIA_TYPE
-from hypermesh.wire.api import ProblemDetails
+from hypermesh.wire.api.problem import ProblemDetails
 from hypermesh.wire.errors import InvalidInput
 
 HEAD_BYTES_MAX = 64 * 1024

@@ -1,0 +1,51 @@
+"""The routes, one module a noun. Each route names the part of the node that answers and adds
+nothing of its own.
+
+Handlers run in worker threads (`sync_to_thread`): what they call may wait for the ledger or for
+another node. Submitting a transaction waits without a thread.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar.di import Provide
+from litestar.types import ControllerRouterHandler
+
+from hypermesh.node.api.routes import (
+    accounts,
+    assets,
+    consensus,
+    jobs,
+    leases,
+    ledger,
+    network,
+    observing,
+    privacy,
+)
+from hypermesh.node.composition import Node
+
+ROUTES: list[ControllerRouterHandler] = [
+    *assets.ROUTES,
+    *consensus.ROUTES,
+    *privacy.ROUTES,
+    *observing.ROUTES,
+    *network.ROUTES,
+    *leases.ROUTES,
+    *jobs.ROUTES,
+    *ledger.ROUTES,
+    *accounts.ROUTES,
+]
+
+
+def dependencies(node: Node) -> dict[str, Provide]:
+    """What the routes ask for by name. No member of a request's body may have such a name: the
+    framework would take its fault for one of ours."""
+
+    async def here() -> Node:
+        return node
+
+    async def is_owner(scope: Any) -> bool:
+        return bool(scope["state"].get("is_owner"))
+
+    return {"here": Provide(here), "is_owner": Provide(is_owner)}
