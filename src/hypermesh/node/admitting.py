@@ -1,0 +1,121 @@
+"""Letting nodes into the network: invitations and certificates, on the node with the authority."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from hypermesh.crypto.digest import digest_of
+from hypermesh.ledger import identity
+from hypermesh.node.chain import Chain
+from hypermesh.node.membership import Membership
+from hypermesh.node.service import Peer
+from hypermesh.trustchain.ca.authority import (
+    CertificateAuthority,
+    CertificateOrder,
+    RenewalTooLate,
+)
+from hypermesh.trustchain.ca.invitations import Invitations
+from hypermesh.trustchain.enrolment import Enrolment
+from hypermesh.trustchain.invitation import Invitation
+from hypermesh.trustchain.verify import fingerprint
+from hypermesh.wire.api.network import InvitationView
+from hypermesh.wire.asset import Locator
+from hypermesh.wire.errors import NotAvailable
+from hypermesh.wire.ids import NodeId
+from hypermesh.wire.rpc import EnrolRequest, EnrolResponse
+from hypermesh.wire.tx import Certificate
+
+
+class Admitting:
+    """The founder's side of joining; on other nodes every call raises `NotAvailable`."""
+
+    def __init__(
+        self,
+        membership: Membership,
+        data: Path,
+        chain: Chain,
+        locators: Callable[[], list[Locator]],
+    ) -> None:
+        """`locators` are the places that an invitation names."""
+        self._membership = membership
+        self._chain = chain
+        self._locators = locators
+        self._authority: CertificateAuthority | None = None
+        self._invitations: Invitations | None = None
+        self._enrolment: Enrolment | None = None
+        if membership.is_founder:
+            self._authority = CertificateAuthority.open(data, membership.store)
+            self._invitations = Invitations(data)
+            self._enrolment = Enrolment(self._authority, self._invitations, membership.genesis)
+
+    def close(self) -> None:
+        for store in (self._authority, self._invitations):
+            if store is not None:
+                store.close()
+
+    def invite(self, *, mine: bool) -> InvitationView:
+        """A new invitation to this network."""
+        if self._invitations is None:
+            raise NotAvailable(
+                "Only the founder's node can invite in this version",
+                why="it holds the certificate authority",
+                fix="Run `hm invite` on the machine that founded the network",
+            )
+        owner = self._membership.owner if mine else None
+        created = self._invitations.create(owner, int(time.time()))
+        invitation = Invitation(
+            version=1,
+            genesis=self._membership.genesis_id,
+            root_sha256=fingerprint(self._membership.genesis.root_certificate),
+            secret=created.secret,
+            mine=mine,
+            expires_s=created.expires_s,
+            locators=self._locators(),
+        )
+        return InvitationView(token=str(invitation), expires_ms=created.expires_s * 1000)
+
+    def enrol(self, peer: Peer, request: EnrolRequest) -> EnrolResponse:
+        """`enrol.request`: a certificate for the bearer of an invitation."""
+        enrolment, revoked = self._require_enrolment()
+        return enrolment.enrol(
+            request,
+            channel=peer.channel,
+            peer=peer.id,
+            revoked=revoked,
+            locators=self._locators(),
+            now_s=int(time.time()),
+        )
+
+    def renew(self, peer: Peer, request: EnrolRequest) -> EnrolResponse:
+        """`enrol.renew`: the next certificate for a node's keys."""
+        enrolment, revoked = self._require_enrolment()
+        return enrolment.renew(
+            request,
+            channel=peer.channel,
+            peer=peer.id,
+            revoked=revoked,
+            locators=self._locators(),
+            now_s=int(time.time()),
+        )
+
+    def renewed_own(self, now_s: int) -> list[Certificate] | None:
+        """The next certificate chain of the authority's own node, however long it was down: whoever
+        holds the authority's keys could make it anyway. None where the authority is elsewhere."""
+        if self._authority is None:
+            return None
+        membership, public = self._membership, self._membership.keys.public
+        try:
+            issued = self._authority.renew(public, membership.genesis_id, now_s)
+        except RenewalTooLate:
+            request = digest_of("founding", (membership.genesis_id, public, now_s))
+            order = CertificateOrder(request, membership.genesis_id, public, membership.owner)
+            issued = self._authority.certify(order, now_s)
+        return self._authority.chain(issued)
+
+    def _require_enrolment(self) -> tuple[Enrolment, frozenset[NodeId]]:
+        if self._enrolment is None:
+            raise NotAvailable("This node holds no certificate authority")
+        with self._chain.ledger.state() as state:
+            return self._enrolment, identity.revoked(state)

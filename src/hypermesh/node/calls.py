@@ -1,0 +1,77 @@
+"""The methods that this node answers over STOQ: who may call each, and which part answers."""
+
+from __future__ import annotations
+
+from hypermesh.ledger import identity
+from hypermesh.node.admitting import Admitting
+from hypermesh.node.chain import Chain, Sequencing
+from hypermesh.node.lending import Lending
+from hypermesh.node.service import Method, Peer
+from hypermesh.node.whereabouts import Whereabouts
+from hypermesh.wire.codec import encode
+from hypermesh.wire.errors import InvalidInput
+from hypermesh.wire.rpc import (
+    ALPN_ENROL,
+    ALPN_NODE,
+    ALPN_SESSION,
+    BlocksRequest,
+    BlocksResponse,
+    DescribeRequest,
+    EnrolRequest,
+    JobRequest,
+    LeaseRequest,
+    ResolveRequest,
+    SignedLocator,
+    SubmitResponse,
+)
+from hypermesh.wire.tx import SignedTransaction
+
+NODES = frozenset({ALPN_NODE})
+SESSIONS = frozenset({ALPN_SESSION})
+STRANGERS = frozenset({ALPN_ENROL})
+
+
+def methods(
+    chain: Chain, lending: Lending, admitting: Admitting, whereabouts: Whereabouts
+) -> dict[str, Method]:
+    """Every method by its name."""
+
+    def submit(peer: Peer, signed: SignedTransaction) -> SubmitResponse:
+        del peer
+        if not isinstance(chain, Sequencing):
+            raise InvalidInput("This node does not sequence; submit to the one that genesis names")
+        return chain.submit(encode(signed))
+
+    def blocks(peer: Peer, request: BlocksRequest) -> BlocksResponse:
+        del peer
+        response = chain.ledger.blocks(request)
+        if not isinstance(chain, Sequencing):
+            return response
+        return BlocksResponse(response.blocks, response.height, chain.now_ms())
+
+    def publish(peer: Peer, record: SignedLocator) -> SignedLocator:
+        """Keep the caller's record; ours in return."""
+        if record.locator.node != peer.id:
+            raise InvalidInput("A node publishes its own place only")
+        whereabouts.admit(record)
+        return whereabouts.own
+
+    def resolve(peer: Peer, request: ResolveRequest) -> SignedLocator:
+        del peer
+        with chain.ledger.state() as state:
+            node = identity.resolve_prefix(state, request.prefix)
+        return whereabouts.locators.of(node or request.prefix)
+
+    return {
+        "ledger.submit": Method(NODES, SignedTransaction, submit),
+        "ledger.blocks": Method(NODES, BlocksRequest, blocks),
+        "locator.publish": Method(NODES, SignedLocator, publish),
+        "locator.resolve": Method(NODES, ResolveRequest, resolve),
+        "asset.inspect": Method(NODES, DescribeRequest, lending.inspect),
+        "asset.describe": Method(NODES, DescribeRequest, lending.describe),
+        "lease.activate": Method(NODES, LeaseRequest, lending.activate),
+        "lease.receipt": Method(NODES, LeaseRequest, lending.receipt),
+        "job.run": Method(SESSIONS, JobRequest, lending.run_job),
+        "enrol.request": Method(STRANGERS, EnrolRequest, admitting.enrol),
+        "enrol.renew": Method(STRANGERS, EnrolRequest, admitting.renew),
+    }

@@ -1,0 +1,136 @@
+"""Becoming of use, and staying certified.
+
+What a node needs before it is of use (its owner and certificate on the ledger, a grant, a bond, an
+attestation, its assets) is brought about step by step, each one skipped where the ledger already
+has it. So a first start, a restart and a restart after a crash are one path.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from hypermesh.assets.inventory import Share
+from hypermesh.caesar.economics import staking
+from hypermesh.caesar.token import bank
+from hypermesh.ledger.errors import LedgerStopped
+from hypermesh.node.attesting import Attesting
+from hypermesh.node.certification import Certification
+from hypermesh.node.chain import Chain, Following
+from hypermesh.node.configuration import Settings
+from hypermesh.node.lending import Lending
+from hypermesh.node.membership import Membership
+from hypermesh.node.wallet import Wallet
+from hypermesh.wire.errors import HyperMeshError, Unreachable
+from hypermesh.wire.tx import BankFaucet, StakeBond
+
+RETRY_S = 1.0
+RENEW_RETRY_S = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Settling:
+    """Two threads: one until the node is of use, one that renews its certificate."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        membership: Membership,
+        chain: Chain,
+        wallet: Wallet,
+        certification: Certification,
+        attesting: Attesting,
+        lending: Lending,
+        publish: Callable[[], None],
+    ) -> None:
+        """`publish` says where this node is."""
+        self._settings = settings
+        self._membership = membership
+        self._chain = chain
+        self._wallet = wallet
+        self._certification = certification
+        self._attesting = attesting
+        self._lending = lending
+        self._publish = publish
+        self._stopping = threading.Event()
+        self._settled = threading.Event()
+        self._trouble: HyperMeshError | OSError | None = None
+        self._threads = [
+            threading.Thread(target=self._settle_until_done, name="settle", daemon=True),
+            threading.Thread(target=self._stay_certified, name="renew", daemon=True),
+        ]
+
+    @property
+    def state(self) -> str:
+        """`ok`, or what is not settled yet."""
+        return "ok" if self._settled.is_set() else f"not yet: {self._trouble or 'busy'}"
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Begin nothing more; what is under way ends with the ledger."""
+        self._stopping.set()
+
+    def _settle_until_done(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._settle()
+            except LedgerStopped:
+                return
+            except (HyperMeshError, OSError) as error:
+                if str(error) != str(self._trouble):
+                    log.warning("settling: %s", error)
+                self._trouble = error
+                if isinstance(error, Unreachable) and self._certification.is_known():
+                    # An old member whose sequencer is away serves its reads meanwhile.
+                    self._settled.set()
+                self._stopping.wait(RETRY_S)
+            else:
+                self._trouble = None
+                self._settled.set()
+                self._attesting.start()
+                return
+
+    def _settle(self) -> None:
+        self._renew()
+        if isinstance(self._chain, Following):
+            self._chain.await_synced()
+        self._certification.introduce()
+        self._publish()
+        self._fund()
+        self._attesting.attest()
+        self._lending.declare(Share(self._settings.share), self._settings.level)
+        self._lending.resume()
+
+    def _fund(self) -> None:
+        """The one grant of this node, and the bond that its attestations need."""
+        node = self._membership.keys.id
+        with self._chain.ledger.state() as state:
+            granted = bank.grant(state, node) is not None
+            bonded = staking.bonded(state, node)
+        if not granted:
+            self._wallet.submit(BankFaucet())
+        missing = self._membership.genesis.proofs.bond_min - bonded
+        if missing > 0:
+            self._wallet.submit(StakeBond(node, missing))
+
+    def _stay_certified(self) -> None:
+        """Renew in time, also where the first tries fail. Nothing before the node has settled:
+        coming up renews by itself."""
+        while not self._stopping.wait(RENEW_RETRY_S):
+            if not self._settled.is_set():
+                continue
+            try:
+                self._renew()
+            except LedgerStopped:
+                return
+            except (HyperMeshError, OSError) as error:
+                log.warning("renewing the certificate failed, and is tried again: %s", error)
+
+    def _renew(self) -> None:
+        if self._certification.renew_if_due() and self._settled.is_set():
+            self._certification.introduce()

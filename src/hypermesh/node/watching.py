@@ -1,0 +1,106 @@
+"""Reacting to the ledger: one thread that follows its blocks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from hypermesh.ledger import identity
+from hypermesh.ledger.errors import LedgerStopped
+from hypermesh.ledger.feed import Commit
+from hypermesh.node.attesting import Attesting
+from hypermesh.node.chain import Chain
+from hypermesh.node.lending import Lending
+from hypermesh.node.membership import Membership
+from hypermesh.node.metrics import Metrics
+from hypermesh.node.whereabouts import Whereabouts
+from hypermesh.stoq.endpoint import Endpoint
+from hypermesh.wire.errors import HyperMeshError
+
+WATCH_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Watching:
+    """What a block sets off at this node."""
+
+    def __init__(
+        self,
+        membership: Membership,
+        chain: Chain,
+        endpoint: Endpoint,
+        attesting: Attesting,
+        lending: Lending,
+        whereabouts: Whereabouts,
+        metrics: Metrics,
+    ) -> None:
+        self._membership = membership
+        self._chain = chain
+        self._endpoint = endpoint
+        self._attesting = attesting
+        self._lending = lending
+        self._whereabouts = whereabouts
+        self._metrics = metrics
+        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Before the ledger starts, so that no block is missed. The thread ends with the ledger."""
+        self._commits = self._chain.feed.subscribe()
+        self._thread.start()
+
+    def obey_revocations(self) -> None:
+        """Admit no peer that the ledger has revoked, as far as this copy knows."""
+        with self._chain.ledger.state() as state:
+            revoked = identity.revoked(state)
+        self._endpoint.set_policy(self._membership.policy(revoked))
+
+    def _watch(self) -> None:
+        while True:
+            self._report_refusals()
+            try:
+                commit = self._commits.next(WATCH_S)
+            except LedgerStopped:
+                return
+            except HyperMeshError as error:
+                log.warning("the event feed was cut: %s", error)
+                self._commits = self._chain.feed.subscribe()
+                self.obey_revocations()
+                continue
+            if commit is None:
+                continue
+            try:
+                self._react(commit)
+            except (HyperMeshError, OSError) as error:
+                log.warning("watching: %s", error)
+
+    def _react(self, commit: Commit) -> None:
+        """Revocations and epochs first: what follows them may have to wait for another node."""
+        names = {event.name for event in commit.events}
+        if "identity.revoked" in names:
+            self.obey_revocations()
+        if "consensus.epoch" in names:
+            self._attesting.epoch_turned()
+        self._count(commit)
+        self._lending.observe(commit)
+        for event in commit.events:
+            if (
+                event.name == "consensus.attested"
+                and event.subject not in self._whereabouts.locators
+            ):
+                self._whereabouts.locate(event.subject)
+
+    def _count(self, commit: Commit) -> None:
+        self._metrics.height.set(commit.block.header.height)
+        for result in commit.block.results[1:]:
+            self._metrics.transactions.labels("ok" if result.code == "ok" else "refused").inc()
+        for event in commit.events:
+            if event.name.startswith("lease."):
+                self._metrics.leases.labels(event.name.removeprefix("lease.")).inc()
+
+    def _report_refusals(self) -> None:
+        """Why peers were turned away: they learn it, and so shall this node's operator."""
+        for refusal in self._endpoint.refusals():
+            self._metrics.refusals.labels(refusal.error.code).inc()
+            peer = "unknown" if refusal.peer is None else refusal.peer.hex()[:16]
+            log.info("refused %s (%s, %s): %s", peer, refusal.remote, refusal.alpn, refusal.error)

@@ -1,0 +1,104 @@
+"""Where the nodes of the network are, and saying where this one is.
+
+Every node tells the sequencer its place and asks it for those of others; the sequencer, whom nobody
+else can ask, tells all it knows when it has moved.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from hypermesh.crypto.keys import key_id
+from hypermesh.ledger import identity
+from hypermesh.node.chain import Chain
+from hypermesh.node.configuration import Settings
+from hypermesh.node.locators import Locators, NoLocator
+from hypermesh.node.membership import Membership
+from hypermesh.node.peers import Peers
+from hypermesh.wire.asset import Locator
+from hypermesh.wire.errors import HyperMeshError, InvalidInput
+from hypermesh.wire.ids import NodeId
+from hypermesh.wire.rpc import ResolveRequest, SignedLocator
+
+log = logging.getLogger(__name__)
+
+
+class Whereabouts:
+    """This node's knowledge of places. `use` comes before the first question."""
+
+    def __init__(self, membership: Membership, locators: Locators) -> None:
+        self.locators = locators
+        self.sequencer = key_id(membership.genesis.sequencer)
+        self._membership = membership
+        self._seeds = {locator.node: locator for locator in membership.seeds}
+
+    def use(self, peers: Peers, chain: Chain) -> None:
+        """Ask through `peers` and believe what `chain` says of keys. Both need places themselves,
+        so they come second."""
+        self._peers = peers
+        self._chain = chain
+
+    def locate(self, node: NodeId) -> Locator:
+        """Where `node` is, as last heard; raises `NoLocator`."""
+        if node in self.locators:
+            return self.locators.of(node).locator
+        if node in self._seeds:
+            return self._seeds[node]
+        if node == self.sequencer or self._membership.is_founder:
+            raise NoLocator(f"It is not known where node {node.hex()[:16]} is")
+        self._ask(node)
+        return self.locators.of(node).locator
+
+    def relocate(self, node: NodeId) -> Locator:
+        """Where `node` is now, as the sequencer knows it: it did not answer where it was."""
+        if node != self.sequencer and not self._membership.is_founder:
+            self._ask(node)
+        return self.locate(node)
+
+    def admit(self, record: SignedLocator) -> None:
+        """Keep a record that a node in good standing has signed."""
+        with self._chain.ledger.state() as state:
+            row = identity.node(state, record.locator.node)
+        if row is None or row.revoked:
+            raise InvalidInput(f"No such node: {record.locator.node.hex()[:16]}")
+        self.locators.admit(record, row.keys)
+
+    @property
+    def own(self) -> SignedLocator:
+        """This node's place, as it was last published."""
+        return self.locators.of(self._membership.keys.id)
+
+    def publish(self, settings: Settings, port: int, now_ms: int) -> None:
+        """Sign this node's place anew and tell those who must know."""
+        own = self._membership.keys.id
+        before = self.locators.of(own).locator if own in self.locators else None
+        signed = self.locators.sign_own(
+            self._membership.keys, settings.name, _reachable(settings.stoq_host), port, now_ms
+        )
+        if not self._membership.is_founder:
+            theirs = self._peers.call(self.sequencer, "locator.publish", signed, SignedLocator)
+            self.admit(theirs)
+        elif before is not None and _place(before) != _place(signed.locator):
+            self._announce(signed)
+
+    def _announce(self, signed: SignedLocator) -> None:
+        for node in self.locators.nodes():
+            if node != self._membership.keys.id:
+                try:
+                    self._peers.call(node, "locator.publish", signed, SignedLocator)
+                except HyperMeshError as error:
+                    log.warning("%s does not know yet where this node is: %s", node.hex(), error)
+
+    def _ask(self, node: NodeId) -> None:
+        request = ResolveRequest(node)
+        self.admit(self._peers.call(self.sequencer, "locator.resolve", request, SignedLocator))
+
+
+def _place(locator: Locator) -> tuple[str, int]:
+    return locator.host, locator.port
+
+
+def _reachable(host: str) -> str:
+    """The address to publish for a listener: one that listens everywhere is on loopback too, and
+    which other address peers can reach is for the operator to say with `--stoq-host`."""
+    return "::1" if host == "::" else host
