@@ -4,7 +4,7 @@ BIN := .venv/bin
 REPORT ?=
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: help setup demo test test-rust test-python test-long check bench-core bench-proofs bench-killpoints status lock cometbft clean
+.PHONY: help setup demo ui test-ui browser test test-rust test-python test-long check bench-core bench-proofs bench-killpoints status lock cometbft clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +15,16 @@ setup: ## Make the virtual environment, the sandbox program and the extension, w
 demo: setup ## Run the main job: three nodes, four proofs, leases, memory, jobs, settlement
 	@$(BIN)/hm demo --data demo-data $(DEMO_ARGS)
 
-test: setup test-rust test-python ## Run the tests
+ui: ## Build the dashboard into src/hypermesh/_ui (needs npm; setup does it where npm is there)
+	@$(PYTHON) tools/setup.py dashboard
+
+test-ui: setup ## Test the dashboard's pure parts (needs npm; the pages are tested in tests/web)
+	cd web && npm run --silent check && npm test --silent
+
+browser:
+	@$(PYTHON) tools/setup.py browser
+
+test: setup browser test-rust test-python ## Run the tests
 
 test-rust:
 	cargo test --release --quiet --workspace --exclude hm-native

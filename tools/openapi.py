@@ -11,6 +11,7 @@ from typing import cast
 
 import msgspec
 
+from hypermesh.node.api.answers import Answers
 from hypermesh.node.api.application import application
 from hypermesh.node.api.description import describe
 from hypermesh.node.composition import Node
@@ -20,7 +21,7 @@ DOCUMENT = Path(__file__).resolve().parents[1] / "openapi" / "hypermesh.json"
 
 def document() -> bytes:
     """The document as it is to lie in the repository; the routes are described without a node."""
-    described = describe(application(cast("Node", None)))
+    described = describe(application(cast("Node", None), cast("Answers", None)))
     return msgspec.json.format(msgspec.json.encode(described, order="deterministic"), indent=2)
 
 

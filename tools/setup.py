@@ -1,7 +1,11 @@
 """Make this checkout ready to run, on a machine with Python 3.11+ and Rust. Standard library only.
 
+python tools/setup.py [dashboard | browser]
+
 Each step says what it does and is skipped where it was done before: the virtual environment from
-the hashed lock file, bubblewrap from Debian where we may, the native extension.
+the hashed lock file, bubblewrap from Debian where we may, the native extension, and the dashboard
+where Node is there. With a word only that: `dashboard` builds it or fails, `browser` gets Chromium
+from Debian for the tests of the dashboard.
 """
 
 from __future__ import annotations
@@ -18,7 +22,10 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMPS = VENV / "stamps"
 RUST_INSTALL = "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
-SANDBOX_INSTALL = ["apt-get", "install", "--yes", "--quiet", "bubblewrap"]
+WEB = ROOT / "web"
+PAGE = ROOT / "src" / "hypermesh" / "_ui" / "index.html"
+NODE_MIN = (20, 19)
+NPM_QUIET = ["--no-audit", "--no-fund", "--loglevel=error"]
 
 
 def main() -> int:
@@ -33,9 +40,20 @@ def main() -> int:
         return fail(
             "HyperMesh needs Rust to build its core, and `cargo` is not there", RUST_INSTALL
         )
-    environment()
-    sandbox()
-    extension()
+    match sys.argv[1:]:
+        case []:
+            environment()
+            sandbox()
+            extension()
+            if reason := dashboard():
+                say(f"The dashboard is not built: {reason}. All else works; `make ui` builds it")
+        case ["dashboard"]:
+            if reason := dashboard():
+                return fail(f"The dashboard is not built: {reason}", "see CONTRIBUTING.md")
+        case ["browser"]:
+            browser()
+        case _:
+            return fail("There is no such step", "python tools/setup.py [dashboard | browser]")
     return 0
 
 
@@ -55,35 +73,42 @@ def environment() -> None:
 
 def sandbox() -> None:
     """bubblewrap, which isolates Python jobs. Without it such jobs are refused, nothing else."""
-    if shutil.which("bwrap") is not None or done("sandbox", "asked"):
-        return
-    command = SANDBOX_INSTALL
+    if shutil.which("bwrap") is None and not done("sandbox", "asked"):
+        from_debian("sandbox", "bubblewrap", "it isolates Python jobs", "Python jobs are refused")
+
+
+def browser() -> None:
+    """Chromium, in which the pages are tested. Without it those tests say so and are left out."""
+    if shutil.which("chromium") is None and not done("browser", "asked"):
+        without = "the tests of its pages are left out"
+        from_debian("browser", "chromium", "it shows the dashboard in tests", without)
+
+
+def from_debian(step: str, package: str, purpose: str, without: str) -> None:
+    """`package`, where we may install it; else how to, once."""
+    command = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", package]
+    may_install = shutil.which("apt-get") is not None
     if os.geteuid() != 0:
-        allowed = shutil.which("sudo") and not subprocess.call(
-            ["sudo", "-n", "true"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        if not allowed:
-            advise(command)
-            return
+        may_install = may_install and has_sudo()
         command = ["sudo", "-n", *command]
-    if shutil.which("apt-get") is None:
-        advise(command)
-        return
-    say("Installing bubblewrap from Debian (it isolates Python jobs)")
-    update = [*command[: command.index("install")], "update", "--quiet"]
-    if subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
-        subprocess.call(update, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        if subprocess.call(command, stdout=subprocess.DEVNULL):
-            advise(command)
+    if may_install:
+        say(f"Installing {package} from Debian ({purpose})")
+        update = [*command[: command.index("install")], "update", "--quiet"]
+        if not quietly(command) or (not quietly(update) and not quietly(command)):
+            say(f"{package} is there")
             return
-    say("bubblewrap is there")
+    say(f"{package} is missing, so {without}. To add it:")
+    say(f"  sudo apt-get install --yes {package}")
+    finish(step, "asked")
 
 
-def advise(command: list[str]) -> None:
-    say("bubblewrap is missing, so Python jobs will be refused. To add it:")
-    say(f"  sudo {' '.join(command)}")
-    STAMPS.mkdir(parents=True, exist_ok=True)
-    finish("sandbox", "asked")
+def has_sudo() -> bool:
+    return shutil.which("sudo") is not None and not quietly(["sudo", "-n", "true"])
+
+
+def quietly(command: list[str]) -> int:
+    """The exit status of `command`; what it prints is dropped."""
+    return subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def extension() -> None:
@@ -98,6 +123,38 @@ def extension() -> None:
     say("Building the native extension (one to three minutes the first time)")
     run([VENV / "bin" / "maturin", "develop", "--release", "--quiet", "--locked"])
     finish("extension", stamp)
+
+
+def dashboard() -> str:
+    """The pages in src/hypermesh/_ui, built where their sources changed. Answers why they are not
+    built; empty where they are."""
+    ours = [WEB / name for name in ("src", "build", "public")]
+    sources = sorted(file for place in ours for file in place.rglob("*") if file.is_file())
+    sources = [file for file in sources if file.name != "schema.gen.ts"]
+    loose = [file for file in WEB.iterdir() if file.is_file()]
+    stamp = fingerprint([*sources, *sorted(loose), ROOT / "openapi" / "hypermesh.json"])
+    if PAGE.exists() and done("dashboard", stamp):
+        return ""
+    wanted = ".".join(map(str, NODE_MIN))
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        return f"it needs Node {wanted} or newer with npm, and they are not here"
+    version = subprocess.check_output(["node", "--version"], text=True).strip().lstrip("v")
+    if tuple(int(part) for part in version.split(".")[:2]) < NODE_MIN:
+        return f"it needs Node {wanted} or newer, and this is {version}"
+    lock = fingerprint([WEB / "package-lock.json"])
+    if not (WEB / "node_modules").is_dir() or not done("npm", lock):
+        say("Installing what the dashboard is built with (about half a minute)")
+        if subprocess.call(["npm", "ci", *NPM_QUIET], cwd=WEB):
+            return "`npm ci` failed"
+        finish("npm", lock)
+    say("Building the dashboard")
+    build = ["npm", "run", "--silent", "build", "--", "--logLevel", "error"]
+    built = subprocess.run(build, cwd=WEB, capture_output=True, text=True, check=False)
+    if built.returncode:
+        print(built.stdout + built.stderr, file=sys.stderr)
+        return "`npm run build` failed"
+    finish("dashboard", stamp)
+    return ""
 
 
 def fingerprint(files: list[Path], salt: str = "") -> str:

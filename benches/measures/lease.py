@@ -9,7 +9,6 @@ import time
 
 from result import Metric, metric
 
-from hypermesh.wire.api.lease import AllocateAsset, SessionView
 from hypermesh.wire.asset import AssetKind, LeaseState
 from measures.network import network
 
@@ -24,17 +23,12 @@ def measure(leases: int = LEASES) -> list[Metric]:
     with network() as nodes:
         alice = nodes.found("alice")
         bob = nodes.join("bob", alice)
-        asset = next(a.asset for a in bob.mesh.assets(AssetKind.MEMORY) if a.mine)
+        asset = next(a.asset for a in bob.mesh.assets.list(AssetKind.MEMORY) if a.mine)
         for _ in range(leases):
             started = time.perf_counter()
-            session = alice.mesh.rest.request(
-                SessionView,
-                "PUT",
-                f"/assets/{asset}/allocate",
-                AllocateAsset(amount=AMOUNT, duration_ms=DURATION_MS),
-            )
+            session = alice.mesh.leases.allocate(asset, AMOUNT, duration_ms=DURATION_MS)
             between = time.perf_counter()
-            final = alice.mesh.release(session.lease)
+            final = alice.mesh.leases.release(session.lease)
             ended = time.perf_counter()
             if final.state is not LeaseState.SETTLED:
                 raise SystemExit(f"the lease is {final.state}, not settled")

@@ -20,7 +20,7 @@ from pathlib import Path
 from result import Metric, metric
 
 from hypermesh.crypto.digest import digest
-from hypermesh.sdk.memory import LeasedRegion
+from hypermesh.sdk.region import LeasedRegion
 from hypermesh.wire.address import GlobalAddress
 from hypermesh.wire.asset import AssetKind
 from measures import tcp
@@ -36,7 +36,7 @@ def measure(passes: int = PASSES) -> list[Metric]:
     with network() as nodes:
         alice = nodes.found("alice")
         bob = nodes.join("bob", alice)
-        address = next(a.address for a in bob.mesh.assets(AssetKind.MEMORY) if a.mine)
+        address = next(a.address for a in bob.mesh.assets.list(AssetKind.MEMORY) if a.mine)
         with (
             alice.mesh.memory.lease(PIECE * PIECES, address=GlobalAddress.parse(address)) as region,
             plain() as peer,

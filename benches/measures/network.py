@@ -43,7 +43,7 @@ class Network:
         return self._start(name, None)
 
     def join(self, name: str, founder: Running) -> Running:
-        return self._start(name, founder.mesh.invite().token)
+        return self._start(name, founder.mesh.network.invite().token)
 
     def stop(self, node: Running) -> None:
         """End one node before the block does; its data stays until then."""

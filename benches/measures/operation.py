@@ -104,7 +104,7 @@ def _measured(nodes: Network, operations: int) -> list[Metric]:
 def sdk(node: Running, entry: bytes) -> float:
     """Milliseconds of the same by `Mesh.submit`, with its HTTP client."""
     started = time.perf_counter()
-    answer = node.mesh.submit(entry)
+    answer = node.mesh.ledger.submit(entry)
     elapsed_ms = (time.perf_counter() - started) * 1000
     if answer.code != "ok":
         raise SystemExit(f"the operation was not accepted: {answer}")
@@ -184,8 +184,8 @@ class Signer:
     def __init__(self, node: Running) -> None:
         self._node = node
         self._keys = QuantumKeys.from_secret_bytes(KeyStore(node.data / "keys").get("owner"))
-        self._genesis = bytes.fromhex(node.mesh.status().genesis)
-        (asset, *_) = node.mesh.assets(AssetKind.STORAGE)
+        self._genesis = bytes.fromhex(node.mesh.network.status().genesis)
+        (asset, *_) = node.mesh.assets.list(AssetKind.STORAGE)
         self._asset = bytes.fromhex(asset.asset)
         self._nonce = FIRST_NONCE
         self._height = 0
@@ -221,9 +221,9 @@ class Signer:
 
     def standing(self) -> Standing:
         """The node's last accepted bundle, and block time, by now."""
-        status = self._node.mesh.status()
+        status = self._node.mesh.network.status()
         for height in range(self._height + 1, status.height + 1):
-            block = self._node.mesh.block(height)
+            block = self._node.mesh.ledger.block(height)
             for entry, kind, code in zip(block.entries, block.types, block.codes, strict=True):
                 if kind == "consensus.attest" and code == "ok":
                     body = decode(SignedTransaction, bytes.fromhex(entry)).transaction.body

@@ -64,7 +64,7 @@ def measure(window_s: float = WINDOW_S) -> list[Metric]:
         bob = nodes.join("bob", alice)
         time.sleep(SETTLE_S)
         observed = {"founder": Observed(alice), "follower": Observed(bob)}
-        before = alice.mesh.consensus().epoch
+        before = alice.mesh.consensus.status().epoch
         until = time.monotonic() + window_s
         while True:
             for each in observed.values():
@@ -72,7 +72,7 @@ def measure(window_s: float = WINDOW_S) -> list[Metric]:
             if time.monotonic() >= until:
                 break
             time.sleep(SAMPLE_S)
-        turned = alice.mesh.consensus().epoch - before
+        turned = alice.mesh.consensus.status().epoch - before
     if window_s >= WINDOW_S and turned < EPOCHS_MIN:
         raise SystemExit(f"only {turned} epochs turned in {window_s:g} s")
     metrics = []

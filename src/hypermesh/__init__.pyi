@@ -1,4 +1,33 @@
-from hypermesh.sdk import Mesh as Mesh
-from hypermesh.sdk import connect as connect
+from hypermesh.sdk.answer import AnswerInvalid as AnswerInvalid
+from hypermesh.sdk.array import AsyncRemoteArray as AsyncRemoteArray
+from hypermesh.sdk.array import NotContiguous as NotContiguous
+from hypermesh.sdk.array import RemoteArray as RemoteArray
+from hypermesh.sdk.function.code import FunctionUnsendable as FunctionUnsendable
+from hypermesh.sdk.function.code import ValueUnsendable as ValueUnsendable
+from hypermesh.sdk.function.function import AsyncFunctionCall as AsyncFunctionCall
+from hypermesh.sdk.function.function import Function as Function
+from hypermesh.sdk.function.function import FunctionCall as FunctionCall
+from hypermesh.sdk.function.function import function as function
+from hypermesh.sdk.function.outcome import RemoteError as RemoteError
+from hypermesh.sdk.function.outcome import ResultInvalid as ResultInvalid
+from hypermesh.sdk.function.outcome import VersionMismatch as VersionMismatch
+from hypermesh.sdk.mesh import AsyncMesh as AsyncMesh
+from hypermesh.sdk.mesh import Mesh as Mesh
+from hypermesh.sdk.mesh import connect as connect
+from hypermesh.sdk.mesh import connect_async as connect_async
+from hypermesh.sdk.region import AsyncLeasedRegion as AsyncLeasedRegion
+from hypermesh.sdk.region import LeasedRegion as LeasedRegion
+from hypermesh.sdk.region import ProviderLost as ProviderLost
+from hypermesh.sdk.rest import NodeNotRunning as NodeNotRunning
+from hypermesh.wire.address import GlobalAddress as GlobalAddress
+from hypermesh.wire.errors import Conflict as Conflict
+from hypermesh.wire.errors import ExitCode as ExitCode
+from hypermesh.wire.errors import Forbidden as Forbidden
+from hypermesh.wire.errors import HyperMeshError as HyperMeshError
+from hypermesh.wire.errors import InvalidInput as InvalidInput
+from hypermesh.wire.errors import NotAvailable as NotAvailable
+from hypermesh.wire.errors import NotFound as NotFound
+from hypermesh.wire.errors import Overloaded as Overloaded
+from hypermesh.wire.errors import Unreachable as Unreachable
 
 __version__: str

@@ -18,7 +18,7 @@ def alice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="session")
 def bob(alice: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    token = alice.mesh.invite().token
+    token = alice.mesh.network.invite().token
     with started(tmp_path_factory.mktemp("api") / "bob", "full_public", token) as running:
         yield running
 

@@ -35,15 +35,23 @@ class Running:
 
 
 @contextmanager
-def started(data: Path, level: str, token: str | None = None) -> Iterator[Running]:
+def started(
+    data: Path, level: str, token: str | None = None, tls_port: int | None = None
+) -> Iterator[Running]:
     configuration = Configuration.of(
-        data, name=data.name, share="20%", level=level, stoq_host="::1", stoq_port=None
+        data,
+        name=data.name,
+        share="20%",
+        level=level,
+        stoq_host="::1",
+        stoq_port=None,
+        tls_port=tls_port,
     )
     process = launch(configuration, token)
     try:
         await_ready(configuration, process, timeout_s=60)
         with Mesh(socket_path(data)) as mesh:
-            status = mesh.status()
+            status = mesh.network.status()
             yield Running(data, mesh, status.node, status.owner, status.api)
     finally:
         stop(data)

@@ -67,7 +67,7 @@ def test_every_challenge_can_be_recomputed(owner: httpx.Client, alice: Running) 
     assert sum(view.what.startswith("draw ") for view in views) == status.draws
     of_space = {each.name: each.value for each in by_what["space", "challenge"].inputs}
     assert of_space["node"] == alice.node
-    assert of_space["genesis"] == alice.mesh.status().genesis
+    assert of_space["genesis"] == alice.mesh.network.status().genesis
     assert of_space["seed"] == by_what["time", "seed"].result
 
 
@@ -83,8 +83,8 @@ def test_challenges_are_each_nodes_own(owner: httpx.Client, alice: Running, bob:
 def attestations(running: Running) -> list[SignedTransaction]:
     """Accepted attestations, oldest first."""
     found = []
-    for height in range(1, running.mesh.status().height + 1):
-        block = running.mesh.block(height)
+    for height in range(1, running.mesh.network.status().height + 1):
+        block = running.mesh.ledger.block(height)
         for entry, kind, code in zip(block.entries, block.types, block.codes, strict=True):
             if kind == "consensus.attest" and code == "ok":
                 found.append(decode(SignedTransaction, bytes.fromhex(entry)))

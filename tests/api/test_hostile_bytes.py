@@ -40,9 +40,9 @@ def dial(request: pytest.FixtureRequest, alice: Running) -> Dial:
 
 @pytest.fixture(autouse=True)
 def _the_same_process_answers_afterwards(alice: Running) -> Iterator[None]:
-    before = alice.mesh.status().pid
+    before = alice.mesh.network.status().pid
     yield
-    assert alice.mesh.status().pid == before
+    assert alice.mesh.network.status().pid == before
 
 
 def host_of(alice: Running) -> bytes:
@@ -130,7 +130,7 @@ def test_a_request_in_single_bytes(dial: Dial, alice: Running) -> None:
 
 
 def test_a_body_that_never_comes_changes_nothing(dial: Dial, alice: Running) -> None:
-    before = alice.mesh.account().balance
+    before = alice.mesh.accounts.get().balance
     token = (alice.data / "api-token").read_text().encode()
     head = (
         b"POST /v1/accounts/transfer HTTP/1.1\r\n"
@@ -141,13 +141,13 @@ def test_a_body_that_never_comes_changes_nothing(dial: Dial, alice: Running) -> 
         + b"Content-Type: application/json\r\nContent-Length: 200\r\n\r\n"
     )
     answer_to(dial, head + b'{"to": "' + b"0" * 64 + b'", "amount": 5}')
-    assert alice.mesh.account().balance == before
+    assert alice.mesh.accounts.get().balance == before
 
 
 def test_many_idle_connections_do_not_keep_others_out(dial: Dial, alice: Running) -> None:
     idle = [dial() for _ in range(100)]
     try:
-        assert alice.mesh.status().name == "alice"
+        assert alice.mesh.network.status().name == "alice"
     finally:
         for connection in idle:
             connection.close()

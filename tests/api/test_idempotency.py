@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from hypermesh.node.api import answers as module
 from hypermesh.node.api.answers import (
     KEPT_MS,
-    KEYS_MAX,
     Answer,
     Answers,
     KeyReused,
@@ -32,7 +32,7 @@ def fresh() -> dict[str, str]:
 
 
 def test_a_write_asked_for_twice_happens_once(owner: httpx.Client, bob: Running) -> None:
-    before = bob.mesh.account(bob.owner).balance
+    before = bob.mesh.accounts.get(bob.owner).balance
     body, headers = {"to": bob.owner, "amount": 3}, fresh()
     first = owner.post(TRANSFER, json=body, headers=headers)
     again = owner.post(TRANSFER, json=body, headers=headers)
@@ -73,7 +73,9 @@ def test_a_key_belongs_to_one_request(owner: httpx.Client, bob: Running) -> None
 def test_what_the_owner_was_told_is_not_told_over_tcp(
     owner: httpx.Client, signed_in: httpx.Client, bob: Running
 ) -> None:
-    memory = next(each.asset for each in bob.mesh.assets() if each.kind == "memory" and each.mine)
+    memory = next(
+        each.asset for each in bob.mesh.assets.list() if each.kind == "memory" and each.mine
+    )
     path, body, headers = f"/assets/{memory}/allocate", {"amount": 64}, fresh()
     mine = owner.put(path, json=body, headers=headers).json()
     assert mine["secret"]
@@ -128,25 +130,25 @@ def test_an_answer_outlives_the_node(tmp_path: Path) -> None:
 
 def test_a_key_is_forgotten_after_a_day(tmp_path: Path) -> None:
     answers = Answers(tmp_path / "answers")
-    assert answers.begin(True, "k", b"request", 1000) is None
-    answers.finish(True, "k", ANSWER)
-    assert answers.begin(True, "k", b"request", 1000 + KEPT_MS) == ANSWER
-    assert answers.begin(True, "k", b"another", 1001 + KEPT_MS) is None
+    assert answers.begin("owner", "k", b"request", 1000) is None
+    answers.finish("owner", "k", ANSWER)
+    assert answers.begin("owner", "k", b"request", 1000 + KEPT_MS) == ANSWER
+    assert answers.begin("owner", "k", b"another", 1001 + KEPT_MS) is None
     answers.close()
 
 
 def test_a_request_cut_by_a_crash_is_not_run_again(tmp_path: Path) -> None:
     before = Answers(tmp_path / "answers")
-    assert before.begin(True, "k", b"request", 1000) is None
+    assert before.begin("owner", "k", b"request", 1000) is None
     with pytest.raises(OutcomeUnknown, match="still being answered"):
-        before.begin(True, "k", b"request", 1001)
+        before.begin("owner", "k", b"request", 1001)
     before.close()
     after = Answers(tmp_path / "answers")
     with pytest.raises(OutcomeUnknown, match="went down"):
-        after.begin(True, "k", b"request", 1002)
+        after.begin("owner", "k", b"request", 1002)
     with pytest.raises(KeyReused):
-        after.begin(True, "k", b"another", 1002)
-    assert after.begin(False, "k", b"another", 1002) is None
+        after.begin("owner", "k", b"another", 1002)
+    assert after.begin("session", "k", b"another", 1002) is None
     after.close()
     assert stat.S_IMODE((tmp_path / "answers").stat().st_mode) == 0o600
 
@@ -154,26 +156,26 @@ def test_a_request_cut_by_a_crash_is_not_run_again(tmp_path: Path) -> None:
 def test_what_was_not_taken_may_come_again(tmp_path: Path) -> None:
     answers = Answers(tmp_path / "answers")
     for status in (503, 429):
-        assert answers.begin(True, "k", b"request", 1000) is None
-        answers.finish(True, "k", Answer(status, [], b""))
-    assert answers.begin(True, "k", b"request", 1000) is None
+        assert answers.begin("owner", "k", b"request", 1000) is None
+        answers.finish("owner", "k", Answer(status, [], b""))
+    assert answers.begin("owner", "k", b"request", 1000) is None
     answers.close()
 
 
-def test_the_number_of_keys_is_bounded(tmp_path: Path) -> None:
+def test_the_number_of_keys_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEYS_MAX", 100)
     answers = Answers(tmp_path / "answers")
-    answers._database.execute("BEGIN")
-    for number in range(KEYS_MAX):
-        answers.begin(True, str(number), b"request", 1000)
+    for number in range(100):
+        answers.begin("owner", str(number), b"request", 1000)
     with pytest.raises(Overloaded):
-        answers.begin(True, "one more", b"request", 1000)
-    assert answers.begin(True, "one more", b"request", 1001 + KEPT_MS) is None
+        answers.begin("owner", "one more", b"request", 1000)
+    assert answers.begin("owner", "one more", b"request", 1001 + KEPT_MS) is None
     answers.close()
 
 
 def test_a_store_that_fails_refuses_the_write(tmp_path: Path) -> None:
     answers = Answers(tmp_path / "answers")
-    answers._database.execute("DROP TABLE requests")
+    answers._database.execute("DROP TABLE answers")
     with pytest.raises(KeysNotKept):
-        answers.begin(True, "k", b"request", 1000)
+        answers.begin("owner", "k", b"request", 1000)
     answers.close()

@@ -74,7 +74,7 @@ def test_queries_that_are_wrong(owner: httpx.Client) -> None:
 
 
 def test_a_refusal_of_the_host_keeps_its_meaning(alice: Running, bob: Running) -> None:
-    private = next(each for each in alice.mesh.assets() if each.level == "private")
+    private = next(each for each in alice.mesh.assets.list() if each.level == "private")
     with bob.over_socket() as client:
         refused = problem(client.get(f"/assets/{private.asset}"), 403)
     assert (refused["code"], refused["exit_code"]) == ("HM-ASSET-0001", 4)

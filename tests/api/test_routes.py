@@ -265,7 +265,7 @@ def test_a_job_that_cannot_run(
 ) -> None:
     body = {"engine": "python", "program": b"print()".hex(), "cpu_millicores": 50}
     problem(owner.post("/v1/jobs", json=body | change), status)
-    running = [each for each in alice.mesh.leases() if each.state is LeaseState.ACTIVE]
+    running = [each for each in alice.mesh.leases.list() if each.state is LeaseState.ACTIVE]
     assert running == []
 
 
@@ -348,7 +348,7 @@ def test_performance(client: httpx.Client, bob: Running) -> None:
 
 
 def test_a_stranger_is_told_nothing_of_private_assets(alice: Running, bob: Running) -> None:
-    private = next(each.asset for each in alice.mesh.assets() if each.level == "private")
+    private = next(each.asset for each in alice.mesh.assets.list() if each.level == "private")
     with bob.over_socket() as client:
         listed = read(client.get("/assets"), Page)
         assert private not in [each.asset for each in listed.items]

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from hypermesh.assets.lease import Leases
 from hypermesh.assets.registry import Registry
+from hypermesh.assets.title import Titles
 from hypermesh.caesar.economics.staking import Staking
 from hypermesh.caesar.token.accounts import balance, balances
 from hypermesh.caesar.token.bank import Bank
@@ -86,24 +87,30 @@ def genesis() -> Genesis:
 
 class Network:
     """Alice and Bob have a node each, Carol is an account without one. Alice's `second` node is
-    hers too. All nodes are bonded and attested."""
+    hers too. All nodes are bonded and attested. Each of `more` is one more owner with a node."""
 
-    def __init__(self) -> None:
+    def __init__(self, *more: str) -> None:
         self.alice, self.bob, self.second = (keys(n).id for n in ("alice", "bob", "second"))
         self.alice_owner, self.bob_owner, self.carol_owner = (
             digest("test", name) for name in (b"alice", b"bob", b"carol")
         )
+        self.known_owners = {self.alice_owner, self.bob_owner, self.carol_owner}
         self.owner_of = {
             self.alice: self.alice_owner,
             self.bob: self.bob_owner,
             self.second: self.alice_owner,
         }
         self.names = {keys(name).id: name for name in ("alice", "bob", "second")}
+        for name in more:
+            self.names[keys(name).id] = name
+            self.owner_of[keys(name).id] = digest("test", name.encode())
+            self.known_owners.add(digest("test", name.encode()))
         self.state = Overlay(MemoryBase())
         self.modules: list[Module] = [
             Bank(lambda _state, _owner: True),
             Staking(lambda _state, node: node in self.owner_of),
             Registry(),
+            Titles(lambda _state, owner: owner in self.known_owners),
             Leases(),
         ]
         self._transactions = 0
@@ -187,6 +194,11 @@ class Network:
 
     def deadline(self) -> int | None:
         return self.modules[-1].next_deadline(self.state)
+
+    def deadline_of(self, name: str) -> int | None:
+        """The next deadline of one module."""
+        [module] = [each for each in self.modules if each.name == name]
+        return module.next_deadline(self.state)
 
     def balance(self, account: bytes) -> int:
         return balance(self.state, account)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from hypermesh.assets import address
+from hypermesh.assets.hosting import Hosted
 from hypermesh.wire.asset import (
     AssetKind,
     Descriptor,
@@ -11,6 +15,7 @@ from hypermesh.wire.asset import (
     Price,
     PrivacyLevel,
 )
+from hypermesh.wire.tx import AssetSetPrivacy
 
 PRICE = Price(amount=3, per_units=1024, per_ms=1000)
 
@@ -42,4 +47,24 @@ def reserved(amount: int, *, epoch: int = 1, duration_ms: int = 10_000) -> Lease
         starts_ms=0,
         ends_ms=0,
         deadline_ms=6_000,
+    )
+
+
+def shared(record: Hosted, **terms: object) -> Hosted:
+    """`record` on other terms."""
+    sharing = msgspec.structs.replace(record.sharing, **terms)
+    return msgspec.structs.replace(record, sharing=sharing)
+
+
+def privacy_change(record: Hosted) -> AssetSetPrivacy:
+    """The body with which a node of the first version brought the ledger to a record's level."""
+    sharing = record.sharing
+    public = sharing.level is PrivacyLevel.FULL_PUBLIC
+    return AssetSetPrivacy(
+        asset=record.asset,
+        level=sharing.level,
+        audience_hash=address.audience_hash(sharing.level, sharing.salt, sharing.audience),
+        descriptor=record.descriptor if public else None,
+        salt=record.salt if public else b"",
+        price=sharing.price if public else None,
     )

@@ -13,7 +13,7 @@ from hypermesh.assets.hosting import Hosted, HostedAssets, HostingDamaged, Hosti
 from hypermesh.wire.asset import Audience, PrivacyLevel
 from hypermesh.wire.errors import InvalidInput
 
-from .samples import PRICE, memory
+from .samples import PRICE, memory, shared
 
 
 def record(number: int = 0, **changes: object) -> Hosted:
@@ -27,7 +27,7 @@ def record(number: int = 0, **changes: object) -> Hosted:
         duration_ms_max=1000,
         randomness=bytes([number]) * 48,
     )
-    return msgspec.structs.replace(made, **changes)
+    return shared(made, **changes)
 
 
 @pytest.fixture

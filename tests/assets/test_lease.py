@@ -60,7 +60,7 @@ from .network import (
     lease_of,
     offer_signature,
 )
-from .samples import memory
+from .samples import memory, privacy_change
 
 PRICE = Price(amount=3, per_units=10, per_ms=1000)
 AMOUNT, DURATION_MS = 100, 10_000
@@ -414,7 +414,7 @@ def test_an_offer_made_to_someone_else_cannot_be_used(scene: Scene) -> None:
 
 def test_a_change_of_privacy_ends_the_offers_made_before(scene: Scene) -> None:
     offer = scene.offer()
-    scene.network.execute(provider.privacy_change(scene.record), scene.network.alice)
+    scene.network.execute(privacy_change(scene.record), scene.network.alice)
     with pytest.raises(OfferMismatch, match="revision"):
         scene.open(offer)
     scene.open(scene.offer(revision=1))
@@ -693,7 +693,7 @@ def test_refusals_have_codes_of_their_own() -> None:
         for each in vars(table).values()
         if isinstance(each, type) and issubclass(each, Refusal) and each is not Refusal
     ]
-    assert len(codes) == len(set(codes)) == 15
+    assert len(codes) == len(set(codes)) == 16
     assert all(code.startswith("HM-TX-LEASE-") for code in codes)
 
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from hypermesh.assets import privacy, provider, registry
 from hypermesh.assets.hosting import Hosted
-from hypermesh.assets.privacy import AccessRefused, Caller, Identity
+from hypermesh.assets.privacy import AccessRefused, Caller
 from hypermesh.assets.provider import OFFER_MS, NotOffered, RecordStale
-from hypermesh.wire.asset import Asset, AssetState, Audience, Offer, Price, PrivacyLevel
+from hypermesh.wire.asset import (
+    Asset,
+    AssetState,
+    AssetTerms,
+    Audience,
+    ConsumerIdentity,
+    Offer,
+    Price,
+    PrivacyLevel,
+)
 from hypermesh.wire.rpc import AssetView
 from hypermesh.wire.tx import AssetSetState
 
@@ -23,7 +33,9 @@ TRUSTED = frozenset({NETWORK_ID})
 class House:
     """Alice hosts one asset; Bob is in its audience by name and by network."""
 
-    def __init__(self, level: PrivacyLevel, identity: Identity = Identity.ANONYMOUS) -> None:
+    def __init__(
+        self, level: PrivacyLevel, identity: ConsumerIdentity = ConsumerIdentity.ANONYMOUS
+    ) -> None:
         self.network = Network()
         self.record: Hosted = provider.hosted(
             self.network.alice_owner,
@@ -54,20 +66,25 @@ class House:
             TRUSTED,
             free=free,
             now_ms=self.network.now_ms,
+            committed=self.committed,
         )
 
     def change(self, level: PrivacyLevel, audience: Audience = privacy.NOBODY) -> Hosted:
         """The owner's new record, with the ledger brought up to it; the node's own stays old."""
-        changed = provider.reshared(
-            self.record,
-            level=level,
-            audience=audience,
-            price=Price(5, 1, 1000),
-            identity=Identity.ANONYMOUS,
-            audience_salt=b"z" * 16,
-        )
-        self.network.execute(provider.privacy_change(changed), self.network.alice)
+        return self.set(level=level, audience=audience, price=Price(5, 1, 1000))
+
+    def set(self, **terms: object) -> Hosted:
+        """The owner's new record, with the ledger brought up to it; the node's own stays old."""
+        sharing = msgspec.structs.replace(self.record.sharing, **{"salt": b"z" * 16, **terms})
+        changed = msgspec.structs.replace(self.record, sharing=sharing)
+        record = self.record
+        body = provider.terms_change(record.asset, sharing, record.descriptor, record.salt)
+        self.network.execute(body, self.network.alice)
         return changed
+
+    @property
+    def committed(self) -> AssetTerms | None:
+        return registry.TERMS.get(self.network.state, self.record.asset)
 
 
 @pytest.mark.parametrize("level", PrivacyLevel)
@@ -124,7 +141,7 @@ def test_a_caller_without_an_account_gets_no_offer() -> None:
 
 
 def test_verified_consumers_only_where_the_owner_wants_that() -> None:
-    house = House(PrivacyLevel.FULL_PUBLIC, Identity.VERIFIED)
+    house = House(PrivacyLevel.FULL_PUBLIC, ConsumerIdentity.VERIFIED)
     with pytest.raises(AccessRefused, match="certificate"):
         house.offer(house.carol)
     house.offer(house.bob)
@@ -149,7 +166,8 @@ def test_the_view_shows_the_descriptor_to_those_let_in_only() -> None:
 
 def test_the_ledgers_level_decides_not_the_record() -> None:
     house = House(PrivacyLevel.FULL_PUBLIC)
-    house.change(PrivacyLevel.PRIVATE)
+    changed = house.change(PrivacyLevel.PRIVATE)
+    house.record = changed
     with pytest.raises(AccessRefused, match="Private"):
         house.offer(house.bob)
 
@@ -166,7 +184,7 @@ def test_an_audience_that_the_node_does_not_know_admits_nobody() -> None:
 
 def test_at_full_public_the_registered_price_is_offered() -> None:
     house = House(PrivacyLevel.FULL_PUBLIC)
-    house.change(PrivacyLevel.FULL_PUBLIC)
+    house.record = house.change(PrivacyLevel.FULL_PUBLIC)
     assert house.offer(house.bob).price == Price(5, 1, 1000)
     assert house.offer(house.bob).revision == 1
 

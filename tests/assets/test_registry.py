@@ -38,7 +38,7 @@ from hypermesh.wire.ids import ZERO_HASH
 from hypermesh.wire.tx import AssetRegister, AssetSetState
 
 from .network import GENESIS_ID, Network
-from .samples import PRICE, memory
+from .samples import PRICE, memory, privacy_change, shared
 
 AUDIENCE = Audience(nodes=[b"n" * 32])
 
@@ -287,7 +287,7 @@ def test_an_asset_on_a_revoked_host_stays_as_it_is(network: Network) -> None:
     made = record(network)
     network.execute(provider.registration(made), network.alice)
     network.revoke(network.alice)
-    for step in (AssetSetState(made.asset, AssetState.SUSPENDED), provider.privacy_change(made)):
+    for step in (AssetSetState(made.asset, AssetState.SUSPENDED), privacy_change(made)):
         with pytest.raises(HostGone):
             network.execute(step, network.alice_owner)
 
@@ -304,37 +304,38 @@ def test_an_unknown_asset(network: Network) -> None:
 def test_every_change_of_level(network: Network, before: PrivacyLevel, after: PrivacyLevel) -> None:
     made = record(network, before)
     network.execute(provider.registration(made), network.alice)
-    changed = provider.reshared(
+    changed = shared(
         made,
         level=after,
         audience=Audience(nodes=[b"m" * 32]),
         price=Price(9, 1, 1),
-        identity=made.identity,
-        audience_salt=b"z" * 16,
+        salt=b"z" * 16,
     )
-    network.execute(provider.privacy_change(changed), network.alice)
+    network.execute(privacy_change(changed), network.alice)
     asset = registry.existing(network.state, made.asset)
     assert (asset.level, asset.revision) == (after, 1)
     public = after is PrivacyLevel.FULL_PUBLIC
     assert asset.descriptor == (made.descriptor if public else None)
     assert asset.price == (Price(9, 1, 1) if public else None)
-    assert asset.audience_hash == address.audience_hash(after, b"z" * 16, changed.audience)
+    assert asset.audience_hash == address.audience_hash(after, b"z" * 16, changed.sharing.audience)
     assert network.context.events[-1].name == "asset.privacy"
 
 
 def test_another_descriptor_cannot_slip_in_when_an_asset_goes_public(network: Network) -> None:
     made = record(network, PrivacyLevel.PRIVATE)
     network.execute(provider.registration(made), network.alice)
-    grown = msgspec.structs.replace(made, level=PrivacyLevel.FULL_PUBLIC, descriptor=memory(10**9))
+    grown = msgspec.structs.replace(
+        shared(made, level=PrivacyLevel.FULL_PUBLIC), descriptor=memory(10**9)
+    )
     with pytest.raises(DisclosureMismatch):
-        network.execute(provider.privacy_change(grown), network.alice)
+        network.execute(privacy_change(grown), network.alice)
 
 
 def test_only_the_owner_changes_the_level(network: Network) -> None:
     made = record(network)
     network.execute(provider.registration(made), network.alice)
     with pytest.raises(NotTheOwner):
-        network.execute(provider.privacy_change(made), network.bob)
+        network.execute(privacy_change(made), network.bob)
 
 
 def test_going_public_with_more_committed_than_there_is_shows_as_allocated(
@@ -343,8 +344,8 @@ def test_going_public_with_more_committed_than_there_is_shows_as_allocated(
     made = record(network, PrivacyLevel.PRIVATE)
     network.execute(provider.registration(made), network.alice)
     registry.take(network.state, made.asset, 1001)
-    public = msgspec.structs.replace(made, level=PrivacyLevel.FULL_PUBLIC)
-    network.execute(provider.privacy_change(public), network.alice)
+    public = shared(made, level=PrivacyLevel.FULL_PUBLIC)
+    network.execute(privacy_change(public), network.alice)
     assert registry.existing(network.state, made.asset).state is AssetState.ALLOCATED
 
 

@@ -11,6 +11,7 @@ from hypermesh.catalog.engines.ladder import PLANNED, Ladder
 from hypermesh.catalog.engines.python import PythonEngine
 from hypermesh.catalog.engines.wasm import WasmEngine
 from hypermesh.catalog.errors import EngineUnknown, SandboxMissing, SandboxUnusable
+from hypermesh.catalog.output import Output
 from hypermesh.catalog.sandbox import bubblewrap
 from hypermesh.catalog.sandbox.bubblewrap import Bubblewrap
 from hypermesh.catalog.sandbox.cgroup import NoCgroups
@@ -104,7 +105,7 @@ def test_the_nodes_own_interpreter_serves_where_the_system_has_none(
     found = bubblewrap.find()
     assert str(found.interpreter.program).startswith("/opt/python/")
     result = PythonEngine(found, NoCgroups()).run(
-        job("python", "import sys; print(sys.prefix)"), None
+        job("python", "import sys; print(sys.prefix)"), None, Output(1024)
     )
     assert result.stdout == b"/opt/python\n"
 
@@ -117,7 +118,7 @@ def _sandbox(ladder: Ladder) -> Bubblewrap:
 
 def test_without_cgroups_everything_says_unenforced(python: Run, ladder: Ladder) -> None:
     engine = PythonEngine(_sandbox(ladder), NoCgroups())
-    result = engine.run(job("python", "print(1)"), None)
+    result = engine.run(job("python", "print(1)"), None, Output(1024))
     assert (result.enforced_cpu, result.enforced_memory) == ("unenforced", "unenforced")
     assert "cgroup" not in result.isolation
     assert result.stdout == b"1\n"

@@ -13,6 +13,7 @@ from hypermesh.catalog.engines import wasm as wasm_module
 from hypermesh.catalog.engines.ladder import Ladder
 from hypermesh.catalog.engines.wasm import WasmEngine
 from hypermesh.catalog.errors import ArgumentInvalid, ModuleInvalid, SandboxBroken
+from hypermesh.catalog.output import Output
 from hypermesh.catalog.sandbox import enforcement
 from hypermesh.catalog.sandbox.process import Cancellation
 from hypermesh.wire.asset import Enforcement
@@ -315,7 +316,7 @@ def test_a_worker_that_lies_is_not_believed(
     engine = WasmEngine(sandbox, cgroups)
     try:
         with pytest.raises(SandboxBroken, match=f"nonsense.*{says}"):
-            engine.run(job("wasm", b"\0asm\1\0\0\0", "f"), None)
+            engine.run(job("wasm", b"\0asm\1\0\0\0", "f"), None, Output(64))
         assert engine._idle is None
     finally:
         engine.close()
@@ -335,6 +336,7 @@ def test_without_bubblewrap_the_class_says_so(node_name: str) -> None:
                 "f",
             ),
             None,
+            Output(64),
         )
         assert (result.exit_code, result.reason) == (0, "exited")
         assert result.isolation == engine.info.isolation

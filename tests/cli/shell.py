@@ -21,18 +21,30 @@ class Machine:
     directory: Path
     name: str
     data: Path = field(init=False)
+    variables: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.data = self.directory / self.name
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """That of a user of this machine, whatever who runs the tests has configured."""
+        kept = {name: value for name, value in os.environ.items() if "HYPERMESH" not in name}
+        return {
+            **kept,
+            "HYPERMESH_DATA": str(self.data),
+            "XDG_CONFIG_HOME": str(self.directory / "config"),
+            "TZ": "UTC",
+            **self.variables,
+        }
+
     def run(self, *command: str, stdin: bytes = b"") -> Done:
-        environment = {**os.environ, "HYPERMESH_DATA": str(self.data), "TZ": "UTC"}
         return subprocess.run(
             command,
             input=stdin,
             capture_output=True,
             cwd=self.directory,
-            env=environment,
+            env=self.environment,
             timeout=TIMEOUT_S,
             check=False,
         )

@@ -21,12 +21,12 @@ from .shell import Machine
 def mesh(home: Machine, lender: Machine) -> Iterator[hm.Mesh]:
     with hm.connect(home.data) as connected:
         for lease in running(connected):
-            connected.release(lease)
+            connected.leases.release(lease)
         yield connected
 
 
 def running(mesh: hm.Mesh) -> list[LeaseView]:
-    return [lease for lease in mesh.leases() if lease.paid is None]
+    return [lease for lease in mesh.leases.list() if lease.paid is None]
 
 
 def test_the_promise_of_the_design(
@@ -118,8 +118,8 @@ def test_more_than_anybody_has(mesh: hm.Mesh) -> None:
 
 def test_errors_of_the_node_keep_their_class_and_code(mesh: hm.Mesh, memory: str) -> None:
     with pytest.raises(NotFound):
-        mesh.block(10**9)
-    free = mesh.asset(memory.split(".")[2].split(":")[0]).free or 0
+        mesh.ledger.block(10**9)
+    free = mesh.assets.get(memory.split(".")[2].split(":")[0]).free or 0
     with pytest.raises(HyperMeshError) as caught:
         mesh.memory.lease(free + 1, address=memory)
     assert (caught.value.code, caught.value.exit_code) == ("HM-TX-LEASE-0006", 8)
@@ -128,7 +128,7 @@ def test_errors_of_the_node_keep_their_class_and_code(mesh: hm.Mesh, memory: str
 def test_where_no_node_is(tmp_path: Path) -> None:
     for place in (tmp_path, str(tmp_path)):
         with hm.connect(place) as mesh, pytest.raises(NodeNotRunning, match="hm up"):
-            mesh.status()
+            mesh.network.status()
 
 
 def test_a_connection_outlives_a_restart_of_the_node(tmp_path: Path) -> None:
@@ -136,12 +136,12 @@ def test_a_connection_outlives_a_restart_of_the_node(tmp_path: Path) -> None:
     machine.succeeds("up")
     try:
         with hm.connect(machine.data) as mesh:
-            before = mesh.status()
+            before = mesh.network.status()
             machine.succeeds("down")
             with pytest.raises(NodeNotRunning):
-                mesh.status()
+                mesh.network.status()
             machine.succeeds("up")
-            after = mesh.status()
+            after = mesh.network.status()
             assert (after.node, after.pid != before.pid) == (before.node, True)
     finally:
         machine.hm("down")

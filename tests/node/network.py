@@ -25,7 +25,7 @@ from hypermesh.node.background import await_ready, command, launch
 from hypermesh.node.configuration import Configuration
 from hypermesh.node.membership import Membership
 from hypermesh.sdk.location import socket_path
-from hypermesh.sdk.memory import LeasedRegion
+from hypermesh.sdk.region import LeasedRegion
 from hypermesh.sdk.mesh import Mesh
 from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint
@@ -186,7 +186,7 @@ class Node:
 
     def asset(self, kind: AssetKind) -> AssetView:
         """Its own asset of a kind, as it sees it itself."""
-        return next(each for each in self.ask(lambda m: m.assets(kind)) if each.mine)
+        return next(each for each in self.ask(lambda m: list(m.assets.list(kind))) if each.mine)
 
     @property
     def asset_address(self) -> str:
@@ -198,14 +198,14 @@ class Node:
     ) -> TransactionView:
         """Sign `body` with `keys` (else the node's own) and submit it through this node."""
         keys = keys or self.membership.keys
-        return self.ask(lambda m: m.submit(self.signed(m, body, keys, attestation)))
+        return self.ask(lambda m: m.ledger.submit(self.signed(m, body, keys, attestation)))
 
     def signed(
         self, mesh: Mesh, body: Body, keys: QuantumKeys, attestation: bytes = b"", nonce: int = -1
     ) -> bytes:
         """`body` in a transaction under `keys`, encoded, with the next nonce unless told."""
         genesis = self.membership.genesis_id
-        now_ms = mesh.status().block_time_ms
+        now_ms = mesh.network.status().block_time_ms
         if nonce < 0:
             nonce = _nonce(mesh, keys.id)
         transaction = Transaction(
@@ -225,8 +225,8 @@ def _nonce(mesh: Mesh, signer: bytes) -> int:
     """How many transactions of `signer` the ledger has executed: from the blocks themselves, so it
     holds for owners as well."""
     spent = 0
-    for height in range(1, mesh.status().height + 1):
-        block = mesh.block(height)
+    for height in range(1, mesh.network.status().height + 1):
+        block = mesh.ledger.block(height)
         for entry, kind in zip(block.entries, block.types, strict=True):
             if kind != "system.block":
                 signed = decode(SignedTransaction, bytes.fromhex(entry))
@@ -272,7 +272,7 @@ class Network:
         self.await_acquainted()
 
     def invite(self, *, mine: bool = False) -> str:
-        return self.alice.ask(lambda m: m.invite(mine=mine)).token
+        return self.alice.ask(lambda m: m.network.invite(mine=mine)).token
 
     def await_acquainted(self) -> None:
         """Until every node sees the memory of every other, attested."""
@@ -281,8 +281,8 @@ class Network:
         def acquainted() -> bool:
             for node in self.nodes.values():
                 with node.mesh() as mesh:
-                    hosts = {asset.host for asset in mesh.assets(AssetKind.MEMORY)}
-                    attested = {each.node for each in mesh.nodes() if each.attested}
+                    hosts = {asset.host for asset in mesh.assets.list(AssetKind.MEMORY)}
+                    attested = {each.node for each in mesh.network.nodes() if each.attested}
                     if not (everyone <= hosts and everyone <= attested):
                         return False
             return True
@@ -305,7 +305,8 @@ class Network:
         def agreed() -> tuple[int, str] | None:
             running = [node for node in self.nodes.values() if node.running]
             seen = {
-                node.ask(lambda m: (m.status().height, m.status().app_hash)) for node in running
+                node.ask(lambda m: (m.network.status().height, m.network.status().app_hash))
+                for node in running
             }
             return seen.pop() if len(seen) == 1 else None
 
@@ -319,7 +320,7 @@ class Network:
 def ready(node: Node) -> bool:
     """What `/readyz` says."""
     with node.mesh() as mesh:
-        checks = mesh.rest.request(dict[str, str], "GET", "/readyz")
+        checks = mesh.network.readiness()
     return all(state == "ok" for state in checks.values())
 
 

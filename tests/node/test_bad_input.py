@@ -227,7 +227,7 @@ def test_a_replayed_transaction_is_applied_once(
     """Whoever replays it, and over whatever connection, gets the result of the first."""
     entry = transfer(network)
     owner = network.carol.membership.owner.hex()
-    before = network.alice.ask(lambda m: m.account(owner)).balance
+    before = network.alice.ask(lambda m: m.accounts.get(owner)).balance
     first = decode(SubmitResponse, call(connections[ALPN_NODE], "ledger.submit", entry))
     with stoq(network.carol.membership) as endpoint:
         again = call(dial(endpoint, network.alice), "ledger.submit", entry)
@@ -237,7 +237,7 @@ def test_a_replayed_transaction_is_applied_once(
         first.index,
         first.result,
     )
-    assert network.alice.ask(lambda m: m.account(owner)).balance == before + 1
+    assert network.alice.ask(lambda m: m.accounts.get(owner)).balance == before + 1
 
 
 def test_forged_transactions_are_refused(
@@ -267,7 +267,7 @@ def test_a_node_cannot_publish_the_place_of_another(
 ) -> None:
     genesis = network.bob.membership.genesis_id
     keys = network.bob.membership.keys
-    own = Locator(keys.id, "::1", 1, 2**52, 2**52, "bob")
+    own = Locator(keys.id, ["::1"], 1, 2**52, 2**52, "bob")
     stolen = replaced(own, node=network.carol.id)
     for locator, keys_ in ((stolen, keys), (own, network.carol.membership.keys)):
         record = SignedLocator(locator, sign(keys_, "locator", genesis, encode(locator)))

@@ -232,7 +232,7 @@ def staying(place: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def status(place: Path, name: str) -> Any:
     with Mesh(socket_path(place / name)) as mesh:
-        return mesh.status()
+        return mesh.network.status()
 
 
 def test_a_killed_node_is_restarted_while_the_others_run(

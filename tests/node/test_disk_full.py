@@ -80,7 +80,7 @@ def test_a_full_disk_refuses_and_loses_nothing(small_disk: Path, tmp_path: Path,
             # The log of SQLite has room for a few more blocks; then bob stays behind.
             eventually(lambda: _behind(network), "bob's disk takes no more", 60)
         assert node.running
-        height = node.ask(lambda m: m.status()).height
+        height = node.ask(lambda m: m.network.status()).height
         assert height >= before.height
 
         filler.unlink()
@@ -91,7 +91,7 @@ def test_a_full_disk_refuses_and_loses_nothing(small_disk: Path, tmp_path: Path,
         node.start()
         after = network.await_agreed()
         assert after[0] >= agreed[0]
-        block = node.ask(lambda m: m.block(before.height))
+        block = node.ask(lambda m: m.ledger.block(before.height))
         assert block.codes[before.index] == "ok"
         assert "Traceback" not in node.log, node.log
     finally:
@@ -100,5 +100,7 @@ def test_a_full_disk_refuses_and_loses_nothing(small_disk: Path, tmp_path: Path,
 
 def _behind(network: Network) -> bool:
     bond(network.alice)
-    heights = [node.ask(lambda m: m.status()).height for node in (network.alice, network.bob)]
+    heights = [
+        node.ask(lambda m: m.network.status()).height for node in (network.alice, network.bob)
+    ]
     return heights[0] > heights[1] + 5

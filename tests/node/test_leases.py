@@ -11,7 +11,7 @@ import pytest
 from hypermesh.stoq.errors import Fenced, GrantExpired, NoGrant
 from hypermesh.wire.amount import AMOUNT_MAX
 from hypermesh.wire.api.asset import AssetView
-from hypermesh.wire.api.lease import AllocateAsset, LeaseView, SessionView
+from hypermesh.wire.api.lease import LeaseView, SessionView
 from hypermesh.wire.asset import AssetKind, LeaseState
 from hypermesh.wire.codec import decode
 from hypermesh.wire.errors import HyperMeshError, InvalidInput, NotFound
@@ -25,18 +25,17 @@ MIB = 1 << 20
 
 def allocate(node: Node, asset: str, amount: int, duration_ms: int = 60_000) -> SessionView:
     """`PUT /assets/{id}/allocate` at `node`."""
-    body = AllocateAsset(amount=amount, duration_ms=duration_ms)
-    return node.ask(lambda m: m.rest.request(SessionView, "PUT", f"/assets/{asset}/allocate", body))
+    return node.ask(lambda m: m.leases.allocate(asset, amount, duration_ms=duration_ms))
 
 
 def lease_of(node: Node, lease: str) -> LeaseView:
-    return next(each for each in node.ask(lambda m: m.leases()) if each.lease == lease)
+    return next(each for each in node.ask(lambda m: list(m.leases.list())) if each.lease == lease)
 
 
 def balance(network: Network, node: Node) -> int:
     """Of the node's owner, as the sequencer's copy has it: the others may be a block behind."""
     owner = node.membership.owner.hex()
-    return network.alice.ask(lambda m: m.account(owner)).balance
+    return network.alice.ask(lambda m: m.accounts.get(owner)).balance
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def lent(network: Network) -> Iterator[SessionView]:
     """A MiB of carol's memory, leased by alice."""
     session = allocate(network.alice, network.carol.asset(AssetKind.MEMORY).asset, MIB)
     yield session
-    network.alice.ask(lambda m: m.release(session.lease))
+    network.alice.ask(lambda m: m.leases.release(session.lease))
 
 
 def test_the_text_of_an_address_is_enough(network: Network) -> None:
@@ -115,7 +114,7 @@ def test_an_unknown_asset_is_not_found(network: Network) -> None:
 def test_another_owner_cannot_release_a_lease(network: Network, lent: SessionView) -> None:
     network.await_agreed()
     with pytest.raises(HyperMeshError) as refused:
-        network.bob.ask(lambda m: m.release(lent.lease))
+        network.bob.ask(lambda m: m.leases.release(lent.lease))
     assert refused.value.exit_code == 4
     assert lease_of(network.alice, lent.lease.lease).state is LeaseState.ACTIVE
 
@@ -130,7 +129,7 @@ def test_keys_of_another_session_reach_nothing(network: Network, lent: SessionVi
                 stolen.read(0, 8)
             assert region.read(0, 8) == bytes(8)
     finally:
-        network.bob.ask(lambda m: m.release(other.lease))
+        network.bob.ask(lambda m: m.leases.release(other.lease))
 
 
 def test_a_lease_ends_by_itself_and_the_provider_is_paid(network: Network) -> None:
@@ -200,7 +199,7 @@ def test_a_provider_that_stands_still_is_named_and_costs_nothing(network: Networ
     assert network.carol.id.hex()[:16] in str(refused.value)
     assert balance(network, network.bob) == before
     session = allocate(network.bob, asset.asset, MIB)
-    network.bob.ask(lambda m: m.release(session.lease))
+    network.bob.ask(lambda m: m.leases.release(session.lease))
 
 
 def test_malformed_addresses_are_usage_errors(network: Network) -> None:

@@ -37,12 +37,12 @@ def test_a_provider_killed_in_the_middle_is_named_and_its_lease_comes_to_an_end(
 
     # Restarted, carol holds nothing for this lease and says so; nobody is paid for it.
     with pytest.raises(HyperMeshError) as refused:
-        shaken.bob.ask(lambda m: m.release(session.lease))
+        shaken.bob.ask(lambda m: m.leases.release(session.lease))
     assert refused.value.code == "HM-ASSET-0004"
     assert lease_of(shaken.bob, session.lease.lease).state is LeaseState.ACTIVE
 
     again = allocate(shaken.bob, asset.asset, MIB)
-    assert shaken.bob.ask(lambda m: m.release(again.lease)).state is LeaseState.SETTLED
+    assert shaken.bob.ask(lambda m: m.leases.release(again.lease)).state is LeaseState.SETTLED
 
 
 def test_a_provider_that_died_is_named_to_whoever_would_lease(shaken: Network) -> None:
@@ -53,7 +53,7 @@ def test_a_provider_that_died_is_named_to_whoever_would_lease(shaken: Network) -
     assert shaken.carol.id.hex()[:16] in str(refused.value)
     shaken.carol.start()
     session = eventually(lambda: _leased(shaken, asset.asset), "carol lends again", 40)
-    shaken.alice.ask(lambda m: m.release(session.lease))
+    shaken.alice.ask(lambda m: m.leases.release(session.lease))
 
 
 def _leased(network: Network, asset: str) -> SessionView | None:
@@ -81,7 +81,7 @@ def test_the_sequencer_too_may_come_back_at_another_port(shaken: Network) -> Non
     shaken.alice.asset(AssetKind.MEMORY)
     eventually(lambda: shaken.await_agreed(40), "bob and carol follow again", 60)
     session = allocate(shaken.bob, shaken.carol.asset(AssetKind.MEMORY).asset, MIB)
-    shaken.bob.ask(lambda m: m.release(session.lease))
+    shaken.bob.ask(lambda m: m.leases.release(session.lease))
 
 
 @pytest.mark.long

@@ -30,7 +30,7 @@ def test_after_days_the_operator_says_that_the_clock_is_right(tmp_path: Path, da
     try:
         node.begin(clock_is_right=True)
         node.ready()
-        status = node.ask(lambda m: m.status())
+        status = node.ask(lambda m: m.network.status())
         assert status.certificate_expires_ms > (time.time() + 23 * HOUR_S) * 1000
         assert abs(status.block_time_ms - time.time() * 1000) < 60_000
         assert node.submit(StakeBond(node.id, 1)).code == "ok"
@@ -66,7 +66,7 @@ def joined(node: Node, founder: Node, now_s: int) -> None:
     chain = authority.chain(authority.certify(order, now_s))
     authority.close()
     port = founder.configuration.settings.stoq_port
-    seeds = [Locator(founder.id, "::1", port, 1, 2**52, founder.name)]
+    seeds = [Locator(founder.id, ["::1"], port, 1, 2**52, founder.name)]
     Membership.create(node.data, membership.genesis, chain, seeds, now_s)
 
 

@@ -11,7 +11,7 @@ from .network import Network, eventually, hm, problem
 
 
 def _age(network: Network) -> int:
-    age = network.bob.ask(lambda m: m.status()).contact_age_ms
+    age = network.bob.ask(lambda m: m.network.status()).contact_age_ms
     assert age is not None
     return age
 
@@ -22,9 +22,9 @@ def test_reads_go_on_and_writes_fail_until_the_sequencer_is_back(shaken: Network
 
     first = _age(shaken)
     eventually(lambda: _age(shaken) > first + 3_500, "the age of the last contact grows")
-    status = shaken.bob.ask(lambda m: m.status())
+    status = shaken.bob.ask(lambda m: m.network.status())
     assert (status.height, status.app_hash) == before
-    assert len(shaken.bob.ask(lambda m: m.assets())) >= 6
+    assert len(shaken.bob.ask(lambda m: list(m.assets.list()))) >= 6
 
     with pytest.raises(LedgerUnavailable) as refused:
         shaken.bob.submit(BankTransfer(shaken.carol.membership.owner, 1, ""))
@@ -37,7 +37,7 @@ def test_reads_go_on_and_writes_fail_until_the_sequencer_is_back(shaken: Network
     owner = shaken.bob.membership.owner.hex()
     eventually(lambda: _writes(shaken), "bob's writes work again")
     shaken.await_agreed()
-    assert shaken.bob.ask(lambda m: m.account(owner)).balance > 0
+    assert shaken.bob.ask(lambda m: m.accounts.get(owner)).balance > 0
 
 
 def _writes(network: Network) -> bool:
@@ -53,7 +53,7 @@ def test_an_old_member_starts_for_reads_while_the_sequencer_is_away(shaken: Netw
     shaken.alice.kill()
     shaken.bob.stop()
     shaken.bob.start()
-    status = shaken.bob.ask(lambda m: m.status())
+    status = shaken.bob.ask(lambda m: m.network.status())
     assert status.height > 0
     assert status.contact_age_ms is not None
     with pytest.raises(LedgerUnavailable):

@@ -70,7 +70,7 @@ def make_network() -> Network:
 
 
 LOCATOR = Locator(
-    node=bytes(range(32)), host="2001:db8::1", port=8443, sequence=1, expires_ms=NOW * 1000
+    node=bytes(range(32)), hosts=["2001:db8::1"], port=8443, sequence=1, expires_ms=NOW * 1000
 )
 
 

@@ -71,7 +71,7 @@ class Network:
 
     def invite(self, *, mine: bool = False, now_s: int = NOW) -> Invitation:
         new = self.invitations.create(self.founder.id if mine else None, now_s)
-        return Invitation(1, self.id, self.root_sha256, new.secret, new.expires_s, mine, [LOCATOR])
+        return Invitation(2, self.id, self.root_sha256, new.secret, new.expires_s, mine, [LOCATOR])
 
     def enrol(
         self,

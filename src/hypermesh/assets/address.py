@@ -10,7 +10,7 @@ import ipaddress
 
 from hypermesh.crypto.digest import digest_of
 from hypermesh.wire.address import GlobalAddress
-from hypermesh.wire.asset import AssetKind, Audience, Descriptor, PrivacyLevel
+from hypermesh.wire.asset import AssetKind, Audience, Descriptor, PrivacyLevel, Sharing
 from hypermesh.wire.ids import (
     ZERO_HASH,
     AssetId,
@@ -45,6 +45,11 @@ def commitment(salt: bytes, descriptor: Descriptor) -> Hash:
 def audience_hash(level: PrivacyLevel, salt: bytes, audience: Audience) -> Hash:
     """What the chain knows of an audience; zero at the levels that name none."""
     return digest_of("audience", (salt, audience)) if level in NAMED_AUDIENCE else ZERO_HASH
+
+
+def terms_commitment(sharing: Sharing) -> Hash:
+    """What the chain knows of all that an owner has set; its salt is in it."""
+    return digest_of("terms", sharing)
 
 
 def asset_id(owner: OwnerId, kind: AssetKind, committed: Hash, nonce: bytes) -> AssetId:

@@ -1,5 +1,5 @@
-"""What a hosting node knows of its assets and the chain does not: descriptor, salts, audience,
-price. Kept in one file, replaced as a whole.
+"""What a hosting node knows of its assets and the chain does not: descriptor, salts, terms. Kept in
+one file, replaced as a whole.
 
 Write the record before the registration is submitted: a descriptor without its salt can never be
 shown to fit its commitment again.
@@ -14,10 +14,17 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from hypermesh.assets.privacy import Identity
 from hypermesh.crypto.files import replace
-from hypermesh.wire.asset import Audience, Descriptor, Price, PrivacyLevel
-from hypermesh.wire.codec import decode, encode
+from hypermesh.wire.asset import (
+    Audience,
+    ConsumerIdentity,
+    Descriptor,
+    Price,
+    PrivacyLevel,
+    Requirement,
+    Sharing,
+)
+from hypermesh.wire.codec import Undecodable, decode, encode
 from hypermesh.wire.errors import HyperMeshError
 from hypermesh.wire.ids import AssetId, OwnerId
 
@@ -49,9 +56,22 @@ class HostingFull(HyperMeshError):
 
 
 class Hosted(msgspec.Struct, frozen=True, array_like=True):
-    """One hosted asset. `level`, `audience` and `price` are what the owner last decided here; the
-    ledger has the last word on the level. `salt` opens the commitment to the descriptor,
-    `audience_salt` that to the audience."""
+    """One hosted asset. `owner` and `sharing` are what the ledger last said and committed to, as
+    far as this node has seen it. `pending` is what the owner is about to put on the ledger: it
+    takes the place of `sharing` when the ledger commits to it. `salt` opens the commitment to the
+    descriptor."""
+
+    asset: AssetId
+    owner: OwnerId
+    id_nonce: Salt
+    descriptor: Descriptor
+    salt: Salt
+    sharing: Sharing
+    pending: Sharing | None = None
+
+
+class _Flat(msgspec.Struct, frozen=True, array_like=True):
+    """A record as version 0.1.0 first wrote it, without the terms that came later."""
 
     asset: AssetId
     owner: OwnerId
@@ -61,10 +81,26 @@ class Hosted(msgspec.Struct, frozen=True, array_like=True):
     level: PrivacyLevel
     audience: Audience
     audience_salt: Salt
-    identity: Identity
+    identity: ConsumerIdentity
     price: Price
     concurrent_max: Annotated[int, Meta(ge=1, le=1024)]
     duration_ms_max: Annotated[int, Meta(ge=1, le=2**53)]
+
+    def record(self) -> Hosted:
+        sharing = Sharing(
+            level=self.level,
+            audience=self.audience,
+            identity=self.identity,
+            requirement=Requirement(),
+            price=self.price,
+            share=10_000,
+            concurrent_max=self.concurrent_max,
+            duration_ms_min=1,
+            duration_ms_max=self.duration_ms_max,
+            region="",
+            salt=self.audience_salt,
+        )
+        return Hosted(self.asset, self.owner, self.id_nonce, self.descriptor, self.salt, sharing)
 
 
 class HostedAssets:
@@ -79,7 +115,7 @@ class HostedAssets:
         except FileNotFoundError:
             return
         try:
-            records = decode(list[Hosted], data, size_max=FILE_BYTES_MAX)
+            records = _records(data)
         except HyperMeshError as error:
             raise HostingDamaged(why=f"{path}: {error}") from error
         self._records = {record.asset: record for record in records}
@@ -104,3 +140,17 @@ class HostedAssets:
         after = {**self._records, record.asset: record}
         replace(self._path, encode([after[asset] for asset in sorted(after)]))
         self._records = after
+
+
+def _records(data: bytes) -> list[Hosted]:
+    """The records in a file, of either form; the next `put` writes all in the present one."""
+    try:
+        return decode(list[Hosted], data, size_max=FILE_BYTES_MAX)
+    except Undecodable:
+        try:
+            flat = decode(list[_Flat], data, size_max=FILE_BYTES_MAX)
+        except Undecodable:
+            flat = []
+        if not flat:
+            raise
+    return [each.record() for each in flat]

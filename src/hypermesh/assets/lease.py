@@ -206,6 +206,14 @@ class ReceiptForged(Refusal):
     title = "The receipt is not signed by the node that hosts the asset"
 
 
+class BelowTerms(Refusal):
+    """The owner does not lend for so short a time."""
+
+    code = "HM-TX-LEASE-0016"
+    exit_code = 8
+    title = "The lease is shorter than its owner lends for"
+
+
 class Leases:
     """The ledger module of `lease.*`."""
 
@@ -361,6 +369,12 @@ def escrow_needed(offer: Offer, amount: int, duration_ms: int, fee: int) -> int:
     return offer.price.cost(amount, duration_ms) + fee
 
 
+def charged_ms(held_ms: int, starts_ms: int, settled_ms: int) -> int:
+    """Milliseconds that are paid for: what the receipt says, never more than the block time since
+    activation. Two clocks may differ, and the ledger's decides."""
+    return min(held_ms, settled_ms - starts_ms)
+
+
 def _require_host(context: Context, call: Call, lease: Lease) -> PublicKeys:
     keys = registry.host_keys(context.state, lease.host)
     require_attested(context, call.transaction.attestation, lease.host)
@@ -407,6 +421,12 @@ def _check_bounds(context: Context, body: LeaseOpen) -> None:
         raise BeyondOffer(
             why=f"{body.duration_ms} ms; the offer allows {offer.duration_ms_max} ms and the "
             f"network {longest} ms"
+        )
+    terms = registry.TERMS.get(context.state, offer.asset)
+    if terms is not None and body.duration_ms < terms.duration_ms_min:
+        raise BelowTerms(
+            why=f"it is for {body.duration_ms} ms, and the owner wants {terms.duration_ms_min} ms",
+            fix=f"Lease it for at least {terms.duration_ms_min} ms; what is not used returns",
         )
 
 
@@ -472,9 +492,8 @@ def _require_begun(context: Context, lease: Lease) -> None:
 def _pay(
     context: Context, lease_id: LeaseId, lease: Lease, receipt: Receipt, final: LeaseState
 ) -> None:
-    """Pay for the time held, which is never more than the block time since activation: two clocks
-    may differ, and the ledger's decides."""
-    held_ms = min(receipt.held_ms, context.time_ms - lease.starts_ms)
+    """Pay for the time held."""
+    held_ms = charged_ms(receipt.held_ms, lease.starts_ms, context.time_ms)
     moved = escrow.settle(
         context.state,
         lease_id,

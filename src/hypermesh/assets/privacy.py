@@ -10,7 +10,8 @@
 
 The owner's own nodes may always. Units times price is paid in full at every level; the share
 applies to the bonus pool alone. Whether a consumer must be certified is a requirement of its own,
-independent of the level.
+independent of the level; so are the proofs that its node must show, and what an older word such as
+"Verified" stands for.
 
 The caller's ids and networks are what STOQ has proven, never what the caller says.
 """
@@ -20,7 +21,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from hypermesh.wire.asset import Audience, PrivacyLevel
+from hypermesh.wire.amount import format_caes
+from hypermesh.wire.asset import Audience, ConsumerIdentity, PrivacyLevel, Requirement, Sharing
 from hypermesh.wire.errors import Forbidden, InvalidInput
 from hypermesh.wire.ids import GenesisId, NodeId, OwnerId
 
@@ -37,6 +39,9 @@ BONUS_BASIS_POINTS: dict[PrivacyLevel, int] = {
 NOBODY = Audience()
 """An audience that names neither node nor network."""
 
+NOTHING = Requirement()
+"""No proof is asked of a consumer's node."""
+
 
 class AccessRefused(Forbidden):
     """The asset's privacy level keeps the caller out."""
@@ -46,20 +51,12 @@ class AccessRefused(Forbidden):
     remedy = "Ask its owner to widen the privacy level or to name you in its audience"
 
 
-class Identity(enum.StrEnum):
-    """What a consumer must show of itself to lease, whatever the level."""
-
-    VERIFIED = "verified"
-    """A TrustChain certificate."""
-    ANONYMOUS = "anonymous"
-    """An account key is enough, made for this one use if the consumer likes."""
-
-
 class Operation(enum.StrEnum):
     """What a caller asks for."""
 
     DISCOVER = "discover"
     LEASE = "lease"
+    CHANGE = "change"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +64,30 @@ class Terms:
     """What the owner of an asset has set.
 
     `trusted` holds the networks whose root the owner trusts; PrivateNetwork admits nobody from a
-    named network outside it.
+    named network outside it. `buyer` is the one owner to whom the asset is offered for sale: a
+    buyer may see what is sold.
     """
 
     owner: OwnerId
     level: PrivacyLevel
     audience: Audience = NOBODY
-    identity: Identity = Identity.ANONYMOUS
+    identity: ConsumerIdentity = ConsumerIdentity.ANONYMOUS
     trusted: frozenset[GenesisId] = frozenset()
+    requirement: Requirement = NOTHING
+    buyer: OwnerId | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks, as far as it is proven: `node` is None without a TrustChain certificate, `owner` is
-    None without an account, `networks` are those whose certificates it has shown."""
+    None without an account, `networks` are those whose certificates it has shown. By the ledger,
+    its node's four proofs are in force where `attested`, and `bonded` nCAES are bonded for it."""
 
     node: NodeId | None = None
     owner: OwnerId | None = None
     networks: frozenset[GenesisId] = frozenset()
+    attested: bool = False
+    bonded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +108,14 @@ class Preset:
     """What an older word stands for: a level, a requirement on the consumer, or both."""
 
     level: PrivacyLevel | None
-    identity: Identity | None
+    identity: ConsumerIdentity | None
 
 
 PRESETS: dict[str, Preset] = {
     "private": Preset(PrivacyLevel.PRIVATE, None),
     "public": Preset(PrivacyLevel.FULL_PUBLIC, None),
-    "anonymous": Preset(None, Identity.ANONYMOUS),
-    "verified": Preset(None, Identity.VERIFIED),
+    "anonymous": Preset(None, ConsumerIdentity.ANONYMOUS),
+    "verified": Preset(None, ConsumerIdentity.VERIFIED),
 }
 
 
@@ -130,9 +133,35 @@ def parse_level(text: str) -> PrivacyLevel:
     )
 
 
+def check(sharing: Sharing) -> None:
+    """Raise `InvalidInput` where what an owner sets contradicts itself."""
+    if sharing.duration_ms_min > sharing.duration_ms_max:
+        raise InvalidInput(
+            "The shortest lease is longer than the longest",
+            why=f"at least {sharing.duration_ms_min} ms and at most {sharing.duration_ms_max} ms",
+        )
+
+
 def may_discover(terms: Terms, caller: Caller) -> Decision:
     """May `caller` learn what the asset is and where its service listens?"""
-    if caller.owner is not None and caller.owner == terms.owner:
+    if caller.owner is not None and caller.owner == terms.buyer:
+        return Decision(True, "the buyer to whom it is offered")
+    return _admits(terms, caller)
+
+
+def may_change(terms: Terms, caller: Caller) -> Decision:
+    """May `caller` read all the terms of the asset and set them? Its owner may, from any node."""
+    if _is_own(terms, caller):
+        return Decision(True, "the owner's own")
+    return Decision(False, "only the asset's owner sets its terms")
+
+
+def _is_own(terms: Terms, caller: Caller) -> bool:
+    return caller.owner is not None and caller.owner == terms.owner
+
+
+def _admits(terms: Terms, caller: Caller) -> Decision:
+    if _is_own(terms, caller):
         return Decision(True, "the owner's own")
     match terms.level:
         case PrivacyLevel.PRIVATE:
@@ -159,20 +188,35 @@ def may_discover(terms: Terms, caller: Caller) -> Decision:
 
 
 def may_lease(terms: Terms, caller: Caller) -> Decision:
-    """May `caller` lease the asset? Whoever may not discover it may not; beyond that a lease needs
-    an account that pays, and a certificate unless the owner allows anonymous consumers."""
-    found = may_discover(terms, caller)
-    if not found.allowed:
-        return found
+    """May `caller` lease the asset? Whom the level keeps out may not; beyond that a lease needs an
+    account that pays, a certificate unless the owner allows anonymous consumers, and from others
+    than the owner the proofs that the owner asks for."""
+    admitted = _admits(terms, caller)
+    if not admitted.allowed:
+        return admitted
     if caller.owner is None:
         return Decision(False, "a lease needs an account that pays")
-    if terms.identity is Identity.VERIFIED and caller.node is None:
+    if terms.identity is ConsumerIdentity.VERIFIED and caller.node is None:
         return Decision(False, "the owner wants consumers with a TrustChain certificate")
-    return found
+    if _is_own(terms, caller):
+        return admitted
+    if terms.requirement.attested and not caller.attested:
+        return Decision(False, "the owner wants consumers whose four proofs are in force")
+    if caller.bonded < terms.requirement.bond_min:
+        return Decision(
+            False,
+            f"the owner wants consumers with a bond of {format_caes(terms.requirement.bond_min)} "
+            f"CAES, and {format_caes(caller.bonded)} is bonded",
+        )
+    return admitted
 
 
 def decide(operation: Operation, terms: Terms, caller: Caller) -> Decision:
-    """`may_discover` or `may_lease`, by name."""
-    return (
-        may_discover(terms, caller) if operation is Operation.DISCOVER else may_lease(terms, caller)
-    )
+    """`may_discover`, `may_lease` or `may_change`, by name."""
+    match operation:
+        case Operation.DISCOVER:
+            return may_discover(terms, caller)
+        case Operation.LEASE:
+            return may_lease(terms, caller)
+        case Operation.CHANGE:
+            return may_change(terms, caller)

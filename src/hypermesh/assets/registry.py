@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+from collections.abc import Iterator
 
 import msgspec
 
@@ -31,11 +32,25 @@ from hypermesh.ledger import identity
 from hypermesh.ledger.module import Call, Context, Event, Refusal, State
 from hypermesh.ledger.table import Table
 from hypermesh.wire.address import network_prefix
-from hypermesh.wire.asset import Asset, AssetKind, AssetState, Descriptor, Price, PrivacyLevel
+from hypermesh.wire.asset import (
+    Asset,
+    AssetKind,
+    AssetState,
+    AssetTerms,
+    Descriptor,
+    Price,
+    PrivacyLevel,
+)
 from hypermesh.wire.codec import encode
-from hypermesh.wire.ids import ZERO_HASH, AssetId, GenesisId, Hash, NodeId
+from hypermesh.wire.ids import ZERO_HASH, AssetId, GenesisId, Hash, NodeId, OwnerId
 from hypermesh.wire.keys import PublicKeys
-from hypermesh.wire.tx import AssetRegister, AssetSetPrivacy, AssetSetState, BlockOpening
+from hypermesh.wire.tx import (
+    AssetRegister,
+    AssetSetPrivacy,
+    AssetSetState,
+    AssetSetTerms,
+    BlockOpening,
+)
 
 ASSETS_PER_OWNER_MAX = 65_536
 ASSETS_PER_HOST_MAX = 65_535
@@ -45,6 +60,9 @@ UNITS_MAX = 2**63 - 1
 
 ASSETS: Table[Asset] = Table("asset/row/", Asset)
 """Asset id -> asset."""
+
+TERMS: Table[AssetTerms] = Table("asset/terms/", AssetTerms)
+"""Asset id -> what its owner has set besides; no row before `asset.set_terms`."""
 
 _SLOTS: Table[bytes] = Table("asset/slot/", bytes)
 """First 6 bytes of the host, slot (u16), the rest of the host -> asset id."""
@@ -153,11 +171,20 @@ TRANSITIONS: dict[tuple[AssetState, AssetState], Cause] = {
 """Every step an asset may take, and who takes it."""
 
 
+def steps(state: AssetState) -> list[AssetState]:
+    """The states to which its owner may bring an asset that is in `state`."""
+    return [
+        after
+        for (before, after), cause in TRANSITIONS.items()
+        if before is state and cause is Cause.OWNER
+    ]
+
+
 class Registry:
     """The ledger module of `asset.*`."""
 
     name = "assets"
-    bodies: tuple[type, ...] = (AssetRegister, AssetSetState, AssetSetPrivacy)
+    bodies: tuple[type, ...] = (AssetRegister, AssetSetState, AssetSetPrivacy, AssetSetTerms)
 
     def begin(self, context: Context) -> None:
         """A network begins without assets."""
@@ -173,6 +200,8 @@ class Registry:
                 self._set_state(context, call, body)
             case AssetSetPrivacy() as body:
                 self._set_privacy(context, call, body)
+            case AssetSetTerms() as body:
+                self._set_terms(context, call, body)
 
     def close_block(self, context: Context) -> None:
         """Nothing falls due."""
@@ -228,7 +257,7 @@ class Registry:
         context.events.append(Event("asset.registered", body.asset, encode(asset)))
 
     def _set_state(self, context: Context, call: Call, body: AssetSetState) -> None:
-        asset = self._changeable(context, call, body.asset)
+        asset = changeable(context, call, body.asset)
         if TRANSITIONS.get((asset.state, body.state)) is not Cause.OWNER:
             raise TransitionRefused(
                 f"An asset cannot go from {asset.state} to {body.state} at its owner's word"
@@ -238,7 +267,7 @@ class Registry:
         context.events.append(Event("asset.state", body.asset, encode(changed)))
 
     def _set_privacy(self, context: Context, call: Call, body: AssetSetPrivacy) -> None:
-        asset = self._changeable(context, call, body.asset)
+        asset = changeable(context, call, body.asset)
         _check_disclosure(
             asset.kind, body.level, asset.commitment, body.descriptor, body.salt, body.price
         )
@@ -255,15 +284,52 @@ class Registry:
             )
         )
         ASSETS.put(context.state, body.asset, changed)
+        if TERMS.get(context.state, body.asset) is not None:
+            TERMS.delete(context.state, body.asset)
         context.events.append(Event("asset.privacy", body.asset, encode(changed)))
 
-    def _changeable(self, context: Context, call: Call, asset_id: AssetId) -> Asset:
-        asset = existing(context.state, asset_id)
-        if call.owner != asset.owner:
-            raise NotTheOwner
-        host_keys(context.state, asset.host)
-        require_attested(context, call.transaction.attestation, asset.host)
-        return asset
+    def _set_terms(self, context: Context, call: Call, body: AssetSetTerms) -> None:
+        asset = changeable(context, call, body.asset)
+        _check_disclosure(
+            asset.kind, body.level, asset.commitment, body.descriptor, body.salt, body.price
+        )
+        _check_audience(body.level, body.audience_hash)
+        if body.region and body.level is not PrivacyLevel.FULL_PUBLIC:
+            raise DisclosureMismatch(why="below FullPublic the chain holds no region")
+        changed = _filled(
+            msgspec.structs.replace(
+                asset,
+                level=body.level,
+                audience_hash=body.audience_hash,
+                descriptor=body.descriptor,
+                salt=body.salt,
+                price=body.price,
+                concurrent_max=body.concurrent_max,
+                revision=asset.revision + 1,
+            )
+        )
+        ASSETS.put(context.state, body.asset, changed)
+        TERMS.put(
+            context.state, body.asset, AssetTerms(body.terms, body.duration_ms_min, body.region)
+        )
+        context.events.append(Event("asset.terms", body.asset, encode(changed)))
+
+
+def changeable(context: Context, call: Call, asset_id: AssetId) -> Asset:
+    """The asset, where the call is its owner's and its host has rights now. Raises `UnknownAsset`,
+    `NotTheOwner`, `HostGone` or `ProofsRefused`."""
+    asset = existing(context.state, asset_id)
+    if call.owner != asset.owner:
+        raise NotTheOwner
+    require_serving(context, call, asset)
+    return asset
+
+
+def require_serving(context: Context, call: Call, asset: Asset) -> None:
+    """Raise `HostGone` or `ProofsRefused` where the host has no rights now, or the transaction
+    does not name its attestation."""
+    host_keys(context.state, asset.host)
+    require_attested(context, call.transaction.attestation, asset.host)
 
 
 def existing(state: State, asset_id: AssetId) -> Asset:
@@ -306,6 +372,48 @@ def give_back(state: State, asset_id: AssetId, amount: int) -> None:
         asset, leases=asset.leases - 1, committed=asset.committed - amount
     )
     ASSETS.put(state, asset_id, _filled(freed))
+
+
+def pass_on(state: State, asset_id: AssetId, to: OwnerId) -> Asset:
+    """Give the asset to another owner; for the title module only. Raises `TooManyAssets`.
+
+    It becomes Private and what it disclosed is taken back, for a level and an audience say who may
+    use it relative to its owner. Older offers lose their force. Leases that run keep their payee.
+    """
+    asset = existing(state, asset_id)
+    owned = _OWNERS.get(state, to) or 0
+    if owned >= ASSETS_PER_OWNER_MAX:
+        raise TooManyAssets(why=f"one owner may have {ASSETS_PER_OWNER_MAX}")
+    _OWNERS.put(state, asset.owner, (_OWNERS.get(state, asset.owner) or 0) - 1)
+    _OWNERS.put(state, to, owned + 1)
+    passed = _filled(
+        msgspec.structs.replace(
+            asset,
+            owner=to,
+            level=PrivacyLevel.PRIVATE,
+            audience_hash=ZERO_HASH,
+            descriptor=None,
+            salt=b"",
+            price=None,
+            revision=asset.revision + 1,
+        )
+    )
+    ASSETS.put(state, asset_id, passed)
+    if TERMS.get(state, asset_id) is not None:
+        TERMS.delete(state, asset_id)
+    return passed
+
+
+def owned(state: State, owner: OwnerId) -> int:
+    """How many assets an owner has."""
+    return _OWNERS.get(state, owner) or 0
+
+
+def on_host(state: State, host: NodeId) -> Iterator[tuple[AssetId, Asset]]:
+    """The assets on a node, in the order in which they were registered."""
+    for key, asset_id in _SLOTS.rows(state, host[:6]):
+        if key[8:] == host[6:]:
+            yield asset_id, existing(state, asset_id)
 
 
 def capacity(asset: Asset) -> int:

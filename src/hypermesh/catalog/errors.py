@@ -68,6 +68,13 @@ class SandboxBroken(HyperMeshError):
     remedy = "Run the job again; if it fails in the same way, run `hm doctor` on the provider"
 
 
+class PackageUnknown(InvalidInput):
+    """The job asks for a package, or another thing, that its engine does not have."""
+
+    code = "HM-JOB-0009"
+    title = "The engine does not have what the job asks for"
+
+
 class ArgumentInvalid(InvalidInput):
     """An argument cannot be handed to the program."""
 

@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hypermesh.cli.command import Command, Decorated, data_option, mesh, output_option, say
+from hypermesh.cli.command import (
+    Command,
+    Decorated,
+    data_option,
+    mesh,
+    output_option,
+    say,
+    watch_option,
+)
 
 if TYPE_CHECKING:
     from hypermesh.node.configuration import Configuration
-    from hypermesh.wire.api.network import StatusView
+    from hypermesh.sdk.mesh import Mesh
+    from hypermesh.wire.api.health import HealthView
 
 START_TIMEOUT_S = 60.0
 
@@ -33,13 +42,19 @@ def node_options(command: Decorated) -> Decorated:
         ),
         click.option("--stoq-port", default=None, type=click.IntRange(0, 65535), hidden=True),
         click.option("--stoq-host", default=None, hidden=True),
+        click.option(
+            "--tls-port",
+            default=None,
+            type=click.IntRange(0, 65535),
+            help="Where other machines reach the API, or the next free port; 0 for nowhere (8444).",
+        ),
         click.option("--foreground", is_flag=True, help="Stay, and log to stderr."),
     ):
         command = option(command)
     return command
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, example="hm up\nhm up --name desk --share 25% --level p2p")
 @data_option
 @node_options
 @click.option(
@@ -64,7 +79,7 @@ def up(
         _start(configuration, data, foreground, output, None, clock_is_right=clock_is_right)
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, example="hm join hm1-...\necho hm1-... | hm join -")
 @click.argument("token")
 @data_option
 @node_options
@@ -85,12 +100,18 @@ def join(token: str, data: Path | None, foreground: bool, output: str, **options
 
 
 def _configuration(data: Path | None, options: dict[str, Any]) -> Configuration:
-    """What is given and kept; refuses what a node that has declared its assets cannot change."""
+    """What is given, configured and kept; refuses what a node that has declared its assets cannot
+    change."""
+    from hypermesh.node import layers
     from hypermesh.node.configuration import SETTINGS_FILE, Configuration
     from hypermesh.sdk.location import data_directory
     from hypermesh.wire.errors import Conflict
 
     directory = data_directory(data)
+    settled = layers.for_node(layers.configured(), directory)
+    for option, key in layers.NODE_OPTIONS.items():
+        if options[option] is None and key in settled:
+            options[option] = settled[key].value
     configuration = Configuration.of(directory, **options)
     kept = Configuration.of(directory, **dict.fromkeys(options)).settings
     given = configuration.settings
@@ -101,7 +122,7 @@ def _configuration(data: Path | None, options: dict[str, Any]) -> Configuration:
         raise Conflict(
             f"{kept.name} has declared its share and level already",
             why=f"{kept.share / 100:g}% at level {kept.level.value}, at its first start",
-            fix="Leave --share and --level away; `PUT /privacy/level` changes one asset's level",
+            fix="Leave --share and --level away; `hm asset share` changes one asset's level",
         )
     return configuration
 
@@ -133,9 +154,11 @@ def _start(
     clock_is_right: bool = False,
 ) -> None:
     if foreground:
+        from hypermesh.node import layers
         from hypermesh.node.lifecycle import run
 
-        run(configuration, token, clock_is_right=clock_is_right)
+        log_level = layers.text(layers.configured(), "log.level") or "info"
+        run(configuration, token, clock_is_right=clock_is_right, log_level=log_level)
         return
     from hypermesh.node.background import start
 
@@ -148,12 +171,12 @@ def _report(data: Path | None, output: str) -> None:
     from hypermesh.cli.asset import asset_table
 
     with mesh(data) as here:
-        _show(here.status(), output)
+        _show(here, output)
         if output == "table":
-            click.echo("\n" + asset_table([each for each in here.assets() if each.mine]))
+            click.echo("\n" + asset_table([each for each in here.assets.list() if each.mine]))
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, example="hm invite --mine")
 @click.option("--mine", is_flag=True, help="For one of my own machines: same owner, same purse.")
 @data_option
 @output_option
@@ -165,36 +188,42 @@ def invite(mine: bool, data: Path | None, output: str) -> None:
     from hypermesh.cli.output import emit, moment
 
     with mesh(data) as here:
-        invitation = here.invite(mine=mine)
+        invitation = here.network.invite(mine=mine)
     emit(invitation, output, invitation.token)
     say(f"Good once, until {moment(invitation.expires_ms)}; there: hm join TOKEN", output)
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, example="hm status\nhm status --watch")
+@watch_option
 @data_option
 @output_option
 def status(data: Path | None, output: str) -> None:
     """Show this node in one look."""
     with mesh(data) as here:
-        _show(here.status(), output)
+        _show(here, output)
 
 
-def _show(status: StatusView, output: str) -> None:
+def _show(here: Mesh, output: str) -> None:
+    import msgspec
+
     from hypermesh.cli.output import emit, facts, moment
 
+    status, health = here.network.status(), _health(here)
     contact = ""
     if status.contact_age_ms is not None:
         contact = f", heard from the sequencer {status.contact_age_ms / 1000:.1f} s ago"
     emit(
-        status,
+        msgspec.to_builtins(status) | {"health": msgspec.to_builtins(health)},
         output,
         facts(
             {
+                **({"health": health.summary} if health is not None else {}),
                 "node": f"{status.name} ({status.node[:16]}), {status.role}, pid {status.pid}",
                 "network": f"{status.network} (class {status.network_class}), {status.assurance}",
                 "ledger": f"height {status.height}, {status.app_hash[:16]}{contact}",
                 "stoq": status.stoq,
                 "api": status.api,
+                "tls": status.tls or "off",
                 "keys": f"{status.key_protection}; certificate until "
                 f"{moment(status.certificate_expires_ms)}",
                 "assets": status.assets,
@@ -204,7 +233,19 @@ def _show(status: StatusView, output: str) -> None:
     )
 
 
-@click.command(cls=Command)
+def _health(here: Mesh) -> HealthView | None:
+    """None where the node, of an earlier version, does not tell."""
+    from hypermesh.sdk.call import Call
+    from hypermesh.wire.api.health import HealthView
+    from hypermesh.wire.errors import NotFound
+
+    try:
+        return here.rest.run(Call(HealthView, "GET", "/v1/network/health"))
+    except NotFound:
+        return None
+
+
+@click.command(cls=Command, example="hm down")
 @data_option
 @output_option
 def down(data: Path | None, output: str) -> None:

@@ -1,8 +1,13 @@
-"""What a command prints: a table for people, JSON for programs; errors in three parts."""
+"""What a command prints: a table for people, JSON for programs; errors in three parts.
+
+`json` is one indented document, `jsonl` one compact line: of a list, a line for each item. Every
+document and every line carries `schema_version`, so that a line means the same wherever it ends up.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,20 +20,71 @@ from hypermesh.wire.errors import HyperMeshError
 
 SCHEMA_VERSION = 1
 
+Emission = tuple[object, str]
+"""A value, and the table made of it."""
+
+_taken: list[Emission] | None = None
+
 
 def emit(value: object, output: str, table: str) -> None:
     """Print `value` as JSON where asked for, else the `table` made of it."""
-    if output == "json":
-        click.echo(_document(value))
+    if _taken is not None:
+        _taken.append((value, table))
+    elif output == "json":
+        click.echo(document(value))
+    elif output == "jsonl":
+        for line in lines(value):
+            click.echo(line)
     else:
         click.echo(table)
 
 
-def _document(value: object) -> str:
+def emit_ids(ids: Iterable[str]) -> None:
+    """Print ids, one a line; nothing where there are none. What `--quiet` asks for."""
+    found = list(ids)
+    if _taken is not None:
+        _taken.append((found, "\n".join(found)))
+        return
+    for each in found:
+        click.echo(each)
+
+
+@contextlib.contextmanager
+def taking() -> Iterator[list[Emission]]:
+    """Within it, `emit` adds to the list in place of printing. For one command at a time."""
+    global _taken
+    before, _taken = _taken, []
+    try:
+        yield _taken
+    finally:
+        _taken = before
+
+
+def document(value: object) -> str:
+    """`value` as one indented JSON document."""
+    return msgspec.json.format(_encoded(_body(value)), indent=2).decode()
+
+
+def line(value: object) -> str:
+    """`value` as one document on one line."""
+    return _encoded(_body(value)).decode()
+
+
+def lines(value: object) -> list[str]:
+    """The items of a list or of a page on a line each; anything else on one line."""
+    items = _body(value).get("items")
+    if not isinstance(items, list):
+        return [line(value)]
+    return [_encoded(each if isinstance(each, dict) else {"item": each}).decode() for each in items]
+
+
+def _body(value: object) -> dict[str, Any]:
     plain = msgspec.to_builtins(value)
-    body = plain if isinstance(plain, dict) else {"items": plain}
-    document = {"schema_version": SCHEMA_VERSION, **body}
-    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+    return plain if isinstance(plain, dict) else {"items": plain}
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    return msgspec.json.encode({"schema_version": SCHEMA_VERSION, **body})
 
 
 def table(rows: Sequence[Mapping[str, Any]], empty: str) -> str:
@@ -38,10 +94,10 @@ def table(rows: Sequence[Mapping[str, Any]], empty: str) -> str:
     columns = list(rows[0])
     cells = [[name.upper() for name in columns]]
     cells += [["-" if row[name] is None else str(row[name]) for name in columns] for row in rows]
-    widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
+    widths = [max(len(each[place]) for each in cells) for place in range(len(columns))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
+        "  ".join(cell.ljust(width) for cell, width in zip(each, widths, strict=True)).rstrip()
+        for each in cells
     )
 
 
@@ -54,14 +110,17 @@ def facts(pairs: Mapping[str, object]) -> str:
 def complain(error: HyperMeshError, output: str) -> None:
     """Say on stderr what happened, why, and how to fix it."""
     if output == "json":
-        click.echo(_document(ProblemDetails.of(error)), err=True)
+        click.echo(document(ProblemDetails.of(error)), err=True)
         return
-    lines = [f"Error: {error.what}  [{error.code}]"]
+    if output == "jsonl":
+        click.echo(line(ProblemDetails.of(error)), err=True)
+        return
+    said = [f"Error: {error.what}  [{error.code}]"]
     if error.why:
-        lines.append(f"  why: {error.why}")
+        said.append(f"  why: {error.why}")
     if error.fix:
-        lines.append(f"  fix: {error.fix}")
-    click.echo("\n".join(lines), err=True)
+        said.append(f"  fix: {error.fix}")
+    click.echo("\n".join(said), err=True)
 
 
 def moment(time_ms: int) -> str:

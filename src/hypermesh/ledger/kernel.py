@@ -21,7 +21,7 @@ to it, and the hash of that header (the commit hash) is the same under every eng
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -302,7 +302,11 @@ class Kernel:
         executed: list[tuple[int, TxId]] = []
         problems: dict[int, Problem] = {}
         for index, entry in enumerate(block.entries[1:], start=1):
+            before = len(context.events)
             outcome = self._transaction(context, overlay, entry)
+            context.events[before:] = [
+                replace(event, entry=index) for event in context.events[before:]
+            ]
             results.append(outcome.result)
             if outcome.executed:
                 executed.append((index, outcome.result.tx))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from hypermesh.ledger.feed import Feed
-from hypermesh.ledger.module import State
+from hypermesh.ledger.module import Event, State
 from hypermesh.ledger.store import Store
 from hypermesh.wire.block import Block, BucketProof, Genesis, SignedHeader
 from hypermesh.wire.codec import decode
@@ -76,6 +76,18 @@ class Ledger:
         if encoded is None:
             raise NotFound(f"There is no block {height} yet")
         return decode(Block, encoded)
+
+    def happened(self, first: int, last: int) -> list[tuple[Block, tuple[Event, ...]]]:
+        """The blocks from height `first` to `last` or to the end, with their events. It stops short
+        of the first block whose events are no longer kept."""
+        found: list[tuple[Block, tuple[Event, ...]]] = []
+        with self._store.snapshot() as snapshot:
+            for height in range(first, min(last, snapshot.height) + 1):
+                encoded, events = snapshot.block(height), snapshot.events(height)
+                if encoded is None or events is None:
+                    break
+                found.append((decode(Block, encoded), events))
+        return found
 
     def blocks(self, request: BlocksRequest) -> BlocksResponse:
         """Blocks from a height on; waits up to `request.wait_ms` for the first."""

@@ -62,12 +62,14 @@ class State(Protocol):
 class Event:
     """Something that happened, for the node and its users; never read by the rules.
 
-    `name` is like a transaction type (`lease.opened`), `subject` the id it is about.
+    `name` is like a transaction type (`lease.opened`), `subject` the id it is about. `entry` is the
+    index in its block of the transaction that did it, as the kernel notes; None for what fell due.
     """
 
     name: str
     subject: bytes
     data: bytes = b""
+    entry: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hypermesh.ledger.errors import LedgerDamaged
 from hypermesh.ledger.follower import follow
-from hypermesh.ledger.kernel import Kernel
+from hypermesh.ledger.kernel import Execution, Kernel
 from hypermesh.ledger.state import MemoryBase
 from hypermesh.wire.block import Block, Genesis
 from hypermesh.wire.codec import decode
@@ -29,19 +29,34 @@ class Replayed:
     base: MemoryBase
 
 
-def replay(kernel: Kernel, blocks: Iterable[bytes]) -> Replayed:
-    """Execute encoded `blocks` from genesis on, in memory.
+def executions(kernel: Kernel, blocks: Iterable[bytes]) -> Iterator[tuple[Block, Execution]]:
+    """Execute encoded `blocks` from genesis on, in memory: each with what it led to.
 
     Raises what `follower.follow` raises at the first block that does not lead where it says.
     """
     base = MemoryBase()
     base.take(kernel.begin(base))
+    yield from _executions(kernel, base, blocks)
+
+
+def replay(kernel: Kernel, blocks: Iterable[bytes]) -> Replayed:
+    """As `executions`, for where it ends."""
+    base = MemoryBase()
+    base.take(kernel.begin(base))
     height = 0
-    for encoded in blocks:
-        block = decode(Block, encoded)
-        base.take(follow(kernel, base, block).changes)
+    for block, _ in _executions(kernel, base, blocks):
         height = block.header.height
     return Replayed(height, base.tree.root, base)
+
+
+def _executions(
+    kernel: Kernel, base: MemoryBase, blocks: Iterable[bytes]
+) -> Iterator[tuple[Block, Execution]]:
+    for encoded in blocks:
+        block = decode(Block, encoded)
+        execution = follow(kernel, base, block)
+        base.take(execution.changes)
+        yield block, execution
 
 
 class Archive:

@@ -11,7 +11,11 @@ is compared with the last header, so a damaged tree is found before it is served
     buckets       number -> hash, encoded entries of the state tree
     blocks        height -> encoded `Header`, encoded `Block`
     transactions  id -> height, index (those that spent a nonce, so each id is there at most once)
+    events        height -> the events of the block, for the last `EVENTS_KEPT` blocks
     meta          the genesis document and the root of its rows
+
+Events follow from the block and the state before it. They are kept because what falls due by time
+alone stands in no transaction, and whoever missed it shall still hear of it.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ from hypermesh.ledger.errors import (
     NewerSchema,
 )
 from hypermesh.ledger.kernel import Execution
+from hypermesh.ledger.module import Event
 from hypermesh.ledger.tree import BUCKETS, Changes, Entries, Tree, bucket_of
 from hypermesh.wire.block import BucketProof, Genesis, Header
 from hypermesh.wire.codec import decode, encode
@@ -51,6 +56,10 @@ CACHE_KIB: Final = 16 * 1024
 ROWS_KEPT: Final = 8192
 ROW_KEPT_BYTES_MAX: Final = 2048
 """The writer keeps that many small rows at hand, for blocks read the same few rows again."""
+EVENTS_KEPT: Final = 16_384
+"""Blocks whose events are kept."""
+EVENTS_BYTES_MAX: Final = 64 << 20
+"""Of one block: more than the largest block leads to."""
 
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -61,6 +70,13 @@ CREATE TABLE transactions (
   id BLOB PRIMARY KEY, height INTEGER NOT NULL, position INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
+
+_EVENTS_TABLE = (
+    "CREATE TABLE IF NOT EXISTS events (height INTEGER PRIMARY KEY, events BLOB NOT NULL)"
+)
+"""Apart: ledgers of schema 1 that were laid out before it get it when they are opened."""
+
+_Events = list[tuple[str, bytes, bytes, int | None]]
 
 
 class _Rows:
@@ -96,6 +112,13 @@ class _Rows:
     def block(self, height: int) -> bytes | None:
         """The encoded block at `height`."""
         return self._one("SELECT block FROM blocks WHERE height = ?", height)
+
+    def events(self, height: int) -> tuple[Event, ...] | None:
+        """The events of the block at `height`; None where they are not kept."""
+        data = self._one("SELECT events FROM events WHERE height = ?", height)
+        if data is None:
+            return None
+        return tuple(Event(*each) for each in decode(_Events, data, size_max=EVENTS_BYTES_MAX))
 
     def header(self, height: int) -> Header | None:
         """The header of the block at `height`."""
@@ -268,6 +291,7 @@ class Store:
                     "INSERT INTO transactions VALUES (?, ?, ?)",
                     [(tx, height, index) for index, tx in execution.executed],
                 )
+                self._keep_events(height, execution.events)
                 self._write(execution.changes)
             self._tree.take(execution.changes.step)
             self._height = height
@@ -333,6 +357,11 @@ class Store:
                 raise DiskFull(why=str(error)) from error
             raise
 
+    def _keep_events(self, height: int, events: list[Event]) -> None:
+        kept = encode([(each.name, each.subject, each.data, each.entry) for each in events])
+        self._writer.execute("INSERT INTO events VALUES (?, ?)", (height, kept))
+        self._writer.execute("DELETE FROM events WHERE height <= ?", (height - EVENTS_KEPT,))
+
     def _write(self, changes: Changes) -> None:
         writer = self._writer
         writer.executemany(
@@ -368,6 +397,7 @@ class Store:
                 for statement in _TABLES.split(";")[:-1]:
                     self._writer.execute(statement)
                 self._writer.execute("INSERT INTO meta VALUES ('genesis', ?)", (encode(genesis),))
+                self._writer.execute(_EVENTS_TABLE)
                 self._writer.execute(f"PRAGMA user_version = {SCHEMA}")
             return
         stored = self._rows.meta("genesis")
@@ -376,6 +406,7 @@ class Store:
                 why=f"the database in {self._path.parent} began with another genesis",
                 fix="Give this network its own data directory",
             )
+        self._writer.execute(_EVENTS_TABLE)
 
     def _stored_tree(self) -> Tree:
         (strange,) = self._writer.execute(

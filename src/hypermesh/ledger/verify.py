@@ -6,14 +6,19 @@ without trusting the node that answered. Under `solo` a header says what its seq
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from hypermesh.crypto.digest import digest_of
 from hypermesh.crypto.keys import key_id
+from hypermesh.crypto.merkle import path, verify_path
 from hypermesh.crypto.signature import SignatureInvalid, verify
 from hypermesh.ledger.errors import ProofInvalid
-from hypermesh.ledger.kernel import entries_root, results_root
+from hypermesh.ledger.kernel import Malformed, decode_entry, entries_root, results_root
 from hypermesh.ledger.tree import check_proof
-from hypermesh.wire.block import Block, BucketProof, Genesis, SignedHeader
-from hypermesh.wire.ids import Hash
+from hypermesh.wire.block import Block, BucketProof, Genesis, SignedHeader, TransactionProof
+from hypermesh.wire.errors import NotAvailable, NotFound
+from hypermesh.wire.ids import Hash, TxId
+from hypermesh.wire.tx import SignedTransaction, TxResult
 
 DOMAIN = "header"
 """The signature domain of block headers."""
@@ -66,3 +71,70 @@ def verify_row(
     """
     verify_header(genesis, signed)
     check_proof(signed.header.app_hash, proof, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Included:
+    """A transaction that a signed block holds, and what became of it there."""
+
+    tx: TxId
+    signed: SignedTransaction
+    result: TxResult
+    height: int
+    index: int
+    time_ms: int
+
+
+def prove_transaction(block: Block, index: int) -> TransactionProof:
+    """What shows the entry `index` of `block` to anybody who has the genesis document.
+
+    Raises `NotFound` for the opening and beyond the end, and `NotAvailable` under validators.
+    """
+    if block.signature is None:
+        raise NotAvailable("Proofs under validators' commits do not exist yet")
+    if not 1 <= index < len(block.entries):
+        raise NotFound(f"Block {block.header.height} has no transaction {index}")
+    return TransactionProof(
+        SignedHeader(block.header, block.signature),
+        index,
+        block.entries[index],
+        path(block.entries, index),
+        block.results,
+    )
+
+
+def verify_transaction(genesis: Genesis, proof: TransactionProof) -> Included:
+    """The transaction that `proof` shows in a block whose header the sequencer signed.
+
+    Raises `ProofInvalid` and says what does not fit. The transaction's own signature is not
+    checked: whose keys are the signer's is not in the block. That it was executed, the header says.
+    """
+    verify_header(genesis, proof.header)
+    return included(proof)
+
+
+def included(proof: TransactionProof) -> Included:
+    """As `verify_transaction`, under the header as it is: whether it is signed, the caller checks.
+
+    Raises `ProofInvalid`.
+    """
+    header = proof.header.header
+    if results_root(proof.results) != header.results_root:
+        raise ProofInvalid("The header commits to other results")
+    count = len(proof.results)
+    if not 1 <= proof.index < count:
+        raise ProofInvalid(f"The block has {count} entries, and no transaction {proof.index}")
+    if not verify_path(header.entries_root, proof.index, count, proof.entry, proof.path):
+        raise ProofInvalid(
+            "The header does not commit to this entry", why=f"as number {proof.index} of {count}"
+        )
+    try:
+        signed = decode_entry(proof.entry)
+    except Malformed as error:
+        raise ProofInvalid("The entry is no transaction", why=error.why) from error
+    if not isinstance(signed, SignedTransaction):
+        raise ProofInvalid("The entry is no transaction", why="it opens a block")
+    tx, result = digest_of("tx", signed.transaction), proof.results[proof.index]
+    if result.tx != tx:
+        raise ProofInvalid("The result is another transaction's", why=result.tx.hex())
+    return Included(tx, signed, result, header.height, proof.index, header.time_ms)

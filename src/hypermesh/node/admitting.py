@@ -18,12 +18,13 @@ from hypermesh.trustchain.ca.authority import (
 )
 from hypermesh.trustchain.ca.invitations import Invitations
 from hypermesh.trustchain.enrolment import Enrolment
-from hypermesh.trustchain.invitation import Invitation
+from hypermesh.trustchain.invitation import VERSION, Invitation
 from hypermesh.trustchain.verify import fingerprint
 from hypermesh.wire.api.network import InvitationView
 from hypermesh.wire.asset import Locator
 from hypermesh.wire.errors import NotAvailable
-from hypermesh.wire.ids import NodeId
+from hypermesh.wire.ids import Hash, NodeId, OwnerId
+from hypermesh.wire.keys import PublicKeys
 from hypermesh.wire.rpc import EnrolRequest, EnrolResponse
 from hypermesh.wire.tx import Certificate
 
@@ -66,7 +67,7 @@ class Admitting:
         owner = self._membership.owner if mine else None
         created = self._invitations.create(owner, int(time.time()))
         invitation = Invitation(
-            version=1,
+            version=VERSION,
             genesis=self._membership.genesis_id,
             root_sha256=fingerprint(self._membership.genesis.root_certificate),
             secret=created.secret,
@@ -113,6 +114,16 @@ class Admitting:
             order = CertificateOrder(request, membership.genesis_id, public, membership.owner)
             issued = self._authority.certify(order, now_s)
         return self._authority.chain(issued)
+
+    def certified(
+        self, public: PublicKeys, owner: OwnerId, request: Hash, now_s: int
+    ) -> list[Certificate]:
+        """A certificate chain for any keys, by the word of the authority's own node. The same
+        `request` gives the same certificate."""
+        if self._authority is None:
+            raise NotAvailable("This node holds no certificate authority")
+        order = CertificateOrder(request, self._membership.genesis_id, public, owner)
+        return self._authority.chain(self._authority.certify(order, now_s))
 
     def _require_enrolment(self) -> tuple[Enrolment, frozenset[NodeId]]:
         if self._enrolment is None:

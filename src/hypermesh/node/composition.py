@@ -2,36 +2,69 @@
 
 from __future__ import annotations
 
+import ssl
+import time
 from pathlib import Path
 
 from hypermesh.catalog.engines.ladder import Ladder
 from hypermesh.consensus.prover.bundle import Attestor
 from hypermesh.ledger.errors import LedgerDamaged
 from hypermesh.node.admitting import Admitting
+from hypermesh.node.attempts.blocks import TamperedBlock
+from hypermesh.node.attempts.cheating import Cheating
+from hypermesh.node.attempts.ground import Ground
+from hypermesh.node.attempts.money import Overspend, Replay
+from hypermesh.node.attempts.proofs import ForgedProof
+from hypermesh.node.attempts.resources import CpuShare, FreedMemory
+from hypermesh.node.attempts.revoked import RevokedNode
+from hypermesh.node.attestations import Attestations
 from hypermesh.node.attesting import Attesting
 from hypermesh.node.borrowing import Borrowing, Sessions
 from hypermesh.node.calls import methods
 from hypermesh.node.certification import Certification
 from hypermesh.node.chain import Chain, Following, Sequencing
+from hypermesh.node.condition import Condition
 from hypermesh.node.configuration import Configuration
+from hypermesh.node.evidence import Evidence
+from hypermesh.node.explorer import Explorer
+from hypermesh.node.hearing import Hearing
+from hypermesh.node.holdings import Holdings
+from hypermesh.node.index.index import Index
+from hypermesh.node.jobs_kept import KeptJobs
+from hypermesh.node.leases import Leases
 from hypermesh.node.lending import Lending
+from hypermesh.node.live import Live
 from hypermesh.node.locators import Locators
+from hypermesh.node.measurements import Measurements
 from hypermesh.node.membership import Membership
+from hypermesh.node.memory_use import MemoryUse
 from hypermesh.node.metrics import Metrics
+from hypermesh.node.owning import Owning
 from hypermesh.node.peers import Peers
+from hypermesh.node.placing import Placing
+from hypermesh.node.pool import Pool
+from hypermesh.node.readings import Readings
+from hypermesh.node.rules import kernel
+from hypermesh.node.running import Running
 from hypermesh.node.service import Service
 from hypermesh.node.settling import Settling
 from hypermesh.node.sightings import Sightings
+from hypermesh.node.streaming import Events
+from hypermesh.node.tokens import Tokens
+from hypermesh.node.topology import Topology
 from hypermesh.node.views import Listening, Views
 from hypermesh.node.wallet import Wallet
 from hypermesh.node.watching import Watching
 from hypermesh.node.whereabouts import Whereabouts
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.trust import Identity
+from hypermesh.trustchain.certificate import server_name
 from hypermesh.wire.api.ledger import TransactionView
 from hypermesh.wire.api.network import InvitationView
+from hypermesh.wire.api.token import RemoteView
 from hypermesh.wire.asset import Locator
 from hypermesh.wire.ids import OwnerId, hex_bytes
+from hypermesh.wire.proof import ProofKind
 from hypermesh.wire.rpc import SubmitResponse
 from hypermesh.wire.tx import BankTransfer
 
@@ -57,7 +90,12 @@ class Node:
         port = self.endpoint.address[1]
         self.configuration = configuration.keep(port)
         self.whereabouts = Whereabouts(membership, Locators(data / "locators", genesis_id))
-        self._peers = Peers(self.endpoint, self.whereabouts.locate, self.whereabouts.relocate)
+        self._peers = Peers(
+            self.endpoint,
+            self.whereabouts.locate,
+            self.whereabouts.relocate,
+            self.whereabouts.reached,
+        )
         self.chain: Chain = self._open_chain(data / "ledger", confirmed_ms)
         self.whereabouts.use(self._peers, self.chain)
         self.wallet = Wallet(membership.keys, genesis_id, self.chain)
@@ -67,6 +105,18 @@ class Node:
             self.chain,
             genesis,
             genesis_id,
+        )
+        names = self.whereabouts.locators.name
+        self._index = Index(
+            data / "index", genesis, self.chain.ledger, self.chain.feed, lambda: kernel(genesis)
+        )
+        self.explorer = Explorer(self.chain, self._index, names)
+        self.leases = Leases(
+            genesis_id, membership.owner, self.chain, self._index, self.explorer
+        )
+        readings = Readings(data / "readings")
+        self.evidence = Evidence(
+            membership, self.chain, self._index, self.explorer, self.leases, readings
         )
         self._ladder = Ladder.open(membership.keys.id.hex()[:16])
         self.lending = Lending(
@@ -78,14 +128,35 @@ class Node:
             self.metrics,
             self._own_locator,
             data,
+            readings,
         )
+        self.tokens = Tokens(data / "tokens")
         self.listening = Listening(stoq=f"[{settings.stoq_host}]:{port}", api="")
+        self.attestations = Attestations(membership, self.chain)
+        sightings = Sightings(self._peers)
+        self.pool = Pool(
+            membership,
+            self.chain,
+            self.lending,
+            sightings,
+            self.attestations,
+            self.whereabouts.locators.name,
+        )
+        self.owning = Owning(
+            membership,
+            self.chain,
+            self.wallet,
+            self._peers,
+            self.lending,
+            self.pool,
+            self.whereabouts.locators.name,
+        )
         self.views = Views(
             self.configuration,
             membership,
             self.chain,
-            self.lending,
-            Sightings(self._peers),
+            self.pool,
+            self.leases,
             lambda: self.listening,
             self.whereabouts.locators.name,
         )
@@ -97,11 +168,25 @@ class Node:
             self.views,
             self.metrics,
             Sessions(data / "sessions"),
+            readings,
             self.whereabouts.locate,
         )
+        self.running = Running(
+            membership,
+            self.borrowing,
+            Placing(membership, self.chain, self.views, names),
+            KeptJobs(data / "jobs.sqlite"),
+            self.whereabouts.locate,
+            names,
+            self.views.lease,
+            lambda: self._settling.state == "ok",
+        )
         self._admitting = Admitting(membership, data, self.chain, lambda: [self._own_locator()])
+        hearing = Hearing()
         self._service = Service(
-            self.endpoint, methods(self.chain, self.lending, self._admitting, self.whereabouts)
+            self.endpoint,
+            methods(self.chain, self.lending, self._admitting, self.whereabouts),
+            hearing.heard,
         )
         self._certification = Certification(
             membership, self.chain, self.wallet, self.endpoint, self._admitting, self.whereabouts
@@ -114,7 +199,7 @@ class Node:
             self._certification,
             self._attesting,
             self.lending,
-            lambda: self.whereabouts.publish(settings, port, self.chain.now_ms()),
+            self.whereabouts,
         )
         self._watching = Watching(
             membership,
@@ -126,6 +211,57 @@ class Node:
             self.metrics,
         )
         self._watching.obey_revocations()
+        self.topology = Topology(
+            membership,
+            self.chain,
+            self.lending,
+            sightings,
+            self.whereabouts,
+            self._peers.link,
+            hearing,
+        )
+        holdings = Holdings(membership, self.chain)
+        self.condition = Condition(
+            data,
+            membership,
+            self.chain,
+            self.lending,
+            holdings,
+            hearing,
+            lambda: self._settling.state,
+            self.whereabouts.locators.name,
+        )
+        self.memory = MemoryUse(
+            membership,
+            self.chain,
+            holdings,
+            self.endpoint.regions,
+            Measurements(lambda: time.time_ns() // 1_000_000),
+            self.whereabouts.locators.name,
+        )
+        live = Live(
+            self.chain,
+            self.condition,
+            holdings,
+            self.memory,
+            self.metrics,
+            self.topology.connection,
+            membership.keys.id,
+        )
+        self.events = Events(self.chain, membership.owner, live.look)
+
+        ground = Ground(membership, self.chain, self.wallet)
+        self.cheating = Cheating(
+            [
+                *(ForgedProof(ground, kind) for kind in ProofKind),
+                Replay(ground),
+                Overspend(ground),
+                CpuShare(self.running),
+                FreedMemory(ground, self.borrowing, self.whereabouts),
+                RevokedNode(ground, self._admitting, self.endpoint),
+                TamperedBlock(ground),
+            ]
+        )
 
     @property
     def owner(self) -> OwnerId:
@@ -136,7 +272,9 @@ class Node:
         self._service.start()
         self._watching.start()
         self.chain.start()
+        self._index.start()
         self._settling.start()
+        self.running.start()
 
     def stop(self) -> None:
         """Go down in order: no new calls in or out, then the ledger, then jobs and sockets."""
@@ -144,10 +282,12 @@ class Node:
         self._attesting.stop()
         self._service.stop()
         self._peers.close()
+        self._index.stop()
         self.chain.stop()
         self._ladder.close()
         self.endpoint.close()
         self._admitting.close()
+        self.running.close()
 
     def readiness(self) -> dict[str, str]:
         """Each check with "ok" or what is wrong."""
@@ -164,6 +304,16 @@ class Node:
     def invite(self, *, mine: bool) -> InvitationView:
         """A new invitation to this network."""
         return self._admitting.invite(mine=mine)
+
+    @property
+    def remote(self) -> RemoteView:
+        """How others reach this node's API."""
+        membership = self.membership
+        return RemoteView(
+            url=self.listening.tls,
+            server_name=server_name(membership.keys.id, membership.genesis_id),
+            root_certificate=ssl.DER_cert_to_PEM_cert(membership.genesis.root_certificate),
+        )
 
     async def submit(self, transaction: str) -> TransactionView:
         """Submit a signed transaction, given as hex."""

@@ -16,11 +16,13 @@ from hypermesh.wire.errors import HyperMeshError, InvalidInput
 
 API_PORT = 5173
 API_PORTS_TRIED = 32
+TLS_PORT = 8444
 SETTINGS_FILE = "settings.json"
 DEFAULT_SHARE = BASIS_POINTS // 2
 SOCKET_PATH_BYTES_MAX = 107
 """sockaddr_un holds 108 bytes with the closing zero (unix(7))."""
 
+NODE_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 _SHARE = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2}))?%")
 
 
@@ -35,13 +37,15 @@ class DataDirectoryUnusable(HyperMeshError):
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What outlives a process: `settings.json` in the data directory. `share` is in basis points;
-    `stoq_port` is 0 until the first start has chosen one."""
+    `stoq_port` is 0 until the first start has chosen one; `tls_port` is 0 for no TLS listener, else
+    where it looks first for a free port."""
 
     name: str
     share: int
     level: PrivacyLevel
     stoq_host: str
     stoq_port: int
+    tls_port: int = TLS_PORT
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -60,11 +64,12 @@ class Configuration(msgspec.Struct, frozen=True):
         level: str | None,
         stoq_host: str | None,
         stoq_port: int | None,
+        tls_port: int | None = None,
     ) -> Configuration:
         """What is given on a command line, else what was chosen before, else the defaults."""
-        kept = _kept(data / SETTINGS_FILE)
+        kept = kept_settings(data / SETTINGS_FILE)
         chosen = name or kept.name
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", chosen):
+        if not re.fullmatch(NODE_NAME, chosen):
             raise InvalidInput(
                 f"{chosen!r} is not a node name", why="letters, digits, - and _, at most 63"
             )
@@ -74,6 +79,7 @@ class Configuration(msgspec.Struct, frozen=True):
             level=kept.level if level is None else PrivacyLevel(level),
             stoq_host=stoq_host or kept.stoq_host,
             stoq_port=kept.stoq_port if stoq_port is None else stoq_port,
+            tls_port=kept.tls_port if tls_port is None else tls_port,
         )
         return cls(data, settings)
 
@@ -97,10 +103,16 @@ class Configuration(msgspec.Struct, frozen=True):
         return self.data / "node.log"
 
 
-def _kept(file: Path) -> Settings:
+def first_settings() -> Settings:
+    """What a node starts with where nothing is given."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "", socket.gethostname().partition(".")[0]) or "node"
+    return Settings(name, DEFAULT_SHARE, PrivacyLevel.PRIVATE, "::", 0)
+
+
+def kept_settings(file: Path) -> Settings:
+    """What a node has kept in `file`, else what it starts with. Raises `DataDirectoryUnusable`."""
     if not file.exists():
-        name = re.sub(r"[^A-Za-z0-9_-]", "", socket.gethostname().partition(".")[0]) or "node"
-        return Settings(name, DEFAULT_SHARE, PrivacyLevel.PRIVATE, "::", 0)
+        return first_settings()
     try:
         return msgspec.json.decode(file.read_bytes(), type=Settings)
     except msgspec.DecodeError as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from hypermesh.node.dialling import dial
 from hypermesh.node.membership import (
     NODE_SECRET,
     OWNER_SECRET,
@@ -30,8 +32,9 @@ from hypermesh.wire.rpc import (
     EnrolResponse,
 )
 
-CONNECT_TIMEOUT_MS = 5_000
 ANSWER_TIMEOUT_MS = 15_000
+REACH_S = 10.0
+REACH_PAUSE_S = 0.5
 
 
 def join(data: Path, token: str, now_s: int) -> Membership:
@@ -82,20 +85,26 @@ def renew(membership: Membership, locators: Sequence[Locator], now_s: int) -> No
 
 
 def _reach(endpoint: Endpoint, locators: Sequence[Locator], root_sha256: Hash) -> Connection:
-    """A connection to the first of `locators` that answers as the node it should be."""
+    """A connection to the first of `locators` that answers as the node it should be. All are tried
+    again while there is time: a link may come back."""
+    deadline = time.monotonic() + REACH_S
+    while True:
+        try:
+            return _reach_once(endpoint, locators, root_sha256)
+        except Unreachable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(REACH_PAUSE_S)
+
+
+def _reach_once(endpoint: Endpoint, locators: Sequence[Locator], root_sha256: Hash) -> Connection:
     failures: list[str] = []
     for locator in locators:
         try:
-            return endpoint.connect(
-                locator.host,
-                locator.port,
-                peer=locator.node,
-                alpn=ALPN_ENROL,
-                timeout_ms=CONNECT_TIMEOUT_MS,
-                root_sha256=root_sha256,
-            )
+            return dial(endpoint, locator, ALPN_ENROL, root_sha256)[0]
         except HyperMeshError as error:
-            failures.append(f"[{locator.host}]:{locator.port}: {error}")
+            places = ", ".join(f"[{host}]:{locator.port}" for host in locator.hosts)
+            failures.append(f"{places}: {error}")
     raise Unreachable(
         "None of the places in the invitation answers",
         why="; ".join(failures),

@@ -1,21 +1,24 @@
 """What this node lends: its assets on the ledger, offers, leases served, meters read.
 
 The decisions are `assets.provider`'s and the adapters'; this is the shell that carries them out.
-All of it runs under one lock, for adapters keep plain books. The ledger is the truth: what a
-restarted node holds is what the ledger says it has leased, as far as the kind outlives a process.
+Adapters keep plain books, so one lock lets one thread at a time in; nobody holds it while waiting
+for the ledger. The ledger is the truth: what a restarted node holds is what the ledger says it has
+leased, as far as the kind outlives a process, and whose an asset is and on what terms is what the
+ledger has committed to.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hypermesh.assets import address, lease, provider, registry
-from hypermesh.assets.adapters.adapter import AssetAdapter, NotHeld
+from hypermesh.assets import address, lease, provider, registry, title
+from hypermesh.assets.adapters.adapter import AssetAdapter, NoCapacity, NotHeld
 from hypermesh.assets.adapters.container import ContainerAssetAdapter
 from hypermesh.assets.adapters.cpu import CpuAssetAdapter
 from hypermesh.assets.adapters.gpu import GpuAssetAdapter
@@ -25,22 +28,28 @@ from hypermesh.assets.adapters.storage import StorageAssetAdapter
 from hypermesh.assets.discovery import discover
 from hypermesh.assets.hosting import Hosted, HostedAssets
 from hypermesh.assets.inventory import Share
-from hypermesh.assets.privacy import Caller, Identity
+from hypermesh.assets.privacy import Caller, may_change
+from hypermesh.caesar.economics import staking
 from hypermesh.catalog.engines.ladder import Ladder
+from hypermesh.catalog.outcome import outcome
 from hypermesh.consensus.attestation import bundle_of
 from hypermesh.crypto.signature import sign
 from hypermesh.ledger.feed import Commit
 from hypermesh.ledger.module import State
 from hypermesh.node.chain import Chain
+from hypermesh.node.executing import Executing
 from hypermesh.node.membership import Membership
 from hypermesh.node.metrics import Metrics
+from hypermesh.node.readings import Readings
 from hypermesh.node.service import Peer
 from hypermesh.node.wallet import Wallet
 from hypermesh.wire.api.asset import PriceView, RegisterAsset
-from hypermesh.wire.api.privacy import PrivacyChange, PrivacyView
 from hypermesh.wire.asset import (
+    Asset,
     AssetKind,
+    AssetTerms,
     Audience,
+    ConsumerIdentity,
     Descriptor,
     Lease,
     LeaseState,
@@ -57,10 +66,17 @@ from hypermesh.wire.rpc import (
     AssetView,
     DescribeRequest,
     DescribeResponse,
+    JobCancelRequest,
+    JobCancelResponse,
+    JobOutputRequest,
+    JobOutputResponse,
     JobRequest,
     JobResult,
     LeaseRequest,
     ReceiptResponse,
+    SetTermsRequest,
+    SetTermsResponse,
+    TermsResponse,
 )
 from hypermesh.wire.tx import LeaseActivate, LeaseClaim
 
@@ -79,6 +95,9 @@ PRICES: dict[AssetKind, Price] = {
 }
 """What an owner asks who names no price: a core-hour is 300,000 nCAES, a GiB-hour of memory
 40,000."""
+
+CHANGES = frozenset({"asset.terms", "asset.privacy", "asset.transferred", "asset.sold"})
+"""Events after which the record of a hosted asset may have to follow the ledger."""
 
 LEASABLE = (AssetKind.CPU, AssetKind.MEMORY)
 
@@ -106,19 +125,23 @@ class Lending:
         metrics: Metrics,
         locator: Callable[[], Locator],
         data: Path,
+        readings: Readings,
     ) -> None:
         self._membership = membership
         self._chain = chain
         self._wallet = wallet
         self._regions = regions
-        self._ladder = ladder
+        self._executing = Executing(ladder)
         self._metrics = metrics
         self._locator = locator
         self._data = data
         self._hosted = HostedAssets(data / "hosted")
         self._served: dict[AssetId, Served] = {}
         self._receipts: dict[LeaseId, ReceiptResponse] = {}
+        self._readings = readings
+        self._activating: set[LeaseId] = set()
         self._lock = threading.RLock()
+        self._activated = threading.Condition(self._lock)
         self._trusted = frozenset({membership.genesis_id})
 
     # What is declared
@@ -130,6 +153,7 @@ class Lending:
         """
         for record in self._hosted:
             self._serve(record)
+            self._follow(record.asset)
         declared = {served.record.descriptor.kind for served in self._served.values()}
         for descriptor in self._discovered(part):
             if descriptor.kind not in declared and descriptor.capacity > 0:
@@ -153,36 +177,14 @@ class Lending:
                 return record.asset
         raise NotFound(f"This machine has no {request.kind.value} to declare")
 
-    def set_privacy(self, change: PrivacyChange) -> PrivacyView:
-        """Bring an asset to another level or audience, here and on the ledger."""
-        asset_id = bytes.fromhex(change.asset)
-        with self._lock:
-            served = self._of(asset_id)
-            record = provider.reshared(
-                served.record,
-                level=change.level,
-                audience=Audience(
-                    [bytes.fromhex(node) for node in change.nodes],
-                    [bytes.fromhex(network) for network in change.networks],
-                ),
-                price=served.record.price,
-                identity=served.record.identity,
-                audience_salt=secrets.token_bytes(address.SALT_BYTES),
-            )
-            self._hosted.put(record)
-            self._served[asset_id] = Served(record, served.adapter)
-        self._wallet.submit(provider.privacy_change(record), self._attestation())
-        return _privacy_view(record)
-
-    def privacy(self) -> list[PrivacyView]:
-        """Level and audience of every hosted asset."""
-        return [_privacy_view(record) for record in self._hosted]
-
     def free(self, asset_id: AssetId) -> int | None:
-        """Units that are not set aside; None for an asset that is not hosted here."""
+        """Units that may be lent now; None for an asset that is not hosted here."""
         with self._lock:
             served = self._served.get(asset_id)
-            return None if served is None else served.adapter.free
+            if served is None:
+                return None
+            record, adapter = served.record, served.adapter
+            return provider.lendable(record.descriptor.capacity, record.sharing.share, adapter.free)
 
     def record(self, asset_id: AssetId) -> Hosted | None:
         """What this node knows of an asset that it hosts."""
@@ -191,20 +193,24 @@ class Lending:
     # Calls of other nodes
 
     def describe(self, peer: Peer, request: DescribeRequest) -> DescribeResponse:
-        """`asset.describe`: the view and an offer, for a caller that the level lets in."""
-        caller = Caller(peer.id, peer.owner, self._trusted)
-        with self._lock, self._chain.ledger.state() as state:
+        """`asset.describe`: the view and an offer, for a caller that the terms let in."""
+        served = self._of(request.asset)
+        with self._chain.ledger.state() as state:
+            caller = self._caller(state, peer)
+            asset, committed = _row(state, request.asset)
             view = self._view(state, request.asset, caller)
-            served = self._of(request.asset)
+            with self._lock:
+                free = served.adapter.free
             offer = provider.offer(
                 self._membership.genesis_id,
                 request.asset,
-                registry.existing(state, request.asset),
-                served.record,
+                asset,
+                self._of(request.asset).record,
                 caller,
                 self._trusted,
-                free=served.adapter.free,
+                free=free,
                 now_ms=self._chain.now_ms(),
+                committed=committed,
             )
             attestation = self._attestation_in(state)
         signature = sign(self._membership.keys, "offer", self._membership.genesis_id, encode(offer))
@@ -212,28 +218,38 @@ class Lending:
 
     def inspect(self, peer: Peer, request: DescribeRequest) -> AssetView:
         """`asset.inspect`: the view alone, also of what cannot be leased now."""
-        caller = Caller(peer.id, peer.owner, self._trusted)
-        with self._lock, self._chain.ledger.state() as state:
-            return self._view(state, request.asset, caller)
+        with self._chain.ledger.state() as state:
+            return self._view(state, request.asset, self._caller(state, peer))
+
+    def terms(self, peer: Peer, request: DescribeRequest) -> TermsResponse:
+        """`asset.terms`: all that its owner has set, for its owner."""
+        self._require_owner(peer, request.asset)
+        record = self._follow(request.asset)
+        with self._lock:
+            free = self._of(request.asset).adapter.free
+        return TermsResponse(record.sharing, record.descriptor.capacity, free)
+
+    def set_terms(self, peer: Peer, request: SetTermsRequest) -> SetTermsResponse:
+        """`asset.set_terms`: write down what its owner is about to put on the ledger. Durable when
+        answered; it holds from the block that commits to it."""
+        self._require_owner(peer, request.asset)
+        with self._lock:
+            record = provider.proposed(self._follow(request.asset), request.sharing)
+            self._keep(record)
+        return SetTermsResponse(record.descriptor, record.salt, self._attestation())
 
     def activate(self, peer: Peer, request: LeaseRequest) -> ActivateResponse:
         """`lease.activate`: set the amount aside, say so on the ledger, let the session in."""
         self._chain.feed.wait(request.height, SEEN_TIMEOUT_S)
         row = self._leased(request.lease)
         self._require_consumer(peer, row)
-        with self._lock:
-            adapter = self._of(row.asset).adapter
+        with self._alone(request.lease):
+            row = self._leased(request.lease)
             if row.state is LeaseState.RESERVED:
-                adapter.reserve(request.lease, row)
-                try:
-                    self._wallet.submit(LeaseActivate(request.lease), self._attestation())
-                except BaseException:
-                    adapter.release(request.lease, self._chain.now_ms())
-                    raise
-                row = self._leased(request.lease)
-                adapter.activate(request.lease, row)
+                row = self._activate(request.lease, row)
             else:
-                adapter.meter(request.lease, self._chain.now_ms())
+                with self._lock:
+                    self._of(row.asset).adapter.meter(request.lease, self._chain.now_ms())
         return ActivateResponse(lease.capability(request.lease, row), self._locator())
 
     def receipt(self, peer: Peer, request: LeaseRequest) -> ReceiptResponse:
@@ -257,11 +273,22 @@ class Lending:
                 f"The job asks for {request.limits.cpu_millicores} millicores",
                 why=f"the lease has {allowed}",
             )
-        result = self._ladder.run(request)
+
+        def spend(result: JobResult) -> None:
+            with self._lock:
+                adapter.spend(request.lease, result.cpu_us, outcome(request, result))
+
+        result = self._executing.run(peer.id, request, spend)
         self._metrics.jobs.labels(result.reason).inc()
-        with self._lock:
-            adapter.spend(request.lease, result.cpu_us)
         return result
+
+    def job_output(self, peer: Peer, request: JobOutputRequest) -> JobOutputResponse:
+        """`job.output`: what a running job of the session that asks has said."""
+        return self._executing.output(peer.id, request)
+
+    def cancel_job(self, peer: Peer, request: JobCancelRequest) -> JobCancelResponse:
+        """`job.cancel`: end a running job of the session that asks."""
+        return self._executing.cancel(peer.id, request)
 
     # What the ledger says happened
 
@@ -277,8 +304,14 @@ class Lending:
                 served.adapter.activate(lease_id, row)
 
     def observe(self, commit: Commit) -> None:
-        """React to a block: claim what ended unsettled, free what expired."""
+        """React to a block: claim what ended unsettled, free what expired, take up the terms and
+        the owner that it gave to an asset."""
         for event in commit.events:
+            if event.name in CHANGES and event.subject in self._served:
+                try:
+                    self._follow(event.subject)
+                except (HyperMeshError, OSError) as error:
+                    log.warning("asset %s: %s", event.subject.hex(), error)
             if event.name not in ("lease.ended", "lease.expired"):
                 continue
             row = decode(Lease, event.data)
@@ -300,6 +333,7 @@ class Lending:
         self._wallet.submit(LeaseClaim(final.receipt, final.signature), self._attestation())
 
     def _release(self, lease_id: LeaseId, row: Lease) -> None:
+        self._executing.end(lease_id)
         with self._lock:
             try:
                 self._of(row.asset).adapter.release(lease_id, self._chain.now_ms())
@@ -307,6 +341,7 @@ class Lending:
                 return
 
     def _final_receipt(self, lease_id: LeaseId, row: Lease) -> ReceiptResponse:
+        self._executing.end(lease_id)
         with self._lock:
             known = self._receipts.get(lease_id)
             if known is not None:
@@ -316,26 +351,105 @@ class Lending:
             signature = sign(
                 self._membership.keys, "receipt", self._membership.genesis_id, encode(receipt)
             )
-            final = ReceiptResponse(receipt, signature)
+            final = ReceiptResponse(receipt, signature, reading)
+            self._readings.put(lease_id, reading)
             self._receipts[lease_id] = final
             while len(self._receipts) > RECEIPTS_KEPT:
                 del self._receipts[next(iter(self._receipts))]
             return final
 
+    @contextlib.contextmanager
+    def _alone(self, lease_id: LeaseId) -> Iterator[None]:
+        """One thread at a time for a lease: a consumer that hears nothing asks again."""
+        with self._activated:
+            if not self._activated.wait_for(
+                lambda: lease_id not in self._activating, SEEN_TIMEOUT_S
+            ):
+                raise Conflict("This lease is being activated")
+            self._activating.add(lease_id)
+        try:
+            yield
+        finally:
+            with self._activated:
+                self._activating.discard(lease_id)
+                self._activated.notify_all()
+
+    def _activate(self, lease_id: LeaseId, row: Lease) -> Lease:
+        with self._lock:
+            adapter = self._of(row.asset).adapter
+            lendable = self.free(row.asset) or 0
+            if row.amount > lendable:
+                raise NoCapacity(why=f"{lendable} are free of what its owner lends")
+            adapter.reserve(lease_id, row)
+        try:
+            self._wallet.submit(LeaseActivate(lease_id), self._attestation())
+            row = self._leased(lease_id)
+            with self._lock:
+                adapter.activate(lease_id, row)
+        except BaseException:
+            # It may have expired meanwhile, and then nothing is held any more.
+            with self._lock, contextlib.suppress(NotHeld):
+                adapter.release(lease_id, self._chain.now_ms())
+            raise
+        return row
+
     # The parts
 
+    def _caller(self, state: State, peer: Peer) -> Caller:
+        """Who calls, with what the ledger says of its node."""
+        return Caller(
+            peer.id,
+            peer.owner,
+            self._trusted,
+            attested=bundle_of(state, peer.id) is not None,
+            bonded=staking.bonded(state, peer.id),
+        )
+
     def _view(self, state: State, asset_id: AssetId, caller: Caller) -> AssetView:
-        """Raises where the level keeps `caller` out."""
+        """Raises where the terms keep `caller` out."""
         served = self._of(asset_id)
+        asset, committed = _row(state, asset_id)
+        with self._lock:
+            free, in_use = served.adapter.free, served.adapter.in_use
         return provider.view(
             asset_id,
-            registry.existing(state, asset_id),
+            asset,
             served.record,
             caller,
             self._trusted,
-            free=served.adapter.free,
-            in_use=served.adapter.in_use,
+            free=free,
+            in_use=in_use,
+            committed=committed,
+            title=title.open_offer(state, asset_id, self._chain.now_ms()),
         )
+
+    def _require_owner(self, peer: Peer, asset_id: AssetId) -> None:
+        """By the ledger: a host serves whoever owns the asset now."""
+        record = self._of(asset_id).record
+        with self._chain.ledger.state() as state:
+            asset, _ = _row(state, asset_id)
+            caller = self._caller(state, peer)
+        terms = provider.terms_of(asset.owner, asset.level, record.sharing, self._trusted)
+        may_change(terms, caller).require()
+
+    def _follow(self, asset_id: AssetId) -> Hosted:
+        """The record of an asset as the ledger has it now, durable."""
+        with self._lock:
+            record = self._of(asset_id).record
+            with self._chain.ledger.state() as state:
+                asset = registry.ASSETS.get(state, asset_id)
+                committed = registry.TERMS.get(state, asset_id)
+            if asset is None:
+                return record
+            settled = provider.settled(record, asset, committed)
+            if settled != record:
+                self._keep(settled)
+            return settled
+
+    def _keep(self, record: Hosted) -> None:
+        """With the lock held."""
+        self._hosted.put(record)
+        self._served[record.asset] = Served(record, self._served[record.asset].adapter)
 
     def _discovered(self, part: Share) -> list[Descriptor]:
         inventory = discover(self._data)
@@ -365,7 +479,7 @@ class Lending:
             duration_ms_max=DURATION_MS_MAX,
             randomness=secrets.token_bytes(3 * address.SALT_BYTES),
             audience=Audience([], networks),
-            identity=Identity.VERIFIED,
+            identity=ConsumerIdentity.VERIFIED,
         )
         self._hosted.put(record)
         self._serve(record)
@@ -455,11 +569,6 @@ def _price(view: PriceView | None) -> Price | None:
     return None if view is None else Price(view.amount, view.per_units, view.per_ms)
 
 
-def _privacy_view(record: Hosted) -> PrivacyView:
-    return PrivacyView(
-        asset=record.asset.hex(),
-        kind=record.descriptor.kind,
-        level=record.level,
-        nodes=[node.hex() for node in record.audience.nodes],
-        networks=[network.hex() for network in record.audience.networks],
-    )
+def _row(state: State, asset_id: AssetId) -> tuple[Asset, AssetTerms | None]:
+    """What the ledger holds of an asset. Raises `UnknownAsset`."""
+    return registry.existing(state, asset_id), registry.TERMS.get(state, asset_id)

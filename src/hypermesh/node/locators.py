@@ -55,12 +55,12 @@ class Locators:
         self._records = {record.locator.node: record for record in records}
 
     def sign_own(
-        self, keys: QuantumKeys, name: str, host: str, port: int, now_ms: int
+        self, keys: QuantumKeys, name: str, hosts: list[str], port: int, now_ms: int
     ) -> SignedLocator:
         """A new record of this node, kept; its sequence is above every earlier one."""
         known = self._records.get(keys.id)
         sequence = max(now_ms, known.locator.sequence + 1 if known else 0)
-        locator = Locator(keys.id, host, port, sequence, now_ms + LIFETIME_MS, name)
+        locator = Locator(keys.id, hosts, port, sequence, now_ms + LIFETIME_MS, name)
         signed = SignedLocator(locator, sign(keys, "locator", self._genesis, encode(locator)))
         self._keep(signed)
         return signed

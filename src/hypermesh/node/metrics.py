@@ -48,6 +48,8 @@ class Metrics:
             buckets=BUCKETS_S,
             registry=registry,
         )
+        self.operations_seen = 0
+        """Transactions in blocks seen here, whatever became of them."""
         self._recent: dict[str, deque[float]] = {}
         self._lock = threading.Lock()
 

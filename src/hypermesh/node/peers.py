@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from hypermesh.node.dialling import dial
+from hypermesh.node.waiting import refuse_on_event_loop
 from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.errors import (
@@ -28,7 +30,6 @@ from hypermesh.wire.rpc import ALPN_NODE, SERVICE_CONTROL, SERVICE_ECHO, Call
 
 T = TypeVar("T")
 
-CONNECT_TIMEOUT_MS = 5_000
 CALL_TIMEOUT_MS = 20_000
 QUIET_S = 3.0
 """After so long without an answer a connection is tried before a call relies on it."""
@@ -43,6 +44,16 @@ class _Link:
     heard: float
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How a connection that this node dialled fares; `heard_ms_ago` is since its last answer."""
+
+    heard_ms_ago: int
+    rtt_us: int
+    bytes_sent: int
+    bytes_received: int
+
+
 class Peers:
     """The other nodes, as seen from this one."""
 
@@ -51,11 +62,14 @@ class Peers:
         endpoint: Endpoint,
         locate: Callable[[NodeId], Locator],
         relocate: Callable[[NodeId], Locator],
+        reached: Callable[[Locator], None],
     ) -> None:
-        """`relocate` looks anew where `locate` turned out to be wrong."""
+        """`relocate` looks anew where `locate` turned out to be wrong; `reached` is told of each
+        node that answered, its address that did first."""
         self._endpoint = endpoint
         self._locate = locate
         self._relocate = relocate
+        self._reached = reached
         self._links: dict[NodeId, _Link] = {}
         self._left: list[Connection] = []
         """Silent ones, on which other calls may still wait."""
@@ -76,6 +90,7 @@ class Peers:
         A call whose connection breaks is made once more on a new one. So methods that change
         something are idempotent.
         """
+        refuse_on_event_loop()
         body = encode(Call(method, encode(argument)))
         try:
             try:
@@ -86,6 +101,16 @@ class Peers:
             error.why = f"{method} of node {node.hex()[:16]}: {error.why or error.what}"
             raise
         return decode(kind, answer)
+
+    def link(self, node: NodeId) -> Link | None:
+        """How the kept connection to `node` fares; None where there is none."""
+        with self._lock:
+            link = self._links.get(node)
+        if link is None or link.connection.ended is not None:
+            return None
+        stats = link.connection.stats()
+        heard_ms_ago = int((time.monotonic() - link.heard) * 1000)
+        return Link(heard_ms_ago, stats.rtt_us, stats.bytes_sent, stats.bytes_received)
 
     def close(self) -> None:
         """End every call that waits; none is made from now on."""
@@ -136,7 +161,7 @@ class Peers:
             return self._dial(locator)
         except (HandshakeTimeout, WrongPeer):
             moved = self._moved(node)
-            if moved is None or (moved.host, moved.port) == (locator.host, locator.port):
+            if moved is None or _places(moved) == _places(locator):
                 raise
             return self._dial(moved)
 
@@ -155,13 +180,9 @@ class Peers:
             return None
 
     def _dial(self, locator: Locator) -> Connection:
-        return self._endpoint.connect(
-            locator.host,
-            locator.port,
-            peer=locator.node,
-            alpn=ALPN_NODE,
-            timeout_ms=CONNECT_TIMEOUT_MS,
-        )
+        connection, found = dial(self._endpoint, locator, ALPN_NODE)
+        self._reached(found)
+        return connection
 
     def _leave(self, node: NodeId, link: _Link) -> None:
         with self._lock:
@@ -170,3 +191,7 @@ class Peers:
             self._left = [each for each in self._left if each.ended is None]
             if link.connection.ended is None and not self._closed:
                 self._left.append(link.connection)
+
+
+def _places(locator: Locator) -> tuple[set[str], int]:
+    return set(locator.hosts), locator.port

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypermesh.assets.lease import Leases
 from hypermesh.assets.registry import Registry
+from hypermesh.assets.title import Titles
 from hypermesh.caesar.economics.staking import Staking
 from hypermesh.caesar.token.bank import Bank
 from hypermesh.consensus.module import Consensus
@@ -23,6 +24,7 @@ def kernel(genesis: Genesis) -> Kernel:
         Staking(_node_known),
         Consensus(),
         Registry(),
+        Titles(_owner_known),
         Leases(),
     )
     return Kernel(genesis, modules, identities)

@@ -18,7 +18,8 @@ from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.request import Request
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import Forbidden, HyperMeshError, NotFound, Overloaded
-from hypermesh.wire.rpc import SERVICE_CONTROL, SERVICE_JOB, Call
+from hypermesh.wire.ids import NodeId
+from hypermesh.wire.rpc import ALPN_NODE, SERVICE_CONTROL, SERVICE_JOB, Call
 
 WORKERS = 64
 """Threads; they are made when needed. A follower's long poll holds one, so more than about sixty
@@ -52,9 +53,13 @@ class Method:
 class Service:
     """Answers `Call`s until stopped."""
 
-    def __init__(self, endpoint: Endpoint, methods: Mapping[str, Method]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, methods: Mapping[str, Method], heard: Callable[[NodeId], None]
+    ) -> None:
+        """`heard` is told of every call of a certified node."""
         self._endpoint = endpoint
         self._methods = methods
+        self._heard = heard
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="stoq-call")
         self._places = threading.BoundedSemaphore(CALLS_WAITING_MAX)
         self._stopping = threading.Event()
@@ -105,5 +110,7 @@ class Service:
             )
         if request.peer_id is None:
             raise Forbidden("The caller has shown no keys")
+        if request.alpn == ALPN_NODE:
+            self._heard(request.peer_id)
         peer = Peer(request.peer_id, request.peer_owner, request.alpn, request.channel_binding)
         return encode(method.answer(peer, decode(method.argument, call.argument)))

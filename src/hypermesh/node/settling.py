@@ -1,4 +1,4 @@
-"""Becoming of use, and staying certified.
+"""Becoming of use, and staying it.
 
 What a node needs before it is of use (its owner and certificate on the ledger, a grant, a bond, an
 attestation, its assets) is brought about step by step, each one skipped where the ledger already
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 
 from hypermesh.assets.inventory import Share
 from hypermesh.caesar.economics import staking
@@ -22,17 +21,21 @@ from hypermesh.node.configuration import Settings
 from hypermesh.node.lending import Lending
 from hypermesh.node.membership import Membership
 from hypermesh.node.wallet import Wallet
+from hypermesh.node.whereabouts import Whereabouts
 from hypermesh.wire.errors import HyperMeshError, Unreachable
 from hypermesh.wire.tx import BankFaucet, StakeBond
 
 RETRY_S = 1.0
 RENEW_RETRY_S = 60.0
+PLACE_CHECK_S = 5.0
+"""A machine changes its addresses when its network does; the others shall find it again soon."""
 
 log = logging.getLogger(__name__)
 
 
 class Settling:
-    """Two threads: one until the node is of use, one that renews its certificate."""
+    """Three threads: one until the node is of use, one that renews its certificate, one that says
+    where it is when that has changed."""
 
     def __init__(
         self,
@@ -43,9 +46,8 @@ class Settling:
         certification: Certification,
         attesting: Attesting,
         lending: Lending,
-        publish: Callable[[], None],
+        whereabouts: Whereabouts,
     ) -> None:
-        """`publish` says where this node is."""
         self._settings = settings
         self._membership = membership
         self._chain = chain
@@ -53,13 +55,14 @@ class Settling:
         self._certification = certification
         self._attesting = attesting
         self._lending = lending
-        self._publish = publish
+        self._whereabouts = whereabouts
         self._stopping = threading.Event()
         self._settled = threading.Event()
         self._trouble: HyperMeshError | OSError | None = None
         self._threads = [
             threading.Thread(target=self._settle_until_done, name="settle", daemon=True),
             threading.Thread(target=self._stay_certified, name="renew", daemon=True),
+            threading.Thread(target=self._stay_found, name="place", daemon=True),
         ]
 
     @property
@@ -100,7 +103,7 @@ class Settling:
         if isinstance(self._chain, Following):
             self._chain.await_synced()
         self._certification.introduce()
-        self._publish()
+        self._whereabouts.publish(self._settings, self._settings.stoq_port)
         self._fund()
         self._attesting.attest()
         self._lending.declare(Share(self._settings.share), self._settings.level)
@@ -130,6 +133,22 @@ class Settling:
                 return
             except (HyperMeshError, OSError) as error:
                 log.warning("renewing the certificate failed, and is tried again: %s", error)
+
+    def _stay_found(self) -> None:
+        """Publish this node's place again when it has another."""
+        settings, trouble = self._settings, ""
+        while not self._stopping.wait(PLACE_CHECK_S):
+            if not self._settled.is_set():
+                continue
+            try:
+                if self._whereabouts.is_stale(settings, settings.stoq_port):
+                    self._whereabouts.publish(settings, settings.stoq_port)
+            except LedgerStopped:
+                return
+            except (HyperMeshError, OSError) as error:
+                if str(error) != trouble:
+                    log.warning("saying where this node is failed, and is tried again: %s", error)
+                trouble = str(error)
 
     def _renew(self) -> None:
         if self._certification.renew_if_due() and self._settled.is_set():

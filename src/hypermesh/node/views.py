@@ -6,27 +6,17 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
-from hypermesh.assets import address, registry
-from hypermesh.assets import lease as leases
-from hypermesh.caesar.economics import staking
-from hypermesh.caesar.token import accounts, escrow
-from hypermesh.caesar.token.caes import CaesarToken
+from hypermesh.assets import lease as rules
+from hypermesh.assets import registry
 from hypermesh.consensus import module as consensus
 from hypermesh.consensus.attestation import bundle_of, dry_run
 from hypermesh.consensus.epoch import current_epoch, derivation
-from hypermesh.crypto.digest import digest_of
-from hypermesh.ledger import identity
-from hypermesh.ledger.kernel import decode_entry
-from hypermesh.ledger.module import State
 from hypermesh.node.chain import Chain
 from hypermesh.node.configuration import Configuration
-from hypermesh.node.lending import Lending
+from hypermesh.node.leases import Leases
 from hypermesh.node.membership import Membership
-from hypermesh.node.sightings import Sightings
-from hypermesh.wire.api.account import AccountView
-from hypermesh.wire.api.asset import AssetView, Page, PriceView
+from hypermesh.node.pool import Pool
+from hypermesh.wire.api.asset import AssetView, Page
 from hypermesh.wire.api.consensus import (
     ChallengeRequest,
     ChallengeView,
@@ -37,26 +27,16 @@ from hypermesh.wire.api.consensus import (
     ValidateView,
 )
 from hypermesh.wire.api.lease import LeaseView
-from hypermesh.wire.api.ledger import BlockView
-from hypermesh.wire.api.network import NodeView, StatusView
+from hypermesh.wire.api.network import StatusView
 from hypermesh.wire.asset import (
-    UNIT,
-    Asset,
     AssetKind,
-    Descriptor,
-    Lease,
-    LeaseState,
-    Price,
-    PrivacyLevel,
 )
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import InvalidInput
-from hypermesh.wire.ids import AssetId, LeaseId, NodeId, OwnerId, hex_bytes, parse_hex
+from hypermesh.wire.ids import AssetId, LeaseId, NodeId, hex_bytes, parse_hex
 from hypermesh.wire.proof import Bundle
 from hypermesh.wire.rpc import AssetView as HostView
 from hypermesh.wire.tx import ConsensusAttest, SignedTransaction, tag_of
-
-LEASES_SHOWN_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +45,7 @@ class Listening:
 
     stoq: str
     api: str
+    tls: str | None = None
 
 
 class Views:
@@ -75,16 +56,16 @@ class Views:
         configuration: Configuration,
         membership: Membership,
         chain: Chain,
-        lending: Lending,
-        sightings: Sightings,
+        pool: Pool,
+        leases: Leases,
         listening: Callable[[], Listening],
         names: Callable[[NodeId], str],
     ) -> None:
         self._configuration = configuration
         self._membership = membership
         self._chain = chain
-        self._lending = lending
-        self._sightings = sightings
+        self._pool = pool
+        self._leases = leases
         self._listening = listening
         self._names = names
 
@@ -96,8 +77,8 @@ class Views:
                 asset.host == membership.keys.id for _, asset in registry.ASSETS.rows(state)
             )
             running = sum(
-                row.state in leases.LIVE and membership.owner in (row.consumer, row.payee)
-                for _, row in leases.LEASES.rows(state)
+                row.state in rules.LIVE and membership.owner in (row.consumer, row.payee)
+                for _, row in rules.LEASES.rows(state)
             )
         return StatusView(
             name=self._configuration.settings.name,
@@ -111,6 +92,7 @@ class Views:
             pid=os.getpid(),
             stoq=listening.stoq,
             api=listening.api,
+            tls=listening.tls,
             height=ledger.height,
             app_hash=ledger.app_hash.hex(),
             block_time_ms=self._chain.now_ms(),
@@ -122,86 +104,21 @@ class Views:
             leases=running,
         )
 
-    def nodes(self) -> list[NodeView]:
-        with self._chain.ledger.state() as state:
-            return [
-                NodeView(
-                    node=node.hex(),
-                    owner=row.owner.hex(),
-                    name=self._names(node),
-                    nonce=identity.nonce(state, node),
-                    revoked=row.revoked,
-                    attested=bundle_of(state, node) is not None,
-                )
-                for node, row in identity.nodes(state)
-            ]
-
     def assets(self, kind: AssetKind | None, cursor: str | None, limit: int) -> Page:
-        """Assets that this node may discover by ascending id, those after `cursor`. Below
-        FullPublic the hosts decide; one that does not answer has its assets left out, unless they
-        are this owner's."""
-        after = parse_hex(cursor, 16, "cursor") if cursor else b""
-        with self._chain.ledger.state() as state:
-            rows = [
-                (asset_id, asset)
-                for asset_id, asset in registry.ASSETS.rows(state)
-                if asset_id > after and kind in (None, asset.kind)
-            ]
-        found: list[AssetView] = []
-        for asset_id, asset in rows:
-            own = asset.owner == self._membership.owner
-            if asset.level is PrivacyLevel.PRIVATE and not own:
-                continue
-            shown = self._shown(asset_id, asset)
-            if shown is None and not own:
-                continue
-            if len(found) == limit:
-                return Page(found, found[-1].asset)
-            found.append(self._asset(asset_id, asset, shown))
-        return Page(found, None)
+        """As `Pool.page`."""
+        return self._pool.page(kind, cursor, limit)
 
     def asset(self, asset_id: AssetId) -> AssetView:
-        """One asset as far as the chain, or this node as its host, knows it."""
-        with self._chain.ledger.state() as state:
-            return self._asset(asset_id, registry.existing(state, asset_id))
+        """As `Pool.asset`."""
+        return self._pool.asset(asset_id)
 
     def shown(self, known: AssetView, host: HostView) -> AssetView:
-        """`known`, with what its host has shown of it."""
-        return msgspec.structs.replace(
-            known,
-            capacity=host.descriptor.capacity,
-            free=host.free,
-            enforcement=host.descriptor.enforcement,
-            detail=dict(host.descriptor.detail),
-        )
+        """As `Pool.shown`."""
+        return self._pool.shown(known, host)
 
     def lease(self, lease_id: LeaseId) -> LeaseView:
-        with self._chain.ledger.state() as state:
-            return self._lease(state, lease_id, leases.existing(state, lease_id))
-
-    def leases(self) -> list[LeaseView]:
-        """Leases in which this node's owner lends or borrows, newest first."""
-        owner = self._membership.owner
-        with self._chain.ledger.state() as state:
-            rows = [
-                (key, row)
-                for key, row in leases.LEASES.rows(state)
-                if owner in (row.consumer, row.payee)
-            ]
-            rows.sort(key=lambda pair: pair[1].opened_ms, reverse=True)
-            return [self._lease(state, key, row) for key, row in rows[:LEASES_SHOWN_MAX]]
-
-    def account(self, owner: OwnerId) -> AccountView:
-        with self._chain.ledger.state() as state:
-            bonded = sum(staking.bond(state, node, owner) for node, _ in identity.nodes(state))
-            held = sum(row.amount for _, row in escrow.escrows(state) if row.payer == owner)
-            return AccountView(
-                owner=owner.hex(),
-                balance=accounts.balance(state, owner),
-                bonded=bonded,
-                in_escrow=held,
-                anchor=CaesarToken(state).anchor,
-            )
+        """One lease, as it is now."""
+        return self._leases.view(lease_id)
 
     def attestation(self, node: NodeId) -> bytes:
         """The bundle that operations on the node's assets may refer to now; empty without one,
@@ -261,25 +178,6 @@ class Views:
         failures = [FailureView(each.proof.value, each.reason) for each in verdict.failures]
         return ValidateView(verdict.accepted, failures)
 
-    def block(self, height: int) -> BlockView:
-        block = self._chain.ledger.block(height)
-        decoded = [decode_entry(entry) for entry in block.entries]
-        return BlockView(
-            height=height,
-            time_ms=block.header.time_ms,
-            hash=digest_of("header", block.header).hex(),
-            previous=block.header.previous.hex(),
-            app_hash=block.header.app_hash.hex(),
-            entries=[entry.hex() for entry in block.entries],
-            types=[
-                tag_of(each.transaction.body)
-                if isinstance(each, SignedTransaction)
-                else "system.block"
-                for each in decoded
-            ],
-            codes=[result.code for result in block.results],
-        )
-
     def _bundle_of(self, request: ValidateRequest) -> tuple[Bundle, NodeId]:
         if (request.bundle is None) == (request.transaction is None):
             raise InvalidInput("Give either a bundle or a transaction, as hex")
@@ -294,63 +192,6 @@ class Views:
                 why=f"this one is {tag_of(body)}",
             )
         return body.bundle, signed.transaction.signer
-
-    def _shown(self, asset_id: AssetId, asset: Asset) -> Descriptor | None:
-        """What may be known here of the asset; None where its host shows nothing."""
-        known, _ = self._known(asset_id, asset)
-        return known or self._sightings.descriptor(asset_id, asset)
-
-    def _asset(self, asset_id: AssetId, asset: Asset, shown: Descriptor | None = None) -> AssetView:
-        known, price = self._known(asset_id, asset)
-        descriptor = known or shown
-        membership = self._membership
-        place = address.address(membership.genesis_id, asset.host, asset_id, asset.kind)
-        return AssetView(
-            asset=asset_id.hex(),
-            address=str(place),
-            kind=asset.kind,
-            level=asset.level,
-            state=asset.state,
-            owner=asset.owner.hex(),
-            host=asset.host.hex(),
-            host_name=self._names(asset.host),
-            mine=asset.host == membership.keys.id,
-            unit=UNIT.get(asset.kind, ""),
-            capacity=None if descriptor is None else descriptor.capacity,
-            free=None if descriptor is None else descriptor.capacity - asset.committed,
-            enforcement=None if descriptor is None else descriptor.enforcement,
-            price=None if price is None else PriceView(price.amount, price.per_units, price.per_ms),
-            detail=None if descriptor is None else dict(descriptor.detail),
-        )
-
-    def _known(self, asset_id: AssetId, asset: Asset) -> tuple[Descriptor | None, Price | None]:
-        record = self._lending.record(asset_id)
-        if record is not None:
-            return record.descriptor, record.price
-        return asset.descriptor, asset.price
-
-    def _lease(self, state: State, lease_id: LeaseId, row: Lease) -> LeaseView:
-        asset = registry.existing(state, row.asset)
-        final = row.state in leases.FINAL
-        place = address.address(self._membership.genesis_id, row.host, row.asset, asset.kind)
-        return LeaseView(
-            lease=lease_id.hex(),
-            asset=row.asset.hex(),
-            address=str(place),
-            kind=asset.kind,
-            provider=row.host.hex(),
-            consumer=row.consumer.hex(),
-            state=LeaseState(row.state),
-            amount=row.amount,
-            escrow=row.escrow,
-            start_ms=row.starts_ms,
-            end_ms=row.ends_ms,
-            epoch=row.epoch,
-            session=row.session.hex(),
-            paid=row.paid if final else None,
-            fee=row.fee if final else None,
-            refund=row.refund if final else None,
-        )
 
 
 def _input(name: str, value: bytes | int | str) -> InputView:

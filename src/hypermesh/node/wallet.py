@@ -38,8 +38,7 @@ class Wallet:
 
     def submit(self, body: Any, attestation: bytes = b"") -> SubmitResponse:
         """Put `body` on the ledger. Raises the refusal, as its own class, where it is refused."""
-        with self._lock:
-            answer = self._placed(body, attestation)
+        answer = self.place(body, attestation)
         result = answer.result
         if result.code == "ok":
             return answer
@@ -47,6 +46,11 @@ class Wallet:
         refusal = error_from(problem)
         refusal.failures = tuple(result.failures)  # type: ignore[attr-defined]
         raise refusal
+
+    def place(self, body: Any, attestation: bytes = b"") -> SubmitResponse:
+        """As `submit`, and a refusal that a block records is an answer like any other."""
+        with self._lock:
+            return self._placed(body, attestation)
 
     def _placed(self, body: Any, attestation: bytes) -> SubmitResponse:
         time_ms = time.time_ns() // 1_000_000

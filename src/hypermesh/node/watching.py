@@ -92,6 +92,7 @@ class Watching:
 
     def _count(self, commit: Commit) -> None:
         self._metrics.height.set(commit.block.header.height)
+        self._metrics.operations_seen += len(commit.block.results) - 1
         for result in commit.block.results[1:]:
             self._metrics.transactions.labels("ok" if result.code == "ok" else "refused").inc()
         for event in commit.events:

@@ -10,9 +10,10 @@ import logging
 
 from hypermesh.crypto.keys import key_id
 from hypermesh.ledger import identity
+from hypermesh.node.addresses import of_this_machine
 from hypermesh.node.chain import Chain
 from hypermesh.node.configuration import Settings
-from hypermesh.node.locators import Locators, NoLocator
+from hypermesh.node.locators import LIFETIME_MS, Locators, NoLocator
 from hypermesh.node.membership import Membership
 from hypermesh.node.peers import Peers
 from hypermesh.wire.asset import Locator
@@ -30,7 +31,10 @@ class Whereabouts:
         self.locators = locators
         self.sequencer = key_id(membership.genesis.sequencer)
         self._membership = membership
+        self._told: SignedLocator | None = None
         self._seeds = {locator.node: locator for locator in membership.seeds}
+        self._answered: dict[NodeId, Locator] = {}
+        """Locators whose addresses stand in another order here: the one that answered first."""
 
     def use(self, peers: Peers, chain: Chain) -> None:
         """Ask through `peers` and believe what `chain` says of keys. Both need places themselves,
@@ -39,9 +43,13 @@ class Whereabouts:
         self._chain = chain
 
     def locate(self, node: NodeId) -> Locator:
-        """Where `node` is, as last heard; raises `NoLocator`."""
+        """Where `node` is, as last heard, the address that answered last first; raises
+        `NoLocator`."""
         if node in self.locators:
-            return self.locators.of(node).locator
+            known = self.locators.of(node).locator
+            answered = self._answered.get(node)
+            same = answered is not None and answered.sequence == known.sequence
+            return answered if answered is not None and same else known
         if node in self._seeds:
             return self._seeds[node]
         if node == self.sequencer or self._membership.is_founder:
@@ -54,6 +62,10 @@ class Whereabouts:
         if node != self.sequencer and not self._membership.is_founder:
             self._ask(node)
         return self.locate(node)
+
+    def reached(self, locator: Locator) -> None:
+        """Its first address answered: try that one first from now on."""
+        self._answered[locator.node] = locator
 
     def admit(self, record: SignedLocator) -> None:
         """Keep a record that a node in good standing has signed."""
@@ -68,18 +80,33 @@ class Whereabouts:
         """This node's place, as it was last published."""
         return self.locators.of(self._membership.keys.id)
 
-    def publish(self, settings: Settings, port: int, now_ms: int) -> None:
-        """Sign this node's place anew and tell those who must know."""
+    def publish(self, settings: Settings, port: int) -> None:
+        """Tell those who must know where this node is; signed anew where that has changed."""
         own = self._membership.keys.id
-        before = self.locators.of(own).locator if own in self.locators else None
-        signed = self.locators.sign_own(
-            self._membership.keys, settings.name, _reachable(settings.stoq_host), port, now_ms
-        )
+        before = self.locators.of(own) if own in self.locators else None
+        hosts = of_this_machine(settings.stoq_host)
+        if before is not None and self._holds(before.locator, settings.name, hosts, port):
+            signed = before
+        else:
+            keys, now_ms = self._membership.keys, self._chain.now_ms()
+            signed = self.locators.sign_own(keys, settings.name, hosts, port, now_ms)
         if not self._membership.is_founder:
             theirs = self._peers.call(self.sequencer, "locator.publish", signed, SignedLocator)
             self.admit(theirs)
-        elif before is not None and _place(before) != _place(signed.locator):
+        elif before is not None and signed is not before:
             self._announce(signed)
+        self._told = signed
+
+    def is_stale(self, settings: Settings, port: int) -> bool:
+        """Whether what the others were told is no longer so, or has lived half its life."""
+        if self._told is None:
+            return True
+        hosts = of_this_machine(settings.stoq_host)
+        return not self._holds(self._told.locator, settings.name, hosts, port)
+
+    def _holds(self, told: Locator, name: str, hosts: list[str], port: int) -> bool:
+        fresh = told.expires_ms - self._chain.now_ms() > LIFETIME_MS // 2
+        return fresh and (told.name, told.hosts, told.port) == (name, hosts, port)
 
     def _announce(self, signed: SignedLocator) -> None:
         for node in self.locators.nodes():
@@ -92,13 +119,3 @@ class Whereabouts:
     def _ask(self, node: NodeId) -> None:
         request = ResolveRequest(node)
         self.admit(self._peers.call(self.sequencer, "locator.resolve", request, SignedLocator))
-
-
-def _place(locator: Locator) -> tuple[str, int]:
-    return locator.host, locator.port
-
-
-def _reachable(host: str) -> str:
-    """The address to publish for a listener: one that listens everywhere is on loopback too, and
-    which other address peers can reach is for the operator to say with `--stoq-host`."""
-    return "::1" if host == "::" else host

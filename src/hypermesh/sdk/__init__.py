@@ -1,5 +1,1 @@
-"""The Python SDK: a client of the own node. REST for control, STOQ for bytes."""
-
-from hypermesh.sdk.mesh import Mesh, connect
-
-__all__ = ["Mesh", "connect"]
+"""The Python SDK: a client of a node. REST for control, STOQ for bytes."""

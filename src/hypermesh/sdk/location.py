@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 SOCKET_NAME = "hm.sock"
+TOKEN_NAME = "api-token"
 SOCKET_PATH_BYTES_MAX = 107
 """sockaddr_un holds 108 bytes with the closing zero (unix(7))."""
 
@@ -23,3 +24,9 @@ def data_directory(given: Path | None = None) -> Path:
 def socket_path(data: Path) -> Path:
     """The owner's UNIX socket of the node whose data is in `data`."""
     return data / SOCKET_NAME
+
+
+def session_token(data: Path) -> str:
+    """The token with which the loopback listener of the node in `data` takes whoever can read the
+    directory for the owner. Raises `OSError`."""
+    return (data / TOKEN_NAME).read_text()

@@ -1,4 +1,7 @@
-"""The mesh as its owner sees it from one of the own machines."""
+"""The mesh as its owner sees it from one of the own machines: `Mesh`, and `AsyncMesh` for asyncio.
+
+Each noun is an attribute. The twins have the same nouns, and the nouns the same methods.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +10,53 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from hypermesh.sdk.lease import release
+from hypermesh.sdk.account import Accounts, AsyncAccounts
+from hypermesh.sdk.asset import Assets, AsyncAssets
+from hypermesh.sdk.attempt import AsyncAttempts, Attempts
+from hypermesh.sdk.consensus import AsyncConsensus, Consensus
+from hypermesh.sdk.job import AsyncJobs, Jobs
+from hypermesh.sdk.lease import AsyncLeases, Leases
+from hypermesh.sdk.ledger import AsyncLedger, Ledger
 from hypermesh.sdk.location import data_directory, socket_path
-from hypermesh.sdk.rest import Rest
-from hypermesh.wire.api.account import AccountView
-from hypermesh.wire.api.asset import AssetView, Page
-from hypermesh.wire.api.consensus import ConsensusStatus
-from hypermesh.wire.api.job import JobSubmit, JobView
-from hypermesh.wire.api.lease import LeaseView
-from hypermesh.wire.api.ledger import BlockView, TransactionBytes, TransactionView
-from hypermesh.wire.api.network import InvitationRequest, InvitationView, NodeView, StatusView
-from hypermesh.wire.asset import AssetKind
+from hypermesh.sdk.network import AsyncNetwork, Network
+from hypermesh.sdk.privacy import AsyncPrivacy, Privacy
+from hypermesh.sdk.receipt import AsyncReceipts, Receipts
+from hypermesh.sdk.rest import AsyncRest, Rest
+from hypermesh.sdk.threads import Threads
+from hypermesh.sdk.token import AsyncTokens, Tokens
 
 if TYPE_CHECKING:
-    from hypermesh.sdk.memory import Memory
-
-JOB_GRACE_S = 60.0
-"""How long past a job's own deadline its leasing, transfer and settlement may take."""
+    from hypermesh.sdk.events import AsyncEvents, Events
+    from hypermesh.sdk.memory import AsyncMemory, Memory
 
 
 class Mesh:
-    """A connection to the own node. Not for use from several threads at once."""
+    """A connection to the own node. Any number of threads may use it at once.
+
+    with hm.connect() as mesh:
+        print(mesh.network.status().name)
+    """
 
     def __init__(self, socket: Path) -> None:
         self.rest = Rest(socket)
+        self.accounts = Accounts(self.rest)
+        self.assets = Assets(self.rest)
+        self.attempts = Attempts(self.rest)
+        self.consensus = Consensus(self.rest)
+        self.jobs = Jobs(self.rest)
+        self.leases = Leases(self.rest)
+        self.ledger = Ledger(self.rest)
+        self.network = Network(self.rest)
+        self.privacy = Privacy(self.rest)
+        self.receipts = Receipts(self.rest)
+        self.tokens = Tokens(self.rest)
+
+    @cached_property
+    def events(self) -> Events:
+        """What happens, as it happens."""
+        from hypermesh.sdk.events import Events
+
+        return Events(self.rest)
 
     @cached_property
     def memory(self) -> Memory:
@@ -40,59 +66,8 @@ class Mesh:
 
         return Memory(self.rest)
 
-    def status(self) -> StatusView:
-        return self.rest.request(StatusView, "GET", "/v1/network")
-
-    def nodes(self) -> list[NodeView]:
-        return self.rest.request(list[NodeView], "GET", "/v1/nodes")
-
-    def assets(self, kind: AssetKind | None = None) -> list[AssetView]:
-        """What this node may discover."""
-        query = {"kind": kind.value} if kind else {}
-        found: list[AssetView] = []
-        while True:
-            page = self.rest.request(Page, "GET", "/assets", query=query)
-            found += page.items
-            if page.next_cursor is None:
-                return found
-            query = {**query, "cursor": page.next_cursor}
-
-    def asset(self, asset: str) -> AssetView:
-        """One asset by its id in hex, as its host shows it to this owner; the host decides."""
-        return self.rest.request(AssetView, "GET", f"/assets/{asset}")
-
-    def account(self, owner: str = "me") -> AccountView:
-        """An account by its owner's id in hex; the own one by default."""
-        return self.rest.request(AccountView, "GET", f"/v1/accounts/{owner}")
-
-    def leases(self) -> list[LeaseView]:
-        return self.rest.request(list[LeaseView], "GET", "/v1/leases")
-
-    def release(self, lease: LeaseView) -> LeaseView:
-        """End a lease and settle it by its metered use; one that is settled stays as it is."""
-        return release(self.rest, lease)
-
-    def block(self, height: int) -> BlockView:
-        return self.rest.request(BlockView, "GET", f"/v1/blocks/{height}")
-
-    def consensus(self) -> ConsensusStatus:
-        return self.rest.request(ConsensusStatus, "GET", "/consensus/status")
-
-    def invite(self, *, mine: bool = False) -> InvitationView:
-        body = InvitationRequest(mine=mine)
-        return self.rest.request(InvitationView, "POST", "/v1/network/invitations", body)
-
-    def submit(self, transaction: bytes) -> TransactionView:
-        """Submit an encoded `SignedTransaction`; answered when durable, refused or not."""
-        body = TransactionBytes(transaction=transaction.hex())
-        return self.rest.request(TransactionView, "POST", "/v1/transactions", body)
-
-    def run(self, job: JobSubmit) -> JobView:
-        """Run a job in the pool and wait for it: leased, isolated, metered, settled."""
-        timeout_s = job.wall_ms / 1000 + JOB_GRACE_S
-        return self.rest.request(JobView, "POST", "/v1/jobs", job, timeout_s=timeout_s)
-
     def close(self) -> None:
+        """Close the connections to the node. What is leased stays leased."""
         self.rest.close()
 
     def __enter__(self) -> Mesh:
@@ -107,9 +82,67 @@ class Mesh:
         self.close()
 
 
+class AsyncMesh:
+    """As `Mesh`, for the tasks of one event loop.
+
+    async with hm.connect_async() as mesh:
+        print((await mesh.network.status()).name)
+    """
+
+    def __init__(self, socket: Path) -> None:
+        self.rest = AsyncRest(socket)
+        self._threads = Threads()
+        self.accounts = AsyncAccounts(self.rest)
+        self.assets = AsyncAssets(self.rest)
+        self.attempts = AsyncAttempts(self.rest)
+        self.consensus = AsyncConsensus(self.rest)
+        self.jobs = AsyncJobs(self.rest)
+        self.leases = AsyncLeases(self.rest)
+        self.ledger = AsyncLedger(self.rest)
+        self.network = AsyncNetwork(self.rest)
+        self.privacy = AsyncPrivacy(self.rest)
+        self.receipts = AsyncReceipts(self.rest)
+        self.tokens = AsyncTokens(self.rest)
+
+    @cached_property
+    def events(self) -> AsyncEvents:
+        """As `Mesh.events`."""
+        from hypermesh.sdk.events import AsyncEvents
+
+        return AsyncEvents(self.rest)
+
+    @cached_property
+    def memory(self) -> AsyncMemory:
+        """As `Mesh.memory`."""
+        from hypermesh.sdk.memory import AsyncMemory
+
+        return AsyncMemory(self.rest, self._threads)
+
+    async def close(self) -> None:
+        """As `Mesh.close`."""
+        await self.rest.close()
+        self._threads.close()
+
+    async def __aenter__(self) -> AsyncMesh:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
 def connect(data: Path | str | None = None) -> Mesh:
     """Connect to the node whose data is in `data` (by default the user's own node).
 
-    Nothing is sent before the first request, which raises `NodeNotRunning` where no node answers.
+    Nothing is sent before the first call, which raises `NodeNotRunning` where no node answers.
     """
     return Mesh(socket_path(data_directory(None if data is None else Path(data))))
+
+
+def connect_async(data: Path | str | None = None) -> AsyncMesh:
+    """As `connect`, for asyncio. It needs no `await`: `async with hm.connect_async() as mesh`."""
+    return AsyncMesh(socket_path(data_directory(None if data is None else Path(data))))

@@ -27,7 +27,7 @@ from hypermesh._native import x509_presigned, x509_self_signed
 from hypermesh.crypto.falcon import FalconKey
 from hypermesh.crypto.keys import QuantumKeys, key_id
 from hypermesh.trustchain import oids
-from hypermesh.wire.ids import GenesisId, OwnerId
+from hypermesh.wire.ids import GenesisId, NodeId, OwnerId
 from hypermesh.wire.keys import PublicKeys
 
 SERIAL_ENTROPY_BYTES = 19
@@ -115,11 +115,16 @@ def node_certificate(
             x509.UniformResourceIdentifier(f"hm:node:{identifier.hex()}"),
             x509.UniformResourceIdentifier(f"hm:owner:{owner.hex()}"),
             x509.UniformResourceIdentifier(f"hm:network:{genesis.hex()}"),
-            x509.DNSName(f"{identifier[:8].hex()}.{genesis[:5].hex()}.hm.internal"),
+            x509.DNSName(server_name(identifier, genesis)),
         ]
     )
     builder = _below(issuing, _leaf(node).add_extension(names, critical=False))
     return _signed(_timed(builder, validity, serial), issuing.keys)
+
+
+def server_name(node: NodeId, genesis: GenesisId) -> str:
+    """The DNS name of a node in its certificate, by which TLS clients check it."""
+    return f"{node[:8].hex()}.{genesis[:5].hex()}.hm.internal"
 
 
 def self_signed_certificate(keys: QuantumKeys) -> bytes:

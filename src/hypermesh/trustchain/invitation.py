@@ -25,9 +25,10 @@ from hypermesh.wire.ids import GenesisId, Hash
 LIFETIME_S = 60 * 60
 """Seconds from `hm invite` until the invitation is void."""
 
+VERSION = 2
 SECRET_BYTES = 16
 LOCATORS_MAX = 4
-TEXT_CHARACTERS_MAX = 2048
+TEXT_CHARACTERS_MAX = 4096
 
 _PREFIX = "hm1-"
 _LENGTH_BYTES = 2
@@ -57,7 +58,7 @@ class Invitation(msgspec.Struct, frozen=True, array_like=True):
     an owner. The locators name the NodeId of the certificate authority's node, so no other node of
     the network can take its place."""
 
-    version: Annotated[int, Meta(ge=1, le=1)]
+    version: Annotated[int, Meta(ge=VERSION, le=VERSION)]
     genesis: GenesisId
     root_sha256: Hash
     secret: Annotated[bytes, Meta(min_length=SECRET_BYTES, max_length=SECRET_BYTES)]

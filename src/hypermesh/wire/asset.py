@@ -9,12 +9,18 @@ import msgspec
 from msgspec import Meta
 
 from hypermesh.wire.amount import Amount
-from hypermesh.wire.ids import AssetId, GenesisId, Hash, LeaseId, NodeId, OwnerId, SessionId
+from hypermesh.wire.ids import AssetId, GenesisId, Hash, LeaseId, NodeId, OwnerId, SessionId, TxId
 
 TimeMs: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
 """Block time in milliseconds since 1970."""
 
 BasisPoints: TypeAlias = Annotated[int, Meta(ge=0, le=10_000)]
+
+DurationMs: TypeAlias = Annotated[int, Meta(ge=1, le=2**53)]
+
+Region: TypeAlias = Annotated[str, Meta(max_length=32, pattern="^[a-z0-9-]*$")]
+"""Where its owner says that an asset is, for consumers who want one region; empty where the owner
+says nothing. Nobody has checked it."""
 
 
 class AssetKind(enum.StrEnum):
@@ -50,6 +56,15 @@ class PrivacyLevel(enum.StrEnum):
     P2P = "p2p"
     PUBLIC_NETWORK = "public_network"
     FULL_PUBLIC = "full_public"
+
+
+class ConsumerIdentity(enum.StrEnum):
+    """What a consumer must show of itself to lease, whatever the level."""
+
+    VERIFIED = "verified"
+    """A TrustChain certificate."""
+    ANONYMOUS = "anonymous"
+    """An account key is enough, made for this one use if the consumer likes."""
 
 
 class AssetState(enum.StrEnum):
@@ -123,12 +138,43 @@ class Price(msgspec.Struct, frozen=True, array_like=True):
         return -(-self.amount * units * held_ms // (self.per_units * self.per_ms))
 
 
+class Requirement(msgspec.Struct, frozen=True, array_like=True):
+    """The proofs that a consumer's node must show to lease: four in force where `attested`, and a
+    bond of at least `bond_min` nCAES."""
+
+    attested: bool = False
+    bond_min: Amount = 0
+
+
+class Sharing(msgspec.Struct, frozen=True, array_like=True):
+    """All that the owner of an asset has set: who may use it, and on what terms.
+
+    `share` is the part of its capacity that is lent at most. `salt` is fresh with every change, so
+    that the commitments to two settings never look alike.
+    """
+
+    level: PrivacyLevel
+    audience: Audience
+    identity: ConsumerIdentity
+    requirement: Requirement
+    price: Price
+    share: Annotated[int, Meta(ge=1, le=10_000)]
+    concurrent_max: Annotated[int, Meta(ge=1, le=1024)]
+    duration_ms_min: DurationMs
+    duration_ms_max: DurationMs
+    region: Region
+    salt: Annotated[bytes, Meta(min_length=16, max_length=16)]
+
+
 class Locator(msgspec.Struct, frozen=True, array_like=True):
-    """Where a node's STOQ endpoint is; the newest sequence wins. Signed by the node. `name` is what
-    the node calls itself, for people: it identifies nothing."""
+    """Where a node's STOQ endpoint is: one UDP port at one or more IPv6 addresses, the most widely
+    reachable first. The newest sequence wins. Signed by the node. `name` is what the node calls
+    itself, for people: it identifies nothing."""
 
     node: NodeId
-    host: Annotated[str, Meta(max_length=64)]
+    hosts: Annotated[
+        list[Annotated[str, Meta(min_length=2, max_length=64)]], Meta(min_length=1, max_length=4)
+    ]
     port: Annotated[int, Meta(ge=1, le=65535)]
     sequence: Annotated[int, Meta(ge=0, le=2**53)]
     expires_ms: TimeMs
@@ -200,6 +246,32 @@ class Asset(msgspec.Struct, frozen=True, array_like=True):
     leases: Annotated[int, Meta(ge=0, le=1024)]
     committed: Annotated[int, Meta(ge=0)]
     registered_ms: TimeMs
+
+
+class AssetTerms(msgspec.Struct, frozen=True, array_like=True):
+    """What the ledger holds of an asset's terms besides its row. Its key is the asset's id.
+
+    `commitment` is the digest (name `terms`) of the whole `Sharing`, its salt in it. `region` is
+    empty below FullPublic. An asset whose terms were never set has no such row.
+    """
+
+    commitment: Hash
+    duration_ms_min: DurationMs
+    region: Region
+
+
+class TitleOffer(msgspec.Struct, frozen=True, array_like=True):
+    """An open offer to sell an asset, one at most for each. Its key is the asset's id.
+
+    `offer` is the id of the transaction that made it; `buyer` is absent where anybody may accept.
+    From `expires_ms` on, block time, it is void.
+    """
+
+    offer: TxId
+    seller: OwnerId
+    price: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    buyer: OwnerId | None
+    expires_ms: TimeMs
 
 
 class Lease(msgspec.Struct, frozen=True, array_like=True):

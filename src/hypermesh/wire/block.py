@@ -130,3 +130,18 @@ class BucketProof(msgspec.Struct, frozen=True, array_like=True):
     key: bytes
     entries: list[tuple[bytes, Hash]]
     siblings: Annotated[list[Hash], Meta(max_length=64)]
+
+
+class TransactionProof(msgspec.Struct, frozen=True, array_like=True):
+    """Shows that a block holds an entry, at which index, and what became of it.
+
+    `results` are all results of the block: they lead to the header's `results_root`, so nothing can
+    be claimed of how many entries there are or which id stands where. `path` leads from `entry` to
+    the header's `entries_root`; without it the signature in the entry would be anybody's.
+    """
+
+    header: SignedHeader
+    index: Annotated[int, Meta(ge=1, le=10_000)]
+    entry: bytes
+    path: Annotated[list[Hash], Meta(max_length=64)]
+    results: Annotated[list[TxResult], Meta(max_length=10_001)]

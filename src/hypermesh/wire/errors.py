@@ -7,9 +7,27 @@ in the API, MessagePack over STOQ); `error_from` turns a received problem back i
 
 from __future__ import annotations
 
+import enum
 from typing import ClassVar
 
 import msgspec
+
+
+class ExitCode(enum.IntEnum):
+    """What `hm` ends with; every error has the one of its class as `exit_code`."""
+
+    FAILED = 1
+    USAGE = 2
+    CONFIGURATION = 3
+    PERMISSION = 4
+    NOT_FOUND = 5
+    CONFLICT = 6
+    UNREACHABLE = 7
+    """Or not in time."""
+    INSUFFICIENT = 8
+    """Money, room or quota."""
+    INTEGRITY = 9
+    """Something does not check out."""
 
 
 class Problem(msgspec.Struct, frozen=True, array_like=True):
@@ -24,10 +42,9 @@ class Problem(msgspec.Struct, frozen=True, array_like=True):
 class HyperMeshError(Exception):
     """Base of all errors with a place in the catalogue.
 
-    `code` is stable and unique, `status` is the HTTP status, `exit_code` the exit code of `hm`
-    (1 failed, 2 usage, 3 configuration, 4 permission, 5 not found, 6 conflict, 7 unreachable or
-    timed out, 8 insufficient funds or quota, 9 integrity). All three belong to the class, except
-    where an error came from elsewhere and this process does not know its class.
+    `code` is stable and unique, `status` is the HTTP status, `exit_code` one of `ExitCode`. All
+    three belong to the class, except where an error came from elsewhere and this process does not
+    know its class.
     """
 
     code: str = "HM-0000"

@@ -28,6 +28,9 @@ BundleId: TypeAlias = Hash
 AssetId: TypeAlias = Annotated[bytes, Meta(min_length=16, max_length=16)]
 """A UUIDv8 (RFC 9562 section 5.8) filled from a digest."""
 
+JobId: TypeAlias = Annotated[bytes, Meta(min_length=16, max_length=16)]
+"""Random, made by the node that a job is submitted to."""
+
 ZERO_HASH: Hash = bytes(32)
 
 

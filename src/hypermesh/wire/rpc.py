@@ -21,12 +21,15 @@ from hypermesh.wire.asset import (
     Offer,
     PrivacyLevel,
     Receipt,
+    Region,
+    Sharing,
     TimeMs,
 )
 from hypermesh.wire.block import Genesis
 from hypermesh.wire.errors import Problem
-from hypermesh.wire.ids import AssetId, Hash, LeaseId, NodeId, OwnerId
+from hypermesh.wire.ids import AssetId, Hash, JobId, LeaseId, NodeId, OwnerId
 from hypermesh.wire.keys import PublicKeys, QuantumSignature
+from hypermesh.wire.reading import MeterReading
 from hypermesh.wire.tx import Certificate, TxResult
 
 ALPN_NODE = "hm/1"
@@ -120,7 +123,8 @@ class SubmitResponse(msgspec.Struct, frozen=True, array_like=True):
 
 
 class AssetView(msgspec.Struct, frozen=True, array_like=True):
-    """An asset as its hosting node shows it to one caller, after the access check."""
+    """An asset as its hosting node shows it to one caller, after the access check. `free` units may
+    be lent now, of the `share` of its capacity that its owner lends, in ten-thousandths."""
 
     asset: AssetId
     owner: OwnerId
@@ -131,6 +135,8 @@ class AssetView(msgspec.Struct, frozen=True, array_like=True):
     descriptor: Descriptor
     in_use: bool
     free: int
+    share: Annotated[int, Meta(ge=1, le=10_000)]
+    region: Region
 
 
 class DescribeRequest(msgspec.Struct, frozen=True, array_like=True):
@@ -145,6 +151,32 @@ class DescribeResponse(msgspec.Struct, frozen=True, array_like=True):
     view: AssetView
     offer: Offer
     offer_signature: QuantumSignature
+    attestation: Hash
+
+
+class TermsResponse(msgspec.Struct, frozen=True, array_like=True):
+    """`asset.terms` (argument: `DescribeRequest`): all that its owner has set, told to its owner
+    alone; of `capacity` units `free` are not set aside."""
+
+    sharing: Sharing
+    capacity: int
+    free: int
+
+
+class SetTermsRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`asset.set_terms`: the owner of an asset tells its host the terms that the owner is about to
+    put on the ledger. They hold from the block that commits to them."""
+
+    asset: AssetId
+    sharing: Sharing
+
+
+class SetTermsResponse(msgspec.Struct, frozen=True, array_like=True):
+    """The host has written the terms down. `descriptor` and `salt` are what FullPublic discloses;
+    `attestation` is the host's, for the owner's transaction."""
+
+    descriptor: Descriptor
+    salt: Annotated[bytes, Meta(max_length=16)]
     attestation: Hash
 
 
@@ -163,10 +195,12 @@ class ActivateResponse(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ReceiptResponse(msgspec.Struct, frozen=True, array_like=True):
-    """The final meter reading; the leased thing is already fenced off."""
+    """The final meter reading; the leased thing is already fenced off. The receipt's evidence is
+    the digest of `reading`."""
 
     receipt: Receipt
     signature: QuantumSignature
+    reading: MeterReading | None = None
 
 
 class SignedLocator(msgspec.Struct, frozen=True, array_like=True):
@@ -202,7 +236,12 @@ class JobLimits(msgspec.Struct, frozen=True, array_like=True):
 
 
 class JobRequest(msgspec.Struct, frozen=True, array_like=True):
-    """`job.run`: `engine` is `python` or `wasm`; `program` is source text or a WASM module."""
+    """`job.run`: `engine` is `python` or `wasm`; `program` is source text or a WASM module.
+
+    `job` is the id that the consumer gave it; `job.output` and `job.cancel` name it. `packages` are
+    Python packages of the provider that the program may import (`catalog.engines.packages`).
+    `result_bytes` bounds one more output of the program, its result; with 0 it has none.
+    """
 
     lease: LeaseId
     epoch: Annotated[int, Meta(ge=0)]
@@ -211,6 +250,9 @@ class JobRequest(msgspec.Struct, frozen=True, array_like=True):
     arguments: Annotated[list[Annotated[str, Meta(max_length=4096)]], Meta(max_length=64)]
     stdin: Annotated[bytes, Meta(max_length=1 << 20)]
     limits: JobLimits
+    job: JobId = bytes(16)
+    packages: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=8)] = []
+    result_bytes: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
 
 
 class JobResult(msgspec.Struct, frozen=True, array_like=True):
@@ -220,7 +262,7 @@ class JobResult(msgspec.Struct, frozen=True, array_like=True):
     `memory` (it wanted more than its limit) or `killed` (cancelled, or it flooded its output).
     `isolation` names the class; `enforced_*` name the mechanism (`Enforcement`) that kept each
     limit. `memory_peak_bytes` is 0 where nothing measures it. `*_cut_bytes` say how much of an
-    output was dropped beyond `output_bytes`.
+    output was dropped beyond its limit.
     """
 
     engine: str
@@ -236,3 +278,38 @@ class JobResult(msgspec.Struct, frozen=True, array_like=True):
     enforced_memory: str
     stdout_cut_bytes: int = 0
     stderr_cut_bytes: int = 0
+    result: bytes = b""
+    result_cut_bytes: int = 0
+
+
+class JobOutputRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`job.output`: what a running job of this session's lease has said beyond these offsets; waits
+    up to `wait_ms` for the first byte."""
+
+    lease: LeaseId
+    job: JobId
+    stdout: Annotated[int, Meta(ge=0, le=1 << 20)]
+    stderr: Annotated[int, Meta(ge=0, le=1 << 20)]
+    wait_ms: Annotated[int, Meta(ge=0, le=30_000)]
+
+
+class JobOutputResponse(msgspec.Struct, frozen=True, array_like=True):
+    """What came; `ended` when the job no longer runs here, and its answer to `job.run` has the
+    rest."""
+
+    stdout: bytes
+    stderr: bytes
+    ended: bool
+
+
+class JobCancelRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`job.cancel`: end a running job of this session's lease. `job.run` answers `killed`."""
+
+    lease: LeaseId
+    job: JobId
+
+
+class JobCancelResponse(msgspec.Struct, frozen=True, array_like=True):
+    """Whether the job was running."""
+
+    running: bool

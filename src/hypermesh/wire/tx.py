@@ -21,10 +21,12 @@ from hypermesh.wire.asset import (
     AssetKind,
     AssetState,
     Descriptor,
+    DurationMs,
     Offer,
     Price,
     PrivacyLevel,
     Receipt,
+    Region,
     TimeMs,
 )
 from hypermesh.wire.ids import (
@@ -146,6 +148,62 @@ class AssetSetPrivacy(msgspec.Struct, frozen=True, array_like=True, tag="asset.s
     price: Price | None
 
 
+class AssetSetTerms(msgspec.Struct, frozen=True, array_like=True, tag="asset.set_terms"):
+    """Its owner changes who may use an asset and on what terms; leases that run go on.
+
+    Does all that `AssetSetPrivacy` does and more, and takes its place: level, audience, descriptor,
+    salt and price follow the same rules. `terms` commits to the whole `Sharing`, which stays on the
+    hosting node. `concurrent_max` and `duration_ms_min` stand here at every level, because the
+    ledger enforces them; `region` is given at FullPublic alone.
+    """
+
+    asset: AssetId
+    level: PrivacyLevel
+    audience_hash: Hash
+    descriptor: Descriptor | None
+    salt: Annotated[bytes, Meta(max_length=16)]
+    price: Price | None
+    terms: Hash
+    concurrent_max: Annotated[int, Meta(ge=1, le=1024)]
+    duration_ms_min: DurationMs
+    region: Region
+
+
+class AssetTransfer(msgspec.Struct, frozen=True, array_like=True, tag="asset.transfer"):
+    """Its owner gives an asset to another owner, free. It becomes Private, to its new owner."""
+
+    asset: AssetId
+    to: OwnerId
+
+
+class AssetOffer(msgspec.Struct, frozen=True, array_like=True, tag="asset.offer"):
+    """Its owner offers to sell an asset, to `to` alone where given, until `expires_ms`. One offer
+    at a time."""
+
+    asset: AssetId
+    price: PositiveAmount
+    to: OwnerId | None
+    expires_ms: TimeMs
+
+
+class AssetWithdraw(msgspec.Struct, frozen=True, array_like=True, tag="asset.withdraw"):
+    """Its owner takes the offer to sell an asset back."""
+
+    asset: AssetId
+
+
+class AssetAccept(msgspec.Struct, frozen=True, array_like=True, tag="asset.accept"):
+    """The signer's owner buys an asset: pays the price and owns it, both or neither.
+
+    `offer` is the id of the transaction that made the offer and `price` what it said, so that the
+    buyer gets what the buyer saw. The asset becomes Private, to its new owner.
+    """
+
+    asset: AssetId
+    offer: TxId
+    price: PositiveAmount
+
+
 class LeaseOpen(msgspec.Struct, frozen=True, array_like=True, tag="lease.open"):
     """A consumer reserves `amount` units for `duration_ms` and escrows `escrow` nCAES.
 
@@ -201,6 +259,11 @@ Body: TypeAlias = (
     | AssetRegister
     | AssetSetState
     | AssetSetPrivacy
+    | AssetSetTerms
+    | AssetTransfer
+    | AssetOffer
+    | AssetWithdraw
+    | AssetAccept
     | LeaseOpen
     | LeaseActivate
     | LeaseSettle

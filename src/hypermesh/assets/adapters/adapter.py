@@ -15,16 +15,15 @@ Adapters keep plain books: the caller lets one thread at a time in.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
-
-import msgspec
 
 from hypermesh.assets.inventory import Inventory, Share
 from hypermesh.crypto.digest import digest_of
 from hypermesh.wire.asset import AssetKind, Descriptor, Lease, Receipt
 from hypermesh.wire.errors import Conflict, HyperMeshError, NotAvailable, NotFound
 from hypermesh.wire.ids import GenesisId, LeaseId
+from hypermesh.wire.reading import JobOutcome, MeterReading
 
 HOLDS_MAX = 1024
 """Leases that one asset serves at once; also the most that the registry allows."""
@@ -54,15 +53,8 @@ class NotHeld(NotFound):
     title = "Nothing is set aside for this lease"
 
 
-class Reading(msgspec.Struct, frozen=True, array_like=True):
-    """What a meter says of one lease. Milliseconds held, microseconds of CPU, bytes moved for the
-    consumer, operations served."""
-
-    held_ms: int
-    cpu_us: int = 0
-    bytes_read: int = 0
-    bytes_written: int = 0
-    operations: int = 0
+class Reading(MeterReading, frozen=True, array_like=True):
+    """What a meter says of one lease."""
 
     def receipt(self, genesis: GenesisId, lease_id: LeaseId, epoch: int) -> Receipt:
         """The receipt to be signed; its evidence is the digest (name `meter`) of this reading."""
@@ -131,6 +123,7 @@ class Hold:
     lease: Lease
     active: bool = False
     cpu_us: int = 0
+    jobs: list[JobOutcome] = field(default_factory=list)
 
     def held_ms(self, now_ms: int) -> int:
         """How long it was held: from activation to `now_ms`, at most the lease's length."""

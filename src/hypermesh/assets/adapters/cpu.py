@@ -7,6 +7,7 @@ from hypermesh.assets.adapters.adapter import Holds, NotHeld, Reading, of_kind
 from hypermesh.assets.inventory import Inventory, Share, descriptors
 from hypermesh.wire.asset import AssetKind, Descriptor, Lease
 from hypermesh.wire.ids import LeaseId
+from hypermesh.wire.reading import JOBS_READ_MAX, JobOutcome
 
 
 class CpuAssetAdapter:
@@ -58,13 +59,17 @@ class CpuAssetAdapter:
             )
         return hold.lease.amount
 
-    def spend(self, lease_id: LeaseId, cpu_us: int) -> None:
-        """Add the CPU time of a job, in microseconds, to the lease's meter. Raises `NotHeld`."""
-        self._holds.get(lease_id).cpu_us += cpu_us
+    def spend(self, lease_id: LeaseId, cpu_us: int, outcome: JobOutcome | None = None) -> None:
+        """Add a job to the lease's meter: its CPU time in microseconds, and what became of it.
+        Raises `NotHeld`."""
+        hold = self._holds.get(lease_id)
+        hold.cpu_us += cpu_us
+        if outcome is not None and len(hold.jobs) < JOBS_READ_MAX:
+            hold.jobs.append(outcome)
 
     def meter(self, lease_id: LeaseId, now_ms: int) -> Reading:
         hold = self._holds.get(lease_id)
-        return Reading(hold.held_ms(now_ms), hold.cpu_us)
+        return Reading(hold.held_ms(now_ms), hold.cpu_us, jobs=list(hold.jobs))
 
     def release(self, lease_id: LeaseId, now_ms: int) -> Reading:
         """The caller has stopped the lease's jobs and spent their CPU time before."""

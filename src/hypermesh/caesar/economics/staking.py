@@ -101,6 +101,12 @@ def bond(state: State, node: NodeId, owner: OwnerId) -> int:
     return _bond(state, node, owner).amount
 
 
+def bonds(state: State) -> Iterator[tuple[OwnerId, int]]:
+    """(owner, nCAES) of every bond; an owner comes once for each node that it bonded for."""
+    for key, row in _BONDS.rows(state):
+        yield key[32:], row.amount
+
+
 def unbondings(state: State) -> Iterator[tuple[int, Unbonding]]:
     """(due time in milliseconds, unbonding) of all that is on its way, earliest first."""
     for key, row in _QUEUE.rows(state):

@@ -88,13 +88,18 @@ def settle(state: State, lease: LeaseId, payee: OwnerId, charge: int, fee: int) 
     require_amount(charge, least=0)
     require_amount(fee, least=0)
     escrow = _close(state, lease)
-    taken = min(fee, escrow.amount)
-    paid = min(charge, escrow.amount - taken)
-    settlement = Settlement(paid, taken, escrow.amount - taken - paid)
+    settlement = split(escrow.amount, charge, fee)
     _send(state, ESCROW, FEES, settlement.fee)
     _send(state, ESCROW, payee, settlement.paid)
     _send(state, ESCROW, escrow.payer, settlement.refund)
     return settlement
+
+
+def split(amount: int, charge: int, fee: int) -> Settlement:
+    """How an escrow of `amount` nCAES is divided; see `settle`. Pure."""
+    taken = min(fee, amount)
+    paid = min(charge, amount - taken)
+    return Settlement(paid, taken, amount - taken - paid)
 
 
 def refund(state: State, lease: LeaseId) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from hypermesh.catalog.output import Output
 from hypermesh.catalog.sandbox.process import Cancellation
 from hypermesh.wire.asset import Enforcement
 from hypermesh.wire.rpc import JobRequest, JobResult
@@ -34,10 +35,13 @@ class Engine(Protocol):
     @property
     def info(self) -> EngineInfo: ...
 
-    def run(self, request: JobRequest, cancellation: Cancellation | None) -> JobResult:
+    def run(
+        self, request: JobRequest, cancellation: Cancellation | None, output: Output
+    ) -> JobResult:
         """Run one job to its end; blocks the calling thread at most for the job's wall time and
-        `sandbox.cgroup.KILL_S_MAX`. What the program does is in the result; an error says that the
-        engine could not run it at all."""
+        `sandbox.cgroup.KILL_S_MAX`. What the program says is in `output`, as it is said where the
+        engine can; what it does is in the result; an error says that the engine could not run it
+        at all."""
         ...
 
     def close(self) -> None:

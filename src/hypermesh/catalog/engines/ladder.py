@@ -20,6 +20,7 @@ from hypermesh.catalog.errors import (
     SandboxUnusable,
     TooManyJobs,
 )
+from hypermesh.catalog.output import Output
 from hypermesh.catalog.sandbox import bubblewrap, enforcement
 from hypermesh.catalog.sandbox.cgroup import Cgroups
 from hypermesh.catalog.sandbox.process import Cancellation
@@ -101,19 +102,35 @@ class Ladder:
         if isinstance(found, WasmEngine):
             found.warm(lease)
 
-    def run(self, request: JobRequest, cancellation: Cancellation | None = None) -> JobResult:
-        """Run one job to its end, its deadline or its cancellation.
+    def run(
+        self,
+        request: JobRequest,
+        cancellation: Cancellation | None = None,
+        output: Output | None = None,
+    ) -> JobResult:
+        """Run one job to its end, its deadline or its cancellation. What it says can be followed
+        in `output`, which is ended when this returns or raises.
 
         What the program does, its failure included, is in the result. Raises `EngineUnknown`,
-        `NotAvailable`, `ModuleInvalid`, `ArgumentInvalid`, `TooManyJobs`, `SandboxMissing`,
-        `SandboxUnusable` or `SandboxBroken` where there is nothing to tell of the program.
+        `NotAvailable`, `ModuleInvalid`, `ArgumentInvalid`, `PackageUnknown`, `TooManyJobs`,
+        `SandboxMissing`, `SandboxUnusable` or `SandboxBroken` where there is nothing to tell of the
+        program.
         """
+        output = output or output_of(request)
+        try:
+            return self._run(request, cancellation, output)
+        finally:
+            output.end()
+
+    def _run(
+        self, request: JobRequest, cancellation: Cancellation | None, output: Output
+    ) -> JobResult:
         engine = self._engine(request.engine)
         _check_arguments(request.arguments)
         if not self._places.acquire(blocking=False):
             raise TooManyJobs(why=f"{JOBS_CONCURRENT_MAX} jobs are running")
         try:
-            return engine.run(request, cancellation)
+            return engine.run(request, cancellation, output)
         finally:
             self._places.release()
 
@@ -138,6 +155,11 @@ class Ladder:
             why=f"did you mean {near[0]}?" if near else "",
             fix=f"Use one of: {', '.join(self._engines)}",
         )
+
+
+def output_of(request: JobRequest) -> Output:
+    """Where to collect what `request` says, within its limits."""
+    return Output(request.limits.output_bytes, request.result_bytes)
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:

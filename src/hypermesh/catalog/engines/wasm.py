@@ -30,8 +30,9 @@ from msgspec import Meta
 
 from hypermesh.catalog.engines.engine import EngineInfo
 from hypermesh.catalog.engines.python import isolation_class
-from hypermesh.catalog.errors import ArgumentInvalid, ModuleInvalid, SandboxBroken
+from hypermesh.catalog.errors import ArgumentInvalid, ModuleInvalid, PackageUnknown, SandboxBroken
 from hypermesh.catalog.limits import PROCESSES_MAX, LeafLimits, ProcessLimits, Usage
+from hypermesh.catalog.output import Output
 from hypermesh.catalog.sandbox import process
 from hypermesh.catalog.sandbox.bubblewrap import Bind, Bubblewrap, Text, own_interpreter
 from hypermesh.catalog.sandbox.cgroup import Cgroups, Leaf
@@ -129,9 +130,17 @@ class WasmEngine:
         it is."""
         self._keep(self._take(lease))
 
-    def run(self, request: JobRequest, cancellation: Cancellation | None) -> JobResult:
+    def run(
+        self, request: JobRequest, cancellation: Cancellation | None, output: Output
+    ) -> JobResult:
+        """What a module says comes with its end, not before."""
         if self._missing:
             raise NotAvailable("This node runs no WASM jobs", why=self._missing)
+        if request.packages or request.result_bytes:
+            raise PackageUnknown(
+                "A WASM job has no packages and no result beside its output",
+                fix="Leave out packages and result_bytes, or use the engine python",
+            )
         _check_module(request.program)
         limits = request.limits
         worker = self._take(request.lease)
@@ -156,6 +165,8 @@ class WasmEngine:
         if answer.refused:
             error = ArgumentInvalid if answer.refused == "argument" else ModuleInvalid
             raise error(why=answer.text)
+        output.take(output.stdout, body[: answer.stdout])
+        output.take(output.stderr, body[answer.stdout :])
         # Without a cgroup the time inside the engine, which has one thread, bounds the CPU time.
         return JobResult(
             engine=self.name,

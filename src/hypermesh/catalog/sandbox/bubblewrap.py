@@ -14,7 +14,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,9 +82,11 @@ class Bubblewrap:
         *,
         shown: Sequence[Bind | Text] = (),
         work_bytes: int,
+        environment: Mapping[str, str] | None = None,
     ) -> Iterator[tuple[list[str], list[int]]]:
         """The command line that runs `arguments` inside, and the descriptors it needs, which are
-        open until the block ends. `work_bytes` bounds `/work`."""
+        open until the block ends. `work_bytes` bounds `/work`; `environment` is all there is of
+        one."""
         descriptors: list[int] = []
         try:
             line = [*self.drop, str(self.program), *_namespaces(), *_files(self.interpreter)]
@@ -94,6 +96,8 @@ class Bubblewrap:
                     line += ["--ro-bind-data", str(descriptors[-1]), str(item.target)]
                 else:
                     line += ["--ro-bind", str(item.source), str(item.target)]
+            for name, value in (environment or {}).items():
+                line += ["--setenv", name, value]
             line += ["--size", str(work_bytes), "--tmpfs", "/work", "--chdir", "/work"]
             line += ["--remount-ro", "/", "--remount-ro", "/dev"]
             if self.system_calls is not None:

@@ -23,6 +23,7 @@ from typing import IO
 
 from hypermesh.catalog.errors import SandboxBroken
 from hypermesh.catalog.limits import LeafLimits, ProcessLimits
+from hypermesh.catalog.output import Output, Stream
 from hypermesh.catalog.sandbox.cgroup import KILL_S_MAX, Leaf
 
 _OPEN_GATE = b"go\n"
@@ -82,20 +83,6 @@ class Launch:
     together: LeafLimits
 
 
-@dataclass(slots=True)
-class Stream:
-    """What one output stream of a job said, up to a limit, and how much was cut off behind it."""
-
-    limit: int
-    data: bytearray
-    cut: int = 0
-
-    def take(self, chunk: bytes) -> None:
-        kept = chunk[: self.limit - len(self.data)]
-        self.data += kept
-        self.cut += len(chunk) - len(kept)
-
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a process ended. `exit_code` is 128 + signal where a signal ended it; `cpu_us` is what
@@ -104,8 +91,6 @@ class Outcome:
 
     ending: Ending
     exit_code: int
-    stdout: Stream
-    stderr: Stream
     wall_us: int
     cpu_us: int
 
@@ -153,18 +138,22 @@ def run(
     leaf: Leaf,
     *,
     stdin: bytes,
-    output_bytes: int,
+    output: Output,
     wall_ms: int,
     cancellation: Cancellation | None,
+    result: int | None = None,
 ) -> Outcome:
     """Run `launch` in `leaf` to its end or its deadline, whichever comes first.
+
+    What it says is in `output` as soon as it is read; `result` is the descriptor from which the
+    result comes.
 
     Blocks the calling thread, which must live until it returns: the kernel ties the sandbox's life
     to the thread that started it. Whatever the ending, everything in the leaf is dead afterwards.
     """
     with started(launch, leaf) as process:
         began = time.monotonic()
-        watch = _Watch(process, stdin, output_bytes)
+        watch = _Watch(process, stdin, output, result)
         try:
             ending = watch.until(began + wall_ms / 1000, cancellation)
             wall_us = int((time.monotonic() - began) * 1e6)
@@ -180,8 +169,6 @@ def run(
         return Outcome(
             ending,
             exit_code,
-            watch.stdout,
-            watch.stderr,
             wall_us,
             int((used.ru_utime + used.ru_stime) * 1e6),
         )
@@ -207,18 +194,21 @@ def _gate(limits: ProcessLimits) -> str:
 class _Watch:
     """Feeds and drains a process without ever waiting on one pipe alone."""
 
-    def __init__(self, process: subprocess.Popen[bytes], stdin: bytes, output_bytes: int) -> None:
-        self.stdout = Stream(output_bytes, bytearray())
-        self.stderr = Stream(output_bytes, bytearray())
+    def __init__(
+        self, process: subprocess.Popen[bytes], stdin: bytes, output: Output, result: int | None
+    ) -> None:
+        self._output = output
         self._in = _pipe(process.stdin)
         self._unsent = memoryview(stdin)
         self._end = os.pidfd_open(process.pid)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._end, selectors.EVENT_READ, None)
         self._streams = {
-            _pipe(process.stdout).fileno(): self.stdout,
-            _pipe(process.stderr).fileno(): self.stderr,
+            _pipe(process.stdout).fileno(): output.stdout,
+            _pipe(process.stderr).fileno(): output.stderr,
         }
+        if result is not None:
+            self._streams[result] = output.result
         for descriptor, stream in self._streams.items():
             os.set_blocking(descriptor, False)
             self._selector.register(descriptor, selectors.EVENT_READ, stream)
@@ -242,7 +232,7 @@ class _Watch:
                     self._feed()
                 else:
                     self._drain(key.fd, key.data)
-            if max(self.stdout.cut, self.stderr.cut) > OUTPUT_DROPPED_MAX:
+            if max(stream.cut for stream in self._streams.values()) > OUTPUT_DROPPED_MAX:
                 return Ending.KILLED
 
     def rest(self) -> None:
@@ -278,7 +268,7 @@ class _Watch:
             with suppress(KeyError):
                 self._selector.unregister(descriptor)
             return False
-        stream.take(chunk)
+        self._output.take(stream, chunk)
         return True
 
 

@@ -103,7 +103,7 @@ class Demo:
 
     def _token(self, name: str) -> str | None:
         joined = (self.data / name / "genesis").exists()
-        return None if joined else self.alice.invite().token
+        return None if joined else self.alice.network.invite().token
 
     def _launch(self, name: str, token: str | None) -> subprocess.Popen[bytes] | None:
         configuration = self._configuration(name)
@@ -131,8 +131,8 @@ class Demo:
 
     def _all_visible(self) -> bool:
         for mesh in self.meshes.values():
-            hosts = {asset.host for asset in mesh.assets(AssetKind.MEMORY)}
-            attested = sum(node.attested for node in mesh.nodes())
+            hosts = {asset.host for asset in mesh.assets.list(AssetKind.MEMORY)}
+            attested = sum(node.attested for node in mesh.network.nodes())
             if len(hosts) < len(NAMES) or attested < len(NAMES):
                 return False
         return True
@@ -151,22 +151,22 @@ class Demo:
     def _lie(self, kind: ProofKind) -> list[str]:
         """The proofs that the ledger names when it refuses bob's lie about `kind`."""
         bob = self.meshes["bob"]
-        status = bob.status()
+        status = bob.network.status()
         keys = QuantumKeys.from_secret_bytes(KeyStore(self.data / "bob" / "keys").get("node"))
         bundle = [each for node, each in self._bundles() if node.hex() == status.node][-1]
         for _ in range(TAMPER_TRIES):
-            nonce = next(node.nonce for node in bob.nodes() if node.node == status.node)
-            lie = signed(corrupted(bundle, kind), keys, nonce, bob.status().block_time_ms)
-            answer = bob.submit(lie)
+            nonce = next(node.nonce for node in bob.network.nodes() if node.node == status.node)
+            lie = signed(corrupted(bundle, kind), keys, nonce, bob.network.status().block_time_ms)
+            answer = bob.ledger.submit(lie)
             if answer.failures:
                 return answer.failures
         return []
 
     def _bundles(self) -> Iterator[tuple[bytes, Bundle]]:
         """(node, bundle) of every accepted attestation on the ledger, oldest first."""
-        height = self.alice.status().height
+        height = self.alice.network.status().height
         for number in range(1, height + 1):
-            block = self.alice.block(number)
+            block = self.alice.ledger.block(number)
             for entry, kind, code in zip(block.entries, block.types, block.codes, strict=True):
                 if code == "ok" and kind == "consensus.attest":
                     read = decode(SignedTransaction, bytes.fromhex(entry)).transaction
@@ -221,7 +221,9 @@ class Demo:
         return report
 
     def _run(self, job: JobSubmit) -> JobReport:
-        view = self.alice.run(job)
+        view = self.alice.jobs.run(job)
+        if view.exit_code is None:
+            raise view.failure or HyperMeshError(f"Job {view.job} has no result")
         self.jobs.append(view)
         return JobReport(
             engine=view.engine,
@@ -238,8 +240,8 @@ class Demo:
         after = self.balances()
         consumer = after["alice"] - before["alice"]
         provider = sum(after[name] - before[name] for name in NAMES[1:])
-        fees = sum(lease.fee or 0 for lease in self.settled) + sum(job.fee for job in self.jobs)
-        leases = [lease.lease for lease in self.settled] + [job.lease for job in self.jobs]
+        fees = sum(lease.fee or 0 for lease in self.settled) + sum(job.fee or 0 for job in self.jobs)
+        leases = [lease.lease for lease in self.settled] + [job.lease for job in self.jobs if job.lease]
         return PaymentReport(
             lease_ids=leases,
             consumer_delta=consumer,
@@ -250,8 +252,8 @@ class Demo:
 
     def balances(self) -> dict[str, int]:
         """All from one copy of the ledger: followers may lag a block behind."""
-        owners = {name: mesh.status().owner for name, mesh in self.meshes.items()}
-        return {name: self.alice.account(owner).balance for name, owner in owners.items()}
+        owners = {name: mesh.network.status().owner for name, mesh in self.meshes.items()}
+        return {name: self.alice.accounts.get(owner).balance for name, owner in owners.items()}
 
     def agreement(self) -> LedgerReport:
         """All three at one height with one app hash."""
@@ -261,24 +263,24 @@ class Demo:
         return LedgerReport("solo", height, app_hash, followers_agree=True)
 
     def _agreed(self) -> tuple[int, str] | None:
-        seen = {(s.height, s.app_hash) for s in (m.status() for m in self.meshes.values())}
+        seen = {(s.height, s.app_hash) for s in (m.network.status() for m in self.meshes.values())}
         return seen.pop() if len(seen) == 1 else None
 
     def nodes(self) -> list[NodeReport]:
-        statuses = {name: mesh.status() for name, mesh in self.meshes.items()}
+        statuses = {name: mesh.network.status() for name, mesh in self.meshes.items()}
         return [
             NodeReport(name, s.node, s.pid, s.stoq, s.api, s.certificate_sha256)
             for name, s in statuses.items()
         ]
 
     def assets(self) -> AssetsReport:
-        found = self.alice.assets()
+        found = list(self.alice.assets.list())
         kinds = sorted({asset.kind.value for asset in found})
         by_kind = {kind: sum(a.kind.value == kind for a in found) for kind in kinds}
         return AssetsReport(len(found), by_kind)
 
     def _address(self, kind: AssetKind, host: str) -> str:
-        for asset in self.alice.assets(kind):
+        for asset in self.alice.assets.list(kind):
             if asset.host_name == host and asset.state is AssetState.AVAILABLE:
                 return asset.address
         raise NotFound(f"{host} has no {kind.value} to lease")

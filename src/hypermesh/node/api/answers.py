@@ -17,18 +17,22 @@ import msgspec
 from hypermesh.wire.errors import Conflict, HyperMeshError, Overloaded
 
 KEPT_MS = 24 * 60 * 60 * 1000
-KEYS_MAX = 10_000
+KEYS_MAX = 1_000_000
+BYTES_MAX = 512 * 1024 * 1024
+"""Of all answers together; with either bound reached, writes with a key are not taken."""
+FORGOTTEN_AT_ONCE = 64
+"""Old keys that one write takes away: more than one, so that they go faster than they come."""
 NOT_TAKEN = frozenset({429, 503})
 """Statuses that say that nothing was done: the same request may come again and run."""
 
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
-CREATE TABLE IF NOT EXISTS requests (
-    owner INTEGER NOT NULL, key TEXT NOT NULL, request BLOB NOT NULL, started_ms INTEGER NOT NULL,
-    answer BLOB, PRIMARY KEY (owner, key)
+CREATE TABLE IF NOT EXISTS answers (
+    principal TEXT NOT NULL, key TEXT NOT NULL, request BLOB NOT NULL, started_ms INTEGER NOT NULL,
+    answer BLOB, PRIMARY KEY (principal, key)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS requests_by_age ON requests (started_ms);
+CREATE INDEX IF NOT EXISTS answers_by_age ON answers (started_ms);
 """
 
 
@@ -81,48 +85,79 @@ class Answers:
                 fix="Make room on its disk; if it is damaged, remove it: no effect is lost with it",
             ) from error
         self._lock = threading.Lock()
-        self._running: set[tuple[bool, str]] = set()
+        self._running: set[tuple[str, str]] = set()
+        self._count, self._bytes = self._query(
+            "SELECT count(*), ifnull(sum(length(answer)), 0) FROM answers"
+        )[0]
 
-    def begin(self, owner: bool, key: str, request: bytes, now_ms: int) -> Answer | None:
+    def begin(self, principal: str, key: str, request: bytes, now_ms: int) -> Answer | None:
         """The answer that `request` had, or None where it is to run now."""
         with self._lock:
-            self._query("DELETE FROM requests WHERE started_ms < ?", now_ms - KEPT_MS)
             found = self._query(
-                "SELECT request, answer FROM requests WHERE owner = ? AND key = ?", owner, key
+                "SELECT request, answer FROM answers "
+                "WHERE principal = ? AND key = ? AND started_ms >= ?",
+                principal,
+                key,
+                now_ms - KEPT_MS,
             )
             if not found:
-                if self._query("SELECT count(*) FROM requests")[0][0] >= KEYS_MAX:
-                    raise Overloaded(f"{KEYS_MAX} idempotency keys are kept already")
-                self._query(
-                    "INSERT INTO requests VALUES (?, ?, ?, ?, NULL)", owner, key, request, now_ms
-                )
-                self._running.add((owner, key))
+                self._note(principal, key, request, now_ms)
                 return None
             kept, answer = found[0]
             if kept != request:
                 raise KeyReused
             if answer is not None:
                 return msgspec.msgpack.decode(answer, type=Answer)
-            if (owner, key) in self._running:
+            if (principal, key) in self._running:
                 raise OutcomeUnknown(why="it is still being answered", fix="Ask again in a moment")
             raise OutcomeUnknown(
                 why="the node went down meanwhile",
                 fix="See whether it took effect; if not, ask with a fresh key",
             )
 
-    def finish(self, owner: bool, key: str, answer: Answer) -> None:
+    def finish(self, principal: str, key: str, answer: Answer) -> None:
         """Keep the answer, durably; or forget the key where nothing was done."""
         with self._lock:
-            self._running.discard((owner, key))
+            self._running.discard((principal, key))
             if answer.status in NOT_TAKEN:
-                self._query("DELETE FROM requests WHERE owner = ? AND key = ?", owner, key)
-            else:
-                self._query(
-                    "UPDATE requests SET answer = ? WHERE owner = ? AND key = ?",
-                    msgspec.msgpack.encode(answer),
-                    owner,
-                    key,
+                self._query("DELETE FROM answers WHERE principal = ? AND key = ?", principal, key)
+                self._count -= 1
+                return
+            encoded = msgspec.msgpack.encode(answer)
+            self._query(
+                "UPDATE answers SET answer = ? WHERE principal = ? AND key = ?",
+                encoded,
+                principal,
+                key,
+            )
+            self._bytes += len(encoded)
+
+    def _note(self, principal: str, key: str, request: bytes, now_ms: int) -> None:
+        """Write down that the request runs; what is older than a day goes in the same commit."""
+        old = self._query(
+            "SELECT principal, key, ifnull(length(answer), 0) FROM answers "
+            "WHERE started_ms < ? ORDER BY started_ms LIMIT ?",
+            now_ms - KEPT_MS,
+            FORGOTTEN_AT_ONCE,
+        )
+        count, size = self._count - len(old), self._bytes - sum(each[2] for each in old)
+        if count >= KEYS_MAX or size >= BYTES_MAX:
+            raise Overloaded(f"{count} idempotency keys are kept already, in {size} bytes")
+        try:
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                for gone in old:
+                    self._database.execute(
+                        "DELETE FROM answers WHERE principal = ? AND key = ?", gone[:2]
+                    )
+                self._database.execute(
+                    "INSERT INTO answers VALUES (?, ?, ?, ?, NULL)",
+                    (principal, key, request, now_ms),
                 )
+        except sqlite3.Error as error:
+            raise KeysNotKept(why=str(error)) from error
+        self._count, self._bytes = count + 1, size
+        self._running.add((principal, key))
 
     def close(self) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""The ASGI application and the two listeners: the owner's UNIX socket and loopback HTTP."""
+"""The ASGI application and its listeners: the owner's UNIX socket, loopback HTTP, and TLS."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import uvicorn
 from litestar import Litestar
 from litestar.exceptions import HTTPException
+from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.types import ASGIApp
 
 from hypermesh import __version__
+from hypermesh.node.api.answers import Answers
+from hypermesh.node.api.authority import Authority
 from hypermesh.node.api.description import Description
 from hypermesh.node.api.guard import BODY_BYTES_MAX
+from hypermesh.node.api.idempotency import Idempotency
 from hypermesh.node.api.problem import on_bug, on_deep_nesting, on_error, on_http_error
 from hypermesh.node.api.protocol import HttpProtocol
 from hypermesh.node.api.routes import ROUTES, dependencies
@@ -26,8 +31,6 @@ from hypermesh.node.configuration import API_PORT, API_PORTS_TRIED
 from hypermesh.wire.errors import HyperMeshError
 
 BACKLOG = 256
-CONNECTIONS_MAX = 512
-"""Of one listener; beyond them requests are answered 503."""
 KEEP_ALIVE_S = 75
 SHUTDOWN_S = 5
 
@@ -40,10 +43,11 @@ class PortTaken(HyperMeshError):
     title = "No port is free for the API"
 
 
-def application(node: Node) -> Litestar:
+def application(node: Node, answers: Answers) -> Litestar:
     """The routes. Put a `Guard` around them for each listener."""
     return Litestar(
         route_handlers=ROUTES,
+        middleware=[Authority, DefineMiddleware(Idempotency, answers=answers)],
         dependencies=dependencies(node),
         exception_handlers={
             HyperMeshError: on_error,
@@ -91,6 +95,23 @@ def _bind_both(port: int) -> list[socket.socket]:
     return bound
 
 
+def remote_socket(first: int) -> socket.socket | None:
+    """A socket on every IPv6 address of this machine, bound to the first port from `first` on that
+    is free; None where all that are tried are taken."""
+    for port in range(first, first + API_PORTS_TRIED):
+        listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("::", port))
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+        else:
+            return listener
+    return None
+
+
 def unix_socket(path: Path) -> socket.socket:
     """The owner's socket: mode 0600 from its first instant."""
     path.unlink(missing_ok=True)
@@ -113,22 +134,25 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, sockets: list[socket.socket]) -> AsyncIterator[None]:
+async def serving(
+    app: ASGIApp, sockets: list[socket.socket], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[None]:
     """Answer on `sockets` for as long as the context lasts."""
-    server = _Server(
-        uvicorn.Config(
-            app,
-            http=HttpProtocol,
-            ws="none",
-            limit_concurrency=CONNECTIONS_MAX,
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=SHUTDOWN_S,
-        )
+    config = uvicorn.Config(
+        app,
+        http=HttpProtocol,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        headers=[("x-content-type-options", "nosniff")],
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=SHUTDOWN_S,
     )
+    config.load()
+    config.ssl = tls
+    server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=sockets), name="api")
     try:
         yield

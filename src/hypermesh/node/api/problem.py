@@ -16,7 +16,7 @@ from hypermesh.wire.errors import HyperMeshError, InvalidInput, NotFound
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = "1"
+RETRY_AFTER_S = 1
 PATH_SHOWN_MAX = 120
 
 
@@ -79,8 +79,15 @@ def _response(error: HyperMeshError) -> Response[bytes]:
         content=msgspec.json.encode(ProblemDetails.of(error)),
         status_code=error.status,
         media_type=MEDIA_TYPE,
-        headers={"retry-after": RETRY_AFTER_S} if error.status == 503 else {},
+        headers=_headers(error),
     )
+
+
+def _headers(error: HyperMeshError) -> dict[str, str]:
+    if error.status in (429, 503):
+        return {"retry-after": str(getattr(error, "retry_after_s", RETRY_AFTER_S))}
+    # RFC 9110 section 11.6.1 wants a challenge beside each 401.
+    return {"www-authenticate": "Bearer"} if error.status == 401 else {}
 
 
 def _path(request: Request[Any, Any, Any]) -> str:

@@ -7,22 +7,39 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from hypermesh.wire.amount import Amount
+from hypermesh.wire.amount import Amount, PositiveAmount
+from hypermesh.wire.api.attestation import AttestationView
 from hypermesh.wire.api.body import Body, Hex16, Hex32
-from hypermesh.wire.asset import AssetKind, AssetState, Enforcement, PrivacyLevel
+from hypermesh.wire.asset import AssetKind, AssetState, Enforcement, PrivacyLevel, TimeMs
 
 
 class PriceView(msgspec.Struct, frozen=True):
     """`amount` nCAES for each `per_units` units held for `per_ms` milliseconds."""
 
     amount: Amount
-    per_units: int
-    per_ms: int
+    per_units: Annotated[int, Meta(ge=1, le=2**53)]
+    per_ms: Annotated[int, Meta(ge=1, le=2**53)]
+
+
+class TitleOfferView(msgspec.Struct, frozen=True):
+    """An open offer to sell an asset. `offer` is the id of the transaction that made it; `to` is
+    the only owner who may accept, null for anybody; from `expires_ms`, block time, it is void."""
+
+    offer: Hex32
+    price: Amount
+    to: Hex32 | None
+    expires_ms: TimeMs
 
 
 class AssetView(msgspec.Struct, frozen=True):
     """An asset as this node may show it. Below FullPublic, `capacity`, `price` and `detail` of
-    other owners' assets are null: they come from the host, after its access check."""
+    other owners' assets are null: they come from the host, after its access check.
+
+    `mine` says that this node hosts it, `owned` that this node's owner owns it; they differ after
+    a change of owner. `shared_basis_points` and `region` are null where only the host knows them.
+    `actions` are the states that this node's owner may bring it to now, none where the asset is
+    another's. `leases` reservations and running leases are on it, of at most `concurrent_max`.
+    """
 
     asset: Hex16
     address: str
@@ -39,6 +56,16 @@ class AssetView(msgspec.Struct, frozen=True):
     enforcement: Enforcement | None
     price: PriceView | None
     detail: dict[str, str] | None
+    owned: bool
+    revision: int
+    registered_ms: TimeMs
+    leases: int
+    concurrent_max: int
+    shared_basis_points: int | None
+    region: str | None
+    actions: list[AssetState]
+    title: TitleOfferView | None
+    attestation: AttestationView
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -56,3 +83,39 @@ class RegisterAsset(Body, frozen=True):
     share_basis_points: Annotated[int, Meta(ge=1, le=10_000)] = 5_000
     price: PriceView | None = None
     concurrent_max: Annotated[int, Meta(ge=1, le=1024)] = 16
+
+
+class SetAssetState(Body, frozen=True):
+    """`PUT /assets/{id}/state`: take an asset out of service, or back."""
+
+    state: AssetState
+
+
+class TransferAsset(Body, frozen=True):
+    """`POST /assets/{id}/transfer`: give an asset to another owner, free."""
+
+    to: Hex32
+
+
+class OfferAsset(Body, frozen=True):
+    """`POST /assets/{id}/offer`: offer an asset for sale, to anybody or to one owner. `expires_ms`
+    is block time; a day from now where it is absent."""
+
+    price: PositiveAmount
+    to: Hex32 | None = None
+    expires_ms: TimeMs | None = None
+
+
+class AcceptAsset(Body, frozen=True):
+    """`POST /assets/{id}/accept`: buy an asset that is offered. `price` is what the buyer has seen:
+    an offer at another price is refused."""
+
+    price: PositiveAmount
+
+
+class ChangedAsset(msgspec.Struct, frozen=True):
+    """An asset after a change, and the transaction that changed it."""
+
+    asset: AssetView
+    tx: Hex32
+    height: int

@@ -8,20 +8,26 @@ import msgspec
 from msgspec import Meta
 
 from hypermesh.wire.amount import Amount
+from hypermesh.wire.api.asset import PriceView
 from hypermesh.wire.api.body import Body, Hex16, Hex32
-from hypermesh.wire.asset import AssetKind, LeaseState
+from hypermesh.wire.api.ledger import OperationView
+from hypermesh.wire.asset import AssetKind, LeaseState, PrivacyLevel, Region
+
+ZERO = "0" * 64
 
 
 class AllocateAsset(Body, frozen=True):
     """`PUT /assets/{id}/allocate`: lease `amount` units for `duration_ms`.
 
     With `keep` the node keeps the keys of the session, so that any program of the owner can go on
-    with the lease; without, only the answer has them.
+    with the lease; without, only the answer has them. With `region` the lease is opened only where
+    the asset's owner says that it is there.
     """
 
     amount: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     duration_ms: Annotated[int, Meta(ge=1000, le=86_400_000)] = 600_000
     keep: bool = False
+    region: Region | None = None
 
 
 class TrustView(msgspec.Struct, frozen=True):
@@ -33,7 +39,12 @@ class TrustView(msgspec.Struct, frozen=True):
 
 
 class LeaseView(msgspec.Struct, frozen=True):
-    """A lease with its capability, as long as it is active."""
+    """A lease with its capability, as long as it is active.
+
+    `paid`, `fee` and `refund` are null until the lease is over; then they make `escrow`. The names
+    are what nodes call themselves. `deadline_ms` is when the ledger acts by itself next: a
+    reservation expires, a running lease ends, an ended one expires; null for one that is over.
+    """
 
     lease: Hex32
     asset: Hex16
@@ -53,6 +64,40 @@ class LeaseView(msgspec.Struct, frozen=True):
     paid: Amount | None = None
     fee: Amount | None = None
     refund: Amount | None = None
+    provider_name: str = ""
+    consumer_name: str = ""
+    payee: Hex32 = ZERO
+    level: PrivacyLevel = PrivacyLevel.PRIVATE
+    unit: str = ""
+    price: PriceView | None = None
+    duration_ms: int = 0
+    opened_ms: int = 0
+    deadline_ms: int | None = None
+
+
+class LeasePage(msgspec.Struct, frozen=True):
+    """A page of leases, newest first; `next_cursor` is null at the end."""
+
+    items: list[LeaseView]
+    next_cursor: str | None
+
+
+class LeaseEvent(msgspec.Struct, frozen=True):
+    """Something that happened to a lease. `operation` is the transaction that did it; null where
+    the ledger itself acted, because something fell due."""
+
+    name: str
+    height: int
+    time_ms: int
+    words: str
+    operation: OperationView | None
+
+
+class LeaseDetail(msgspec.Struct, frozen=True):
+    """`GET /v1/leases/{id}`: the lease and its life so far, oldest first."""
+
+    lease: LeaseView
+    events: list[LeaseEvent]
 
 
 class SessionView(msgspec.Struct, frozen=True):

@@ -15,18 +15,24 @@ from litestar.types import ControllerRouterHandler
 from hypermesh.node.api.routes import (
     accounts,
     assets,
+    attempts,
+    attestations,
     consensus,
     jobs,
     leases,
     ledger,
+    memory,
     network,
     observing,
     privacy,
+    tokens,
 )
 from hypermesh.node.composition import Node
 
 ROUTES: list[ControllerRouterHandler] = [
     *assets.ROUTES,
+    *attempts.ROUTES,
+    *attestations.ROUTES,
     *consensus.ROUTES,
     *privacy.ROUTES,
     *observing.ROUTES,
@@ -34,7 +40,9 @@ ROUTES: list[ControllerRouterHandler] = [
     *leases.ROUTES,
     *jobs.ROUTES,
     *ledger.ROUTES,
+    *memory.ROUTES,
     *accounts.ROUTES,
+    *tokens.ROUTES,
 ]
 
 

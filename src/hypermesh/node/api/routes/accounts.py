@@ -5,22 +5,36 @@ from __future__ import annotations
 from litestar import get, post
 from litestar.types import ControllerRouterHandler
 
+from hypermesh.node.api.paging import PAGE_DEFAULT, Limit
+from hypermesh.node.api.prompt import prompt
 from hypermesh.node.composition import Node
-from hypermesh.wire.api.account import AccountView, TransferRequest
+from hypermesh.wire.api.account import AccountView, EntryPage, TransferRequest
 from hypermesh.wire.api.ledger import TransactionView
 from hypermesh.wire.ids import parse_hex
 
 
-@get("/v1/accounts/me", sync_to_thread=True)
+@get("/v1/accounts/me")
+@prompt
 def my_account(here: Node) -> AccountView:
     """The account of this node's owner."""
-    return here.views.account(here.owner)
+    return here.explorer.account(here.owner)
 
 
-@get("/v1/accounts/{owner:str}", sync_to_thread=True)
+@get("/v1/accounts/{owner:str}")
+@prompt
 def account(here: Node, owner: str) -> AccountView:
     """Any account; the ledger is public to the members of its network."""
-    return here.views.account(parse_hex(owner, 32, "owner id"))
+    return here.explorer.account(parse_hex(owner, 32, "owner id"))
+
+
+@get("/v1/accounts/{owner:str}/entries")
+@prompt
+def entries(
+    here: Node, owner: str, cursor: str | None = None, limit: Limit = PAGE_DEFAULT
+) -> EntryPage:
+    """Why an account has what it has: every movement, newest first. `me` is this node's owner."""
+    whose = here.owner if owner == "me" else parse_hex(owner, 32, "owner id")
+    return here.explorer.entries(whose, cursor, limit)
 
 
 @post("/v1/accounts/transfer", sync_to_thread=True)
@@ -29,4 +43,4 @@ def transfer(here: Node, data: TransferRequest) -> TransactionView:
     return here.transfer(parse_hex(data.to, 32, "owner id"), data.amount, data.memo)
 
 
-ROUTES: list[ControllerRouterHandler] = [my_account, account, transfer]
+ROUTES: list[ControllerRouterHandler] = [my_account, account, entries, transfer]

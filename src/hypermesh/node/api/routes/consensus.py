@@ -5,6 +5,7 @@ from __future__ import annotations
 from litestar import get, post
 from litestar.types import ControllerRouterHandler
 
+from hypermesh.node.api.prompt import prompt
 from hypermesh.node.composition import Node
 from hypermesh.wire.api.consensus import (
     ChallengeRequest,
@@ -21,7 +22,8 @@ def validate(here: Node, data: ValidateRequest) -> ValidateView:
     return here.views.validate(data)
 
 
-@get("/consensus/status", sync_to_thread=True)
+@get("/consensus/status")
+@prompt
 def consensus_status(here: Node) -> ConsensusStatus:
     """What the proofs of this network are worth, and how far the ledger is."""
     return here.views.consensus()

@@ -1,0 +1,83 @@
+"""The permission that each route asks for. A route that is not here answers nobody."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hypermesh.node.api.access import Permission
+
+OPEN, READ, LEASE = Permission.OPEN, Permission.READ, Permission.LEASE
+JOBS, MANAGE, OWNER, SECRET = (
+    Permission.JOBS,
+    Permission.MANAGE,
+    Permission.OWNER,
+    Permission.SECRET,
+)
+
+PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
+    ("GET", "/livez"): OPEN,
+    ("GET", "/readyz"): OPEN,
+    ("GET", "/metrics"): READ,
+    ("GET", "/metrics/performance"): READ,
+    ("GET", "/events"): READ,
+    ("GET", "/v1/openapi.json"): READ,
+    ("GET", "/assets"): READ,
+    ("GET", "/assets/{asset}"): READ,
+    ("GET", "/assets/{asset}/history"): READ,
+    ("POST", "/assets/register"): MANAGE,
+    ("PUT", "/assets/{asset}/allocate"): LEASE,
+    ("DELETE", "/assets/{asset}/release"): LEASE,
+    ("POST", "/assets/{asset}/transfer"): MANAGE,
+    ("POST", "/assets/{asset}/offer"): MANAGE,
+    ("DELETE", "/assets/{asset}/offer"): MANAGE,
+    ("POST", "/assets/{asset}/accept"): MANAGE,
+    ("PUT", "/assets/{asset}/state"): MANAGE,
+    ("GET", "/consensus/status"): READ,
+    ("POST", "/consensus/challenge"): READ,
+    ("POST", "/consensus/validate"): READ,
+    ("GET", "/privacy/settings"): READ,
+    ("PUT", "/privacy/level"): MANAGE,
+    ("POST", "/privacy/proxy"): MANAGE,
+    ("GET", "/v1/network"): READ,
+    ("GET", "/v1/network/health"): READ,
+    ("POST", "/v1/network/invitations"): MANAGE,
+    ("GET", "/v1/network/tokens"): OWNER,
+    ("POST", "/v1/network/tokens"): OWNER,
+    ("DELETE", "/v1/network/tokens/{token}"): OWNER,
+    ("GET", "/v1/nodes"): READ,
+    ("GET", "/v1/nodes/{node}"): READ,
+    ("GET", "/v1/nodes/{node}/attestation"): READ,
+    ("GET", "/v1/leases"): READ,
+    ("GET", "/v1/leases/{lease}"): READ,
+    ("GET", "/v1/leases/{lease}/receipt"): READ,
+    ("GET", "/v1/leases/{lease}/session"): SECRET,
+    ("POST", "/v1/leases/{lease}/measurements"): LEASE,
+    ("POST", "/v1/jobs"): JOBS,
+    ("GET", "/v1/jobs"): JOBS,
+    ("GET", "/v1/jobs/{job}"): JOBS,
+    ("GET", "/v1/jobs/{job}/output"): JOBS,
+    ("DELETE", "/v1/jobs/{job}"): JOBS,
+    ("GET", "/v1/memory"): READ,
+    ("GET", "/v1/attempts"): MANAGE,
+    ("POST", "/v1/attempts/{name}"): MANAGE,
+    ("GET", "/v1/memory/{lease}"): READ,
+    ("GET", "/v1/blocks"): READ,
+    ("GET", "/v1/blocks/{height}"): READ,
+    ("POST", "/v1/transactions"): MANAGE,
+    ("GET", "/v1/transactions/{transaction}"): READ,
+    ("GET", "/v1/accounts/me"): READ,
+    ("GET", "/v1/accounts/{owner}"): READ,
+    ("GET", "/v1/accounts/{owner}/entries"): READ,
+    ("POST", "/v1/accounts/transfer"): MANAGE,
+    ("GET", "/v1/attempts"): READ,
+    ("POST", "/v1/attempts/{name}"): MANAGE,
+}
+
+API_ROOTS: Final = frozenset(path.split("/")[1] for _, path in PERMISSIONS)
+"""First segments of the paths of the API; pages of the dashboard have others."""
+
+
+def permission(method: str, template: str) -> Permission | None:
+    """What the route with this method and path template asks for."""
+    # An answer to OPTIONS says which methods a path takes, as the OpenAPI document does.
+    return OPEN if method == "OPTIONS" else PERMISSIONS.get((method, template))

@@ -1,0 +1,115 @@
+"""The jobs that run on this node for others: who may follow and end each of them, and that none
+outlives its lease.
+
+What a job says is given out to the session that bears its lease, and to nobody else.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hypermesh.catalog.engines.ladder import Ladder, output_of
+from hypermesh.catalog.errors import SandboxBroken
+from hypermesh.catalog.output import Output
+from hypermesh.catalog.sandbox.cgroup import KILL_S_MAX
+from hypermesh.catalog.sandbox.process import Cancellation
+from hypermesh.wire.errors import Conflict, Forbidden
+from hypermesh.wire.ids import JobId, LeaseId, SessionId
+from hypermesh.wire.rpc import (
+    JobCancelRequest,
+    JobCancelResponse,
+    JobOutputRequest,
+    JobOutputResponse,
+    JobRequest,
+    JobResult,
+)
+
+GATHER_S = 0.02
+"""How long a reader that was woken by the first byte waits for more: a print is several writes."""
+END_S_MAX = 2 * KILL_S_MAX
+
+
+@dataclass(slots=True)
+class _Job:
+    session: SessionId
+    output: Output
+    cancellation: Cancellation
+    reader: threading.Event | None = None
+    """Wakes the reader that waits. There is one at a time, for each holds a thread of the node: a
+    newer one sends the older away with what there is."""
+
+
+class Executing:
+    """The running jobs, by lease and id. Safe to use from any thread."""
+
+    def __init__(self, ladder: Ladder) -> None:
+        self._ladder = ladder
+        self._jobs: dict[tuple[LeaseId, JobId], _Job] = {}
+        self._changed = threading.Condition()
+
+    def run(
+        self, session: SessionId, request: JobRequest, spend: Callable[[JobResult], None]
+    ) -> JobResult:
+        """Run a job to its end. `spend` gets what it did, before `end` takes the job for over."""
+        key = request.lease, request.job
+        with Cancellation() as cancellation:
+            job = _Job(session, output_of(request), cancellation)
+            with self._changed:
+                if key in self._jobs:
+                    raise Conflict(f"Job {request.job.hex()} runs already under this lease")
+                self._jobs[key] = job
+            try:
+                result = self._ladder.run(request, cancellation, job.output)
+                spend(result)
+            finally:
+                with self._changed:
+                    del self._jobs[key]
+                    self._changed.notify_all()
+        return result
+
+    def output(self, session: SessionId, request: JobOutputRequest) -> JobOutputResponse:
+        """What a job has said beyond the offsets; waits for the first byte."""
+        waiting = threading.Event()
+        with self._changed:
+            job = self._of(session, request.lease, request.job)
+            if job is None:
+                return JobOutputResponse(b"", b"", True)
+            if job.reader is not None:
+                job.reader.set()
+            job.reader = waiting
+        at = request.stdout, request.stderr
+        with job.output.heard(waiting.set):
+            if not job.output.has(*at) and waiting.wait(request.wait_ms / 1000):
+                time.sleep(GATHER_S)
+        stdout, stderr = job.output.since(*at)
+        return JobOutputResponse(stdout, stderr, False)
+
+    def cancel(self, session: SessionId, request: JobCancelRequest) -> JobCancelResponse:
+        """End a job."""
+        with self._changed:
+            job = self._of(session, request.lease, request.job)
+            if job is not None:
+                job.cancellation.cancel()
+        return JobCancelResponse(job is not None)
+
+    def end(self, lease: LeaseId) -> None:
+        """End all jobs of `lease`, and wait until their CPU time is known. Raises `SandboxBroken`
+        where one does not end."""
+
+        def running() -> list[_Job]:
+            return [job for (of, _), job in self._jobs.items() if of == lease]
+
+        with self._changed:
+            for job in running():
+                job.cancellation.cancel()
+            if not self._changed.wait_for(lambda: not running(), END_S_MAX):
+                raise SandboxBroken(f"A job of lease {lease.hex()} does not end")
+
+    def _of(self, session: SessionId, lease: LeaseId, job_id: JobId) -> _Job | None:
+        job = self._jobs.get((lease, job_id))
+        if job is not None and job.session != session:
+            raise Forbidden("The job is another session's")
+        return job

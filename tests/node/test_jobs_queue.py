@@ -1,0 +1,215 @@
+"""The queue of a node's jobs: its bounds, its order, and what a restart finds in it.
+
+The providers here are one that grants nothing until it is told to, so nothing is ever sent."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hypermesh.node import running
+from hypermesh.node.jobs_kept import KeptJobs
+from hypermesh.node.placing import Attempt
+from hypermesh.node.running import Running
+from hypermesh.wire.api.job import (
+    JobCancelled,
+    JobState,
+    JobSubmit,
+    NoProvider,
+    NodeWentDown,
+    ProvidersBusy,
+    UnknownJob,
+)
+from hypermesh.wire.errors import HyperMeshError, InvalidInput, Overloaded
+
+SUBMIT = JobSubmit(engine="python", program=b"print(1)".hex())
+
+
+class Providers:
+    """All taken, until one is to refuse for good."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Semaphore(0)
+        self.refusal: HyperMeshError = ProvidersBusy()
+
+    def candidates(self, job: JobSubmit) -> dict[bytes, bytes]:
+        assert job == SUBMIT
+        self.asked.release()
+        raise self.refusal
+
+    @contextmanager
+    def attempt(self, hosts: Any) -> Iterator[Attempt]:
+        raise AssertionError(f"nothing was to be tried at {hosts}")
+        yield
+
+
+def opened(directory: Path, providers: Providers, *, settled: bool = True) -> Running:
+    nothing: Any = None
+    return Running(
+        nothing,
+        nothing,
+        providers,  # type: ignore[arg-type]
+        KeptJobs(directory / "jobs.sqlite"),
+        nothing,
+        lambda _: "nobody",
+        nothing,
+        lambda: settled,
+    )
+
+
+@pytest.fixture
+def providers() -> Providers:
+    return Providers()
+
+
+@pytest.fixture
+def queue(
+    tmp_path: Path, providers: Providers, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Running]:
+    monkeypatch.setattr(running, "RUNNERS", 2)
+    monkeypatch.setattr(running, "QUEUED_MAX", 3)
+    monkeypatch.setattr(running, "ROOM_WAIT_S", 0.01)
+    opening = opened(tmp_path, providers)
+    opening.start()
+    yield opening
+    opening.stop()
+    opening.close()
+
+
+def over(queue: Running, job: str) -> Any:
+    async def wait() -> Any:
+        while not (await queue.output(job, 0, 0, 1000)).ended:
+            pass
+        return queue.get(job)
+
+    return asyncio.run(asyncio.wait_for(wait(), 30))
+
+
+def test_a_job_that_finds_no_room_waits_for_it(queue: Running, providers: Providers) -> None:
+    job = queue.submit(SUBMIT)
+    for _ in range(3):
+        assert providers.asked.acquire(timeout=30)
+    assert queue.get(job.job).state is JobState.QUEUED
+    providers.refusal = NoProvider("never")
+    ended = over(queue, job.job)
+    assert (ended.state, ended.reason, ended.problem.code) == ("failed", "refused", "HM-JOB-0015")
+    assert ended.lease is None
+
+
+def test_a_queue_is_bounded_and_says_so(queue: Running) -> None:
+    accepted = [queue.submit(SUBMIT).job for _ in range(5)]
+    with pytest.raises(Overloaded, match="5 jobs"):
+        queue.submit(SUBMIT)
+    queue.cancel(accepted[0])
+    queue.submit(SUBMIT)
+    with pytest.raises(Overloaded):
+        queue.submit(SUBMIT)
+    assert len(queue.page(None, None, 50).items) == 6
+
+
+def test_one_that_is_waited_for_does_not_queue(
+    queue: Running, providers: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "PATIENCE_S", 0.05)
+    with pytest.raises(ProvidersBusy):
+        asyncio.run(queue.run(SUBMIT))
+    assert [each.state for each in queue.page(None, None, 9).items] == [JobState.FAILED]
+    for _ in range(2):
+        queue.submit(SUBMIT)
+    with pytest.raises(Overloaded, match="2 jobs"):
+        asyncio.run(queue.run(SUBMIT))
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_what_cannot_be_read_takes_no_place(queue: Running, waits: bool) -> None:
+    for _ in range(10):
+        bad = JobSubmit(engine="python", program="zz")
+        with pytest.raises(InvalidInput):
+            asyncio.run(queue.run(bad)) if waits else queue.submit(bad)
+    assert queue.page(None, None, 9).items == []
+    assert len([queue.submit(SUBMIT) for _ in range(5)]) == 5
+
+
+def test_every_queued_job_can_be_cancelled(queue: Running) -> None:
+    """Those that a runner has, and those that wait for one."""
+    accepted = [queue.submit(SUBMIT).job for _ in range(5)]
+    for job in reversed(accepted):
+        ended = queue.cancel(job)
+        assert (ended.state, ended.reason, ended.paid) == (JobState.CANCELLED, "cancelled", None)
+        assert isinstance(ended.failure, JobCancelled)
+    with pytest.raises(UnknownJob):
+        queue.cancel("0" * 32)
+    with pytest.raises(InvalidInput):
+        queue.cancel("nothing")
+
+
+def test_a_queue_outlives_its_node(
+    tmp_path: Path, providers: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "ROOM_WAIT_S", 0.01)
+    before = opened(tmp_path, providers)
+    jobs = [before.submit(SUBMIT).job for _ in range(3)]
+    before.stop()
+    with pytest.raises(NodeWentDown):
+        before.submit(SUBMIT)
+    before.close()
+
+    providers.refusal = NoProvider("never")
+    again = opened(tmp_path, providers)
+    try:
+        assert [again.get(job).state for job in jobs] == [JobState.QUEUED] * 3
+        again.start()
+        for job in jobs:
+            assert over(again, job).problem.code == "HM-JOB-0015"
+    finally:
+        again.stop()
+        again.close()
+
+
+def test_nothing_is_run_before_the_node_can_lease(tmp_path: Path, providers: Providers) -> None:
+    before = opened(tmp_path, providers)
+    job = before.submit(SUBMIT).job
+    before.stop()
+    before.close()
+    while providers.asked.acquire(blocking=False):
+        pass
+    again = opened(tmp_path, providers, settled=False)
+    again.start()
+    assert not providers.asked.acquire(timeout=0.3)
+    assert again.get(job).state is JobState.QUEUED
+    again.stop()
+    again.close()
+
+
+def test_a_reader_waits_for_what_comes_and_no_longer_than_asked(queue: Running) -> None:
+    job = queue.submit(SUBMIT).job
+
+    async def read() -> Any:
+        piece = await queue.output(job, 0, 0, 20)
+        assert (piece.ended, piece.stdout, piece.state) == (False, "", JobState.QUEUED)
+        waiting = asyncio.create_task(queue.output(job, 0, 0, 30_000))
+        await asyncio.to_thread(queue.cancel, job)
+        return await asyncio.wait_for(waiting, 20)
+
+    assert asyncio.run(read()).state is JobState.CANCELLED
+
+
+def test_readers_are_bounded(queue: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "READERS_MAX", 1)
+    job = queue.submit(SUBMIT).job
+
+    async def read() -> None:
+        waiting = asyncio.create_task(queue.output(job, 0, 0, 30_000))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await queue.output(job, 0, 0, 1)
+        await asyncio.to_thread(queue.cancel, job)
+        assert (await waiting).ended
+
+    asyncio.run(read())
