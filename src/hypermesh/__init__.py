@@ -43,6 +43,8 @@ _HOMES = {
     "RemoteError": "hypermesh.sdk.function.outcome",
     "ResultInvalid": "hypermesh.sdk.function.outcome",
     "VersionMismatch": "hypermesh.sdk.function.outcome",
+    "NotTrusted": "hypermesh.sdk.remote",
+    "JobNotOver": "hypermesh.sdk.job",
     "ProviderLost": "hypermesh.sdk.region",
 }
 

@@ -11,6 +11,7 @@ from hypermesh.sdk.function.function import function as function
 from hypermesh.sdk.function.outcome import RemoteError as RemoteError
 from hypermesh.sdk.function.outcome import ResultInvalid as ResultInvalid
 from hypermesh.sdk.function.outcome import VersionMismatch as VersionMismatch
+from hypermesh.sdk.job import JobNotOver as JobNotOver
 from hypermesh.sdk.mesh import AsyncMesh as AsyncMesh
 from hypermesh.sdk.mesh import Mesh as Mesh
 from hypermesh.sdk.mesh import connect as connect
@@ -18,6 +19,7 @@ from hypermesh.sdk.mesh import connect_async as connect_async
 from hypermesh.sdk.region import AsyncLeasedRegion as AsyncLeasedRegion
 from hypermesh.sdk.region import LeasedRegion as LeasedRegion
 from hypermesh.sdk.region import ProviderLost as ProviderLost
+from hypermesh.sdk.remote import NotTrusted as NotTrusted
 from hypermesh.sdk.rest import NodeNotRunning as NodeNotRunning
 from hypermesh.wire.address import GlobalAddress as GlobalAddress
 from hypermesh.wire.errors import Conflict as Conflict

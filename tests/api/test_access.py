@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from hypermesh.node.api import guard
 from hypermesh.node.api.access import (
     Permission,
     Principal,
@@ -22,6 +23,7 @@ from hypermesh.node.api.answers import Answers
 from hypermesh.node.api.application import application
 from hypermesh.node.api.guard import Guard, Listener, Loopback, OwnersSocket, Remote
 from hypermesh.node.api.permissions import PERMISSIONS, permission
+from hypermesh.node.api.rate import Limit
 from hypermesh.node.api.routes import ROUTES
 from hypermesh.node.tokens import Tokens
 from hypermesh.wire.api.token import Scope, TokenRequest
@@ -121,6 +123,14 @@ class Asked:
         }
 
     def status(self, who: str, method: str, path: str) -> int:
+        # A principal's rate is another test's matter.
+        self.guard(who)._buckets._full_ns.clear()
+        return int(self.answer(who, method, path)["status"])
+
+    def guard(self, who: str) -> Guard:
+        return self.guards.get(who, self.guards["remote"])
+
+    def answer(self, who: str, method: str, path: str) -> Any:
         headers = [(b"host", b"localhost:5173")]
         if who == "session":
             headers.append((b"authorization", b"Bearer " + SESSION_TOKEN.encode()))
@@ -140,24 +150,22 @@ class Asked:
             "root_path": "",
             "state": {},
         }
-        guard = self.guards.get(who, self.guards["remote"])
-        # A principal's rate is another test's matter.
-        guard._buckets._full_ns.clear()
-        return asyncio.run(ask(guard, scope))
+        return asyncio.run(ask(self.guard(who), scope))
 
 
-async def ask(app: Any, scope: dict[str, Any]) -> int:
-    statuses: list[int] = []
+async def ask(app: Any, scope: dict[str, Any]) -> Any:
+    """The start of the answer."""
+    started: list[Any] = []
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            statuses.append(message["status"])
+            started.append(message)
 
     await app(scope, receive, send)
-    return statuses[0]
+    return started[0]
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +215,15 @@ def test_a_hole_in_the_table_would_be_seen(asked: Asked, monkeypatch: pytest.Mon
 )
 def test_what_must_not_slip(route: tuple[str, str], action: Permission) -> None:
     assert PERMISSIONS[route] is action
+
+
+def test_each_bearer_has_a_rate_of_its_own(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "LIMITS", {Role.TOKEN: Limit(per_s=1, burst=3)})
+    asked.guard("read")._buckets._full_ns.clear()
+    answers = [asked.answer("read", "GET", "/v1/jobs") for _ in range(4)]
+    assert [each["status"] for each in answers] == [403, 403, 403, 429]
+    headers = dict(answers[-1]["headers"])
+    assert headers[b"retry-after"] == b"1"
+    assert headers[b"content-type"] == b"application/problem+json"
+    assert asked.answer("jobs", "POST", "/v1/network/tokens")["status"] == 403
+    assert [asked.answer("owner", "GET", "/v1/nothing")["status"] for _ in range(9)] == [404] * 9

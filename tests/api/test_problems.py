@@ -19,7 +19,7 @@ def test_an_unknown_path(owner: httpx.Client) -> None:
         ("POST", "/assets"),
         ("DELETE", "/livez"),
         ("PATCH", "/privacy/level"),
-        ("GET", "/v1/jobs"),
+        ("PUT", "/v1/jobs"),
         ("PUT", "/assets/register"),
     ],
 )

@@ -13,12 +13,17 @@ import pytest
 from hypermesh.node.api.routes import ROUTES
 from hypermesh.wire.api.account import AccountView
 from hypermesh.wire.api.asset import AssetView, Page
+from hypermesh.wire.api.attestation import AttestationEvidence
 from hypermesh.wire.api.consensus import ConsensusStatus
+from hypermesh.wire.api.event import BlockEvent
+from hypermesh.wire.api.health import HealthView
 from hypermesh.wire.api.job import JobView
-from hypermesh.wire.api.lease import LeaseView, SessionView
+from hypermesh.wire.api.lease import LeasePage, LeaseView, SessionView
 from hypermesh.wire.api.ledger import BlockView, TransactionView
-from hypermesh.wire.api.network import InvitationView, NodeView, StatusView
-from hypermesh.wire.api.privacy import PrivacyView
+from hypermesh.wire.api.memory import MeasurementTaken, MemoryPage, MemorySeries
+from hypermesh.wire.api.network import InvitationView, NodePage, NodeView, StatusView
+from hypermesh.wire.api.privacy import PrivacyPage, PrivacyPreview, PrivacyView
+from hypermesh.wire.api.token import TokenCreated, TokenPage, TokenView
 from hypermesh.wire.asset import LeaseState
 
 from .nodes import Running, problem
@@ -60,10 +65,59 @@ def test_this_node(client: httpx.Client, alice: Running) -> None:
 
 
 def test_the_nodes(client: httpx.Client, alice: Running, bob: Running) -> None:
-    nodes = {each.node: each for each in read(client.get("/v1/nodes"), list[NodeView])}
+    page = read(client.get("/v1/nodes"), NodePage)
+    assert page.next_cursor is None
+    nodes = {each.node: each for each in page.items}
     assert nodes[alice.node].name == "alice"
     assert nodes[bob.node].owner == bob.owner != alice.owner
     assert all(each.attested and not each.revoked for each in nodes.values())
+    assert read(client.get("/v1/nodes/me"), NodeView).node == alice.node
+    assert read(client.get(f"/v1/nodes/{bob.node}"), NodeView).name == "bob"
+    problem(client.get("/v1/nodes/" + "0" * 64), 404)
+    problem(client.get("/v1/nodes/x"), 400)
+    problem(client.get("/v1/nodes", params={"limit": 0}), 400)
+    problem(client.get("/v1/nodes", params={"cursor": "x"}), 400)
+
+
+def test_health_in_words(client: httpx.Client, bob: Running) -> None:
+    del bob
+    found = read(client.get("/v1/network/health"), HealthView)
+    assert found.level in ("ok", "attention", "failing")
+    assert "2 nodes agree" in found.summary
+    assert all(each.what and each.why and each.fix for each in found.actions)
+
+
+def test_events_begin_with_the_first_block(client: httpx.Client) -> None:
+    with client.stream("GET", "/events", params={"since": "0.0", "kinds": "block"}) as answer:
+        assert answer.status_code == 200
+        lines = answer.iter_lines()
+        data = next(line for line in lines if line.startswith("data: "))
+    assert msgspec.json.decode(data.removeprefix("data: "), type=BlockEvent).height == 1
+    problem(client.get("/events", params={"since": "x"}), 400)
+    problem(client.get("/events", headers={"last-event-id": "x"}), 400)
+
+
+def test_remote_memory_in_use(client: httpx.Client, bob: Running) -> None:
+    asset = asset_of(client, bob, "memory")
+    body = {"amount": MIB, "duration_ms": 60_000, "keep": True}
+    made = client.put(f"/assets/{asset.asset}/allocate", json=body)
+    lease = read(made, SessionView, 201).lease.lease
+    measured = {"operation": "read", "count": 3, "bytes": 192, "seconds": 0.001}
+    measured |= {"p50_us": 40.0, "p99_us": 60.5}
+    report = {"window_ms": 500, "measurements": [measured]}
+    path = f"/v1/leases/{lease}/measurements"
+    assert read(client.post(path, json=report), MeasurementTaken).next_ms > 0
+    assert problem(client.post(path, json=report), 429)["code"] == "HM-API-0031"
+    for wrong in ({"count": 0}, {"bytes": -1}, {"operation": "erase"}, {"p50_us": "fast"}):
+        bad = report | {"measurements": [measured | wrong]}
+        problem(client.post(path, json=bad), 400)
+    problem(client.post("/v1/leases/" + "0" * 64 + "/measurements", json=report), 404)
+    series = read(client.get(f"/v1/memory/{lease}"), MemorySeries)
+    assert [point.read.count for point in series.reported if point.read] == [3]
+    page = read(client.get("/v1/memory"), MemoryPage)
+    assert lease in {each.lease for each in page.items}
+    problem(client.get("/v1/memory/" + "0" * 64), 404)
+    client.delete(f"/assets/{asset.asset}/release", params={"lease": lease})
 
 
 def test_assets_are_listed_and_shown(client: httpx.Client, alice: Running, bob: Running) -> None:
@@ -110,17 +164,58 @@ def test_privacy(client: httpx.Client, alice: Running, bob: Running) -> None:
     change = {"asset": asset, "level": "p2p", "nodes": [bob.node]}
     changed = read(client.put("/privacy/level", json=change), PrivacyView)
     assert (changed.level, changed.nodes) == ("p2p", [bob.node])
-    settings = read(client.get("/privacy/settings"), list[PrivacyView])
-    assert next(each for each in settings if each.asset == asset) == changed
+    settings = read(client.get("/privacy/settings"), PrivacyPage)
+    assert settings.next_cursor is None
+    assert next(each for each in settings.items if each.asset == asset) == changed
     assert asset_of(client, alice, "storage").level == "p2p"
     back = {"asset": asset, "level": "private"}
-    assert read(client.put("/privacy/level", json=back), PrivacyView).nodes == []
+    assert read(client.put("/privacy/level", json=back), PrivacyView).nodes == [bob.node]
+    none = {"asset": asset, "nodes": []}
+    assert read(client.put("/privacy/level", json=none), PrivacyView).nodes == []
 
 
-def test_only_its_host_changes_an_asset(client: httpx.Client, bob: Running) -> None:
+def test_settings_come_in_pages(client: httpx.Client) -> None:
+    whole = read(client.get("/privacy/settings"), PrivacyPage).items
+    first = read(client.get("/privacy/settings", params={"limit": 1}), PrivacyPage)
+    assert [each.asset for each in first.items] == [whole[0].asset]
+    rest = client.get("/privacy/settings", params={"cursor": first.next_cursor or ""})
+    assert read(rest, PrivacyPage).items == whole[1:]
+
+
+def test_a_preview_changes_nothing(client: httpx.Client, alice: Running, bob: Running) -> None:
+    asset = asset_of(client, alice, "storage")
+    change = {"asset": asset.asset, "level": "p2p", "nodes": [bob.node]}
+    answer = client.put("/privacy/level", json=change, params={"preview": "true"})
+    preview = read(answer, PrivacyPreview)
+    assert preview.after.level == "p2p"
+    assert {each.node: each.discover.allowed for each in preview.requesters}[bob.node]
+    assert asset_of(client, alice, "storage") == asset
+
+
+def test_only_its_owner_changes_an_asset(client: httpx.Client, bob: Running) -> None:
     theirs = asset_of(client, bob, "memory").asset
-    change = {"asset": theirs, "level": "private"}
-    problem(client.put("/privacy/level", json=change), 404)
+    for answer in (
+        client.put("/privacy/level", json={"asset": theirs, "level": "private"}),
+        client.put(f"/assets/{theirs}/state", json={"state": "suspended"}),
+        client.post(f"/assets/{theirs}/transfer", json={"to": "ab" * 32}),
+        client.post(f"/assets/{theirs}/offer", json={"price": 5}),
+        client.delete(f"/assets/{theirs}/offer"),
+    ):
+        assert problem(answer, 403)["code"] == "HM-TX-ASSET-0005"
+    assert problem(client.post(f"/assets/{theirs}/accept", json={"price": 5}), 404)["code"] == (
+        "HM-TX-TITLE-0004"
+    )
+
+
+def test_the_evidence_of_a_node(client: httpx.Client, bob: Running) -> None:
+    evidence = read(client.get(f"/v1/nodes/{bob.node}/attestation"), AttestationEvidence)
+    assert evidence.attestation.in_force
+    assert [each.proof for each in evidence.proofs] == ["space", "stake", "work", "time"]
+    if evidence.attestation.epoch == evidence.present_epoch:
+        verdict = client.post("/consensus/validate", json={"bundle": evidence.encoded}).json()
+        assert verdict == {"valid": True, "failures": []}
+    problem(client.get(f"/v1/nodes/{'0' * 64}/attestation"), 404)
+    problem(client.get("/v1/nodes/zz/attestation"), 400)
 
 
 def test_more_of_this_machine_is_declared(client: httpx.Client, alice: Running) -> None:
@@ -152,7 +247,7 @@ def test_a_lease_from_allocation_to_settlement(
     held = read(client.get("/v1/accounts/me"), AccountView)
     assert held.balance == before.balance - lease.escrow
     assert held.in_escrow == before.in_escrow + lease.escrow
-    listed = read(client.get("/v1/leases"), list[LeaseView])
+    listed = read(client.get("/v1/leases"), LeasePage).items
     assert lease.lease in [each.lease for each in listed]
     kept = read(owner.get(f"/v1/leases/{lease.lease}/session"), SessionView)
     assert kept.secret
@@ -304,6 +399,18 @@ def test_invitations(client: httpx.Client) -> None:
     problem(client.post("/v1/network/invitations", json={"mine": "perhaps"}), 400)
 
 
+def test_tokens(client: httpx.Client) -> None:
+    body = {"name": "laptop", "scopes": ["read", "jobs"], "lifetime_ms": 60_000}
+    made = read(client.post("/v1/network/tokens", json=body), TokenCreated, 201)
+    assert made.token.startswith("hm_")
+    assert made.remote.root_certificate.startswith("-----BEGIN CERTIFICATE-----")
+    page = read(client.get("/v1/network/tokens", params={"limit": 500}), TokenPage)
+    assert made.view in page.items
+    gone = read(client.delete(f"/v1/network/tokens/{made.view.id}"), TokenView)
+    assert gone == made.view
+    problem(client.delete(f"/v1/network/tokens/{made.view.id}"), 404)
+
+
 def test_who_does_not_hold_the_ca_says_so(bob: Running) -> None:
     with bob.over_socket() as client:
         refused = problem(client.post("/v1/network/invitations", json={}), 501)
@@ -323,10 +430,9 @@ def test_consensus_is_described(client: httpx.Client) -> None:
 
 
 def test_what_is_not_there_says_so(client: httpx.Client) -> None:
-    for answer in (client.post("/privacy/proxy"), client.get("/events")):
-        said = problem(answer, 501)
-        assert said["code"] == "HM-0003"
-        assert "STATUS.md" in said["fix"]
+    said = problem(client.post("/privacy/proxy"), 501)
+    assert said["code"] == "HM-0003"
+    assert "STATUS.md" in said["fix"]
 
 
 def test_health(client: httpx.Client) -> None:

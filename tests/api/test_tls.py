@@ -60,22 +60,24 @@ def named(token: TokenCreated) -> dict[str, str]:
 
 
 def test_python_believes_it_below_the_root_and_nowhere_else(token: TokenCreated) -> None:
-    def connect(context: ssl.SSLContext, name: str) -> ssl.SSLSocket:
-        made = socket.create_connection(("::1", port(token)), 10)
-        return context.wrap_socket(made, server_hostname=name)
+    def version(context: ssl.SSLContext, name: str) -> str | None:
+        with (
+            socket.create_connection(("::1", port(token)), 10) as made,
+            context.wrap_socket(made, server_hostname=name) as connection,
+        ):
+            return connection.version()
 
     believing = ssl.create_default_context(cadata=token.remote.root_certificate)
-    with connect(believing, token.remote.server_name) as connection:
-        assert connection.version() == "TLSv1.3"
+    assert version(believing, token.remote.server_name) == "TLSv1.3"
     for context, name in (
         (ssl.create_default_context(), token.remote.server_name),
         (believing, "other.hm.internal"),
     ):
         with pytest.raises(ssl.SSLCertVerificationError):
-            connect(context, name)
+            version(context, name)
     believing.maximum_version = ssl.TLSVersion.TLSv1_2
     with pytest.raises(ssl.SSLError):
-        connect(believing, token.remote.server_name)
+        version(believing, token.remote.server_name)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
@@ -165,8 +167,9 @@ def test_the_next_certificate_needs_no_restart(tmp_path: Path) -> None:
     assert first == membership.chain[0]
     with_authority = CertificateAuthority.open(tmp_path, membership.store)
     try:
-        issued = with_authority.renew(membership.keys.public, membership.genesis_id, now_s + 60)
-        membership.renewed(with_authority.chain(issued), now_s + 60)
+        later_s = now_s + 20 * 60 * 60
+        issued = with_authority.renew(membership.keys.public, membership.genesis_id, later_s)
+        membership.renewed(with_authority.chain(issued), later_s)
     finally:
         with_authority.close()
     assert fingerprint(shown()) == membership.certificate_sha256 != fingerprint(first)
@@ -188,7 +191,8 @@ def test_a_taken_port_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_is_off_where_asked(tmp_path: Path) -> None:
     with started(tmp_path / "quiet", "private", tls_port=0) as node:
         assert node.mesh.network.status().tls is None
-        made = node.over_socket().post("/v1/network/tokens", json={"name": "x", "scopes": ["read"]})
+        with node.over_socket() as client:
+            made = client.post("/v1/network/tokens", json={"name": "x", "scopes": ["read"]})
         assert made.json()["remote"]["url"] is None
 
 

@@ -166,15 +166,3 @@ def test_keys_of_idempotency_are_each_tokens_own(
                 answer = client.post("/v1/accounts/transfer", json=body, headers=headers)
                 assert answer.status_code == 201
     assert owner.get(f"/v1/accounts/{bob.owner}").json()["balance"] == before + 2
-
-
-def test_a_bearer_asks_no_more_often_than_the_rate(owner: httpx.Client, alice: Running) -> None:
-    token, _ = make(owner, "read")
-    with bearing(alice, token) as client:
-        refused = eventually(
-            lambda: (answer := client.get("/livez")).status_code == 429 and answer,
-            "the bucket is empty",
-        )
-    assert problem(refused, 429)["code"] == "HM-API-0009"
-    assert int(refused.headers["retry-after"]) >= 1
-    assert owner.get("/livez").status_code == 200

@@ -28,7 +28,9 @@ from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.errors import RegionUnknown
 from hypermesh.stoq.trust import TrustPolicy
 from hypermesh.wire.asset import AssetKind, Descriptor, Enforcement, Lease, LeaseState
+from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import NotAvailable
+from hypermesh.wire.reading import JOBS_READ_MAX, JobOutcome, MeterReading
 
 from .samples import cpu, memory, reserved
 
@@ -283,3 +285,22 @@ class HoldsMachine(RuleBasedStateMachine):
 
 
 TestHolds = HoldsMachine.TestCase
+
+
+def test_the_reading_of_a_cpu_lease_names_its_jobs() -> None:
+    """The digest in the receipt binds what each job did; beyond a bound only its CPU time stays."""
+    held = ("bubblewrap", "cgroup1", "cgroup1")
+    digests = [bytes(32)] * 4
+    job = JobOutcome(b"j" * 16, "python", 0, "exited", *held, 5, 7, 0, *digests)
+    adapter = CpuAssetAdapter(cpu())
+    lease = reserved(500)
+    adapter.reserve(LEASE, lease)
+    for _ in range(JOBS_READ_MAX + 1):
+        adapter.spend(LEASE, 7, job)
+    reading = adapter.meter(LEASE, 0)
+    assert reading.jobs == [job] * JOBS_READ_MAX
+    assert reading.cpu_us == 7 * (JOBS_READ_MAX + 1)
+    told = decode(MeterReading, encode(reading))
+    assert digest_of("meter", told) == reading.receipt(b"g" * 32, LEASE, 1).evidence
+    other = msgspec.structs.replace(told, jobs=told.jobs[1:])
+    assert digest_of("meter", other) != reading.receipt(b"g" * 32, LEASE, 1).evidence

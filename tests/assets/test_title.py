@@ -273,7 +273,12 @@ def test_a_sale_moves_price_and_asset_in_one_transaction(sale: Sale) -> None:
     assert network.balance(network.bob_owner) == buyer - PRICE
     assert sale.open is None
     assert list(escrow.escrows(network.state)) == []
-    assert network.context.events[-1].name == "asset.sold"
+    paid, sold = network.context.events[-2:]
+    assert [each.name for each in network.context.events].count("title.paid") == 1
+    assert (paid.name, paid.subject, sold.name) == ("title.paid", sale.id, "asset.sold")
+    assert decode(tuple[bytes, bytes, int], paid.data) == (
+        network.bob_owner, network.alice_owner, PRICE,
+    )  # fmt: skip
     network.advance()
     assert network.total() == sale.total
     assert network.deadline_of("titles") is None

@@ -126,13 +126,17 @@ def test_without_cgroups_everything_says_unenforced(python: Run, ladder: Ladder)
 
 def test_without_cgroups_each_process_is_still_bounded(python: Run, ladder: Ladder) -> None:
     engine = PythonEngine(_sandbox(ladder), NoCgroups())
-    hungry = engine.run(job("python", "x = bytearray(200 << 20)", memory=96 << 20), None)
+    hungry = engine.run(
+        job("python", "x = bytearray(200 << 20)", memory=96 << 20), None, Output(1 << 16)
+    )
     assert b"MemoryError" in hungry.stderr
     bomb = "import os, time\nwhile True:\n  if os.fork() == 0: time.sleep(60)"
-    forked = engine.run(job("python", bomb, wall_ms=5000), None)
+    forked = engine.run(job("python", bomb, wall_ms=5000), None, Output(1 << 16))
     assert (forked.exit_code, forked.reason) == (1, "exited")
     assert b"BlockingIOError" in forked.stderr
-    endless = engine.run(job("python", "import os; os.fork()\nwhile True: pass", wall_ms=200), None)
+    endless = engine.run(
+        job("python", "import os; os.fork()\nwhile True: pass", wall_ms=200), None, Output(1)
+    )
     assert endless.reason == "deadline"
 
 
@@ -143,7 +147,7 @@ def test_without_cgroups_wasm_stops_and_says_so(ladder: Ladder) -> None:
     engine = WasmEngine(sandbox, NoCgroups())
     try:
         spin = bytes(wat2wasm('(module (func (export "f") (loop br 0)))'))
-        result = engine.run(job("wasm", spin, "f", wall_ms=100), None)
+        result = engine.run(job("wasm", spin, "f", wall_ms=100), None, Output(1))
         assert result.reason == "deadline"
         assert (result.enforced_cpu, result.enforced_memory) == ("unenforced", "unenforced")
         assert result.cpu_us > 50_000

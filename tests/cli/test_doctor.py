@@ -81,6 +81,13 @@ def test_a_sound_node_gives_no_alarm(running: Machine) -> None:
     assert {json.loads(line)["state"] for line in lines} <= {"ok", "note"}
 
 
+def test_a_sound_follower_gives_no_alarm_either(lender: Machine) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while (faults := examined(lender)) and time.monotonic() < deadline:
+        pass
+    assert faults == {}
+
+
 def test_a_machine_without_a_node_is_no_fault(nowhere: Machine) -> None:
     assert examined(nowhere) == {}
     assert not nowhere.data.exists()
@@ -224,6 +231,23 @@ def test_a_full_disk(at_rest: Machine, tmp_path: Path) -> None:
     if done.returncode not in (0, 1) or not done.stdout:
         pytest.skip(f"this user may mount nothing: {done.stderr.decode()}")
     assert set(report(done)) == {"process", "disk"}
+
+
+def test_no_control_groups(nowhere: Machine) -> None:
+    script = f"umount -R -l /sys/fs/cgroup && {HM} doctor --output json"
+    done = nowhere.run("unshare", "--mount", "bash", "-c", script)
+    if not done.stdout:
+        pytest.skip(f"this user may unmount nothing: {done.stderr.decode()}")
+    assert set(report(done)) == {"limits"}
+
+
+def test_no_user_namespaces(nowhere: Machine) -> None:
+    script = f"echo 0 > /proc/sys/user/max_user_namespaces && {HM} doctor --output json"
+    done = nowhere.run("unshare", "--user", "--map-root-user", "bash", "-c", script)
+    if not done.stdout:
+        pytest.skip(f"this user may make no user namespace: {done.stderr.decode()}")
+    faults = report(done)
+    assert "max_user_namespaces" in faults["sandbox"]["fix"]
 
 
 # Faults of a node at rest

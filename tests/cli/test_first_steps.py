@@ -14,7 +14,7 @@ from .shell import HM, Done, Machine
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "first-steps.md"
 BLOCK = re.compile(r"^```(\w+) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
-CHANGING = re.compile(r"hm1-\S+|[~/]\S+|hm://\S+|[0-9a-f]{16,}|[0-9][0-9.:-]*")
+CHANGING = re.compile(r"hm1-\S+|[~/]\S+|hm://\S+|[0-9a-f]{8,}|[0-9][0-9.:-]*")
 
 
 class Reader:

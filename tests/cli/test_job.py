@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import os
 import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import wasmtime
 
-from .shell import Machine
+from .shell import HM, Machine
 
 HELLO = (
     'import sys\nprint("hello", *sys.argv[1:], sys.stdin.read())\nprint("aside", file=sys.stderr)\n'
 )
+ENDLESS = """
+import sys
+print("begun")
+sys.stdout.buffer.write(b"\\xff\\xfe\\n")
+while True: pass
+"""
 EXIT_7 = """
 (module
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
@@ -27,6 +40,7 @@ def _files(home: Machine, lender: Machine) -> None:
     (place / "hello.py").write_text(HELLO)
     (place / "fails.py").write_text("raise SystemExit(3)")
     (place / "spins.py").write_text("while True: pass")
+    (place / "endless.py").write_text(ENDLESS)
     (place / "numbers.txt").write_text("1 2 3")
     for code in (0, 7):
         module = wasmtime.wat2wasm(EXIT_7.replace("CODE", str(code)))
@@ -37,6 +51,23 @@ def _files(home: Machine, lender: Machine) -> None:
     )
 
 
+@contextmanager
+def running(machine: Machine, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`hm` while it runs; ended at the end."""
+    process = subprocess.Popen(
+        [str(HM), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=machine.directory,
+        env={**os.environ, "HYPERMESH_DATA": str(machine.data)},
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_a_python_program(home: Machine) -> None:
     done = home.succeeds("job", "run", "hello.py", "--cpu", "100m", "--arg", "x", "--arg", "-y")
     assert done.stdout == b"hello x -y \n"
@@ -44,7 +75,7 @@ def test_a_python_program(home: Machine) -> None:
     assert said.startswith("aside\n")
     assert re.search(
         r"\nexited with 0 after \d+ ms \(\d+ ms of CPU\) on lender, in \S+; "
-        r"cost 0\.\d+ CAES; lease [0-9a-f]{16}\n$",
+        r"cost 0\.\d+ CAES\nreceipt [0-9a-f]{64}\n$",
         said,
     )
 
@@ -83,6 +114,85 @@ def test_a_program_that_does_not_end(home: Machine) -> None:
     assert done.returncode == 1
     assert b"was stopped at its deadline" in done.stderr
     assert home.json("lease", "ls") == {"items": []}
+
+
+def test_its_output_comes_while_it_runs_and_ctrl_c_cancels_it(home: Machine) -> None:
+    with running(home, "job", "run", "endless.py", "--cpu", "100m") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        assert process.stdout.readline() == b"\xff\xfe\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"was cancelled after" in said
+    assert b"receipt " in said
+    newest = home.json("job", "ls", "--limit", "1")["items"][0]
+    assert (newest["state"], newest["reason"]) == ("cancelled", "cancelled")
+
+
+def test_a_job_that_is_left_to_the_node(home: Machine) -> None:
+    detached = home.succeeds("job", "run", "endless.py", "--cpu", "100m", "--detach")
+    job = detached.stdout.decode().strip()
+    assert re.fullmatch("[0-9a-f]{32}", job)
+    assert detached.stderr == b""
+    with running(home, "job", "logs", "-f", job) as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == b"begun\n"
+        assert following.stdout.readline() == b"\xff\xfe\n"
+        assert job[:16].encode() in home.succeeds("job", "ls", "--state", "running").stdout
+        assert home.succeeds("job", "ls", "-q").stdout.splitlines()[0] == job.encode()
+        assert home.json("job", "show", job[:12])["state"] == "running"
+        assert home.succeeds("job", "cancel", job).stdout == b"Now: cancelled\n"
+        assert following.wait(60) == 0
+    again = home.succeeds("job", "cancel", job)
+    assert again.stdout == b"Was over already: cancelled\n"
+    shown = home.succeeds("job", "show", job).stdout.decode()
+    assert "lender (" in shown
+    assert re.search(r"^receipt +[0-9a-f]{64}$", shown, re.MULTILINE)
+    assert home.succeeds("job", "logs", job).stdout == b"begun\n\xff\xfe\n"
+    pieces = home.succeeds("job", "logs", job, "--output", "jsonl").stdout.splitlines()
+    assert base64.b64decode(json.loads(pieces[0])["stdout_raw"]) == b"begun\n\xff\xfe\n"
+
+
+def test_a_job_that_waits_for_room_says_so(home: Machine) -> None:
+    """The second asks for the very asset that the first takes up, as `--asset` says."""
+    shares = home.json("asset", "ls", "--kind", "cpu")["items"]
+    lent = next(each for each in shares if each["host_name"] == "lender")
+    where = ("--cpu", f"{lent['capacity']}m", "--asset", lent["asset"])
+    detached = home.succeeds("job", "run", "endless.py", *where, "--timeout", "90s", "--detach")
+    first = detached.stdout.decode().strip()
+    with running(home, "job", "logs", "-f", first) as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == b"begun\n"
+    with running(home, "job", "run", "hello.py", *where) as waiting:
+        assert waiting.stderr is not None
+        assert b"waits for one" in waiting.stderr.readline()
+        home.succeeds("job", "cancel", first)
+        said, _ = waiting.communicate(timeout=60)
+    assert (waiting.returncode, said) == (0, b"hello \n")
+
+
+def test_a_job_that_is_not_there(home: Machine) -> None:
+    for command in ("show", "logs", "cancel"):
+        assert "no job" in home.fails("job", command, "0" * 32, exit_code=5)
+        assert "0 jobs begin with" in home.fails("job", command, "zz", exit_code=5)
+        home.fails("job", command, "", exit_code=2)
+
+
+def test_more_than_anyone_shares_names_the_largest_share(home: Machine) -> None:
+    said = home.fails("job", "run", "hello.py", "--cpu", "64", exit_code=5)
+    assert re.search(r"the largest share of CPU is \d+ millicores, on (home|lender)", said)
+    assert re.search(r"Ask for less: --cpu \d+m", said)
+
+
+def test_a_failed_program_is_no_failure_of_hm(home: Machine) -> None:
+    """With JSON the result is on stdout, whatever it is; a job that could not run is a problem."""
+    done = home.hm("job", "run", "fails.py", "--cpu", "100m", "--output", "json")
+    assert (done.returncode, done.stderr) == (1, b"")
+    result = json.loads(done.stdout)
+    assert (result["state"], result["exit_code"], result["problem"]) == ("failed", 3, None)
+    refused = home.problem("job", "run", "hello.py", "--cpu", "64", exit_code=5)
+    assert refused["code"] == "HM-JOB-0015"
 
 
 @pytest.mark.parametrize(

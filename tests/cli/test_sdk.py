@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 import hypermesh as hm
 from hypermesh.sdk.rest import NodeNotRunning
 from hypermesh.wire.api.lease import LeaseView
-from hypermesh.wire.errors import HyperMeshError, InvalidInput, NotFound
+from hypermesh.wire.api.token import Scope
+from hypermesh.wire.errors import Forbidden, HyperMeshError, InvalidInput, NotFound
 
 from .shell import Machine
 
@@ -145,3 +153,130 @@ def test_a_connection_outlives_a_restart_of_the_node(tmp_path: Path) -> None:
             assert (after.node, after.pid != before.pid) == (before.node, True)
     finally:
         machine.hm("down")
+
+
+def test_an_array_in_the_memory_of_another_machine(mesh: hm.Mesh) -> None:
+    done: list[tuple[int, int]] = []
+    with mesh.memory.lease("40MiB").numpy("float64") as array:
+        assert (array.shape, len(running(mesh))) == ((5 << 20,), 1)
+        array.write(..., 1.5, progress=lambda now, total: done.append((now, total)))
+        assert done[-1] == (40 << 20, 40 << 20)
+        assert len(done) == 3
+        array[3:5] = [1, 2]
+        assert array[2:6].tolist() == [1.5, 1.0, 2.0, 1.5]
+        assert array.copy().sum() == 1.5 * (array.size - 2) + 3
+        assert "lender" in repr(array)
+    assert running(mesh) == []
+
+
+def test_long_transfers_go_in_pieces_and_say_how_far_they_are(mesh: hm.Mesh) -> None:
+    content = bytes(range(256)) * (40 << 12)
+    done: list[tuple[int, int]] = []
+    with mesh.memory.lease(len(content)) as region:
+        region.write(0, content, progress=lambda *now: done.append(now))
+        assert region.read(0, len(content), progress=lambda *now: done.append(now)) == content
+        assert region[:] == content
+    pieces = [(16 << 20, 40 << 20), (32 << 20, 40 << 20), (40 << 20, 40 << 20)]
+    assert done == [*pieces, *pieces]
+
+
+def test_the_same_from_asyncio(mesh: hm.Mesh, home: Machine, memory: str) -> None:
+    async def work() -> None:
+        async with hm.connect_async(home.data) as twin:
+            assert await twin.network.status() is not None
+            found = [asset.asset async for asset in twin.assets.list()]
+            assert found == [asset.asset for asset in mesh.assets.list()]
+            async with await twin.memory.lease("1MiB", address=memory) as region:
+                await region.write(0, b"hello")
+                assert await region.read(0, 5) == b"hello"
+                assert await region.compare_and_swap(8, 0, 7) == (True, 0)
+                array = region.numpy("int64")
+                rows = [array.write(slice(i * 10, i * 10 + 10), i) for i in range(1, 20)]
+                await asyncio.gather(*rows)
+                assert (await array.copy())[10:].sum() == 10 * sum(range(20))
+            await twin.memory.put(memory, b"kept")
+            async with await twin.memory.open(memory) as again:
+                assert await again.read(0, 4) == b"kept"
+            with pytest.raises(NotFound):
+                await twin.memory.lease("900TiB")
+            with pytest.raises(InvalidInput):
+                await twin.memory.lease(0)
+
+    asyncio.run(work())
+    for lease in running(mesh):
+        mesh.leases.release(lease)
+
+
+def test_a_node_is_reached_from_elsewhere(mesh: hm.Mesh, tmp_path: Path) -> None:
+    """Over TLS, with a token, the certificate checked against the network's root."""
+    made = mesh.tokens.create("elsewhere", [Scope.READ, Scope.LEASE])
+    assert made.remote.url is not None
+    root = tmp_path / "root.pem"
+    root.write_text(made.remote.root_certificate)
+    port = made.remote.url.rpartition(":")[2]
+    there: dict[str, Any] = {
+        "url": f"https://[::1]:{port}",
+        "token": made.token,
+        "root": root,
+        "server_name": made.remote.server_name,
+    }
+    with hm.connect(**there) as remote:
+        assert remote.network.status().node == mesh.network.status().node
+        with pytest.raises(Forbidden, match="own UNIX socket"):
+            remote.memory.lease(64)
+        with pytest.raises(HyperMeshError) as refused:
+            remote.network.invite()
+        assert refused.value.exit_code == hm.ExitCode.PERMISSION
+    assert running(mesh) == []
+
+    async def work() -> str:
+        async with hm.connect_async(**there) as remote:
+            return (await remote.network.status()).node
+
+    assert asyncio.run(work()) == mesh.network.status().node
+
+    async def wrong() -> None:
+        async with hm.connect_async(**{**there, "server_name": "other.hm.internal"}) as remote:
+            await remote.network.status()
+
+    with pytest.raises(hm.NotTrusted):
+        asyncio.run(wrong())
+    # Another network's root, or another node's name: nothing is sent.
+    other = tmp_path / "other.pem"
+    other.write_text(another_root())
+    for change in ({"server_name": "other.hm.internal"}, {"root": other}):
+        with hm.connect(**{**there, **change}) as remote, pytest.raises(hm.NotTrusted):
+            remote.network.status()
+    with hm.connect(**{**there, "token": "hm_" + "0" * 40}) as remote:
+        with pytest.raises(HyperMeshError) as unknown:
+            remote.network.status()
+        assert unknown.value.exit_code == hm.ExitCode.PERMISSION
+    mesh.tokens.revoke(made.view.id)
+
+
+def another_root() -> str:
+    """The root of some network, self-signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "other")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(1))
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+def test_places_that_are_none(tmp_path: Path) -> None:
+    root = tmp_path / "root.pem"
+    root.write_text("no certificate")
+    for arguments in (
+        {"token": "x"},
+        {"url": "https://host"},
+        {"url": "https://host", "token": "x", "root": tmp_path / "none"},
+        {"url": "https://host", "token": "x", "root": root},
+        {"url": "http://host", "token": "x", "root": root},
+        {"url": "https://host:999999", "token": "x", "root": root},
+        {"url": "https://host/path", "token": "x", "root": root},
+        {"url": "https://host", "token": "x y", "root": root},
+        {"data": tmp_path, "url": "https://host", "token": "x", "root": root},
+    ):
+        with pytest.raises(InvalidInput):
+            hm.connect(**arguments)  # type: ignore[arg-type]

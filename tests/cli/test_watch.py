@@ -8,6 +8,7 @@ import pty
 import select
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import IO
@@ -96,10 +97,10 @@ def test_other_failures_end_it(steps: list[object], monkeypatch: pytest.MonkeyPa
 class Watching:
     """A command that watches, and what it has said so far."""
 
-    def __init__(self, machine: Machine, *words: str, terminal: bool) -> None:
+    def __init__(self, machine: Machine, *command: str, terminal: bool) -> None:
         ours, theirs = pty.openpty() if terminal else os.pipe()
         self.process = subprocess.Popen(
-            [HM, *words, "--watch"],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=theirs,
             stderr=subprocess.PIPE,
@@ -111,12 +112,17 @@ class Watching:
         self.said = b""
 
     def until(self, wanted: bytes) -> None:
-        deadline = time.monotonic() + DEADLINE_S
+        assert self.has(wanted, DEADLINE_S), (wanted, self.said)
+
+    def has(self, wanted: bytes, within_s: float) -> bool:
+        deadline = time.monotonic() + within_s
         while wanted not in self.said:
             left = deadline - time.monotonic()
-            assert left > 0, (wanted, self.said)
+            if left <= 0:
+                return False
             if select.select([self._ours], [], [], left)[0]:
                 self.said += os.read(self._ours, 65536)
+        return True
 
     def interrupted(self) -> tuple[int, bytes]:
         self.process.send_signal(signal.SIGINT)
@@ -139,7 +145,7 @@ class Watching:
 def test_a_lease_is_seen_to_come_and_go(home: Machine, memory: str, terminal: bool) -> None:
     for lease in home.json("lease", "ls")["items"]:
         home.succeeds("lease", "release", lease["lease"])
-    watching = Watching(home, "lease", "ls", terminal=terminal)
+    watching = Watching(home, str(HM), "lease", "ls", "--watch", terminal=terminal)
     try:
         watching.until(b"No lease runs" if terminal else b'"items":[]')
         lease = home.json("memory", "put", memory, stdin=b"watched")["lease"]
@@ -153,6 +159,26 @@ def test_a_lease_is_seen_to_come_and_go(home: Machine, memory: str, terminal: bo
         if terminal:
             lines = watching.said.replace(b"\x1b[K", b"").splitlines()
             assert max(map(len, lines)) <= 60 + len(b"\x1b[H\x1b[J")
+    finally:
+        watching.close()
+
+
+def test_the_node_says_when_to_look(home: Machine, memory: str) -> None:
+    program = (
+        "import hypermesh.cli.watch as watch; watch.POLL_S = 3600.0\n"
+        "from hypermesh.cli.main import main\n"
+        "main(['lease', 'ls', '--all', '--watch'])"
+    )
+    watching = Watching(home, sys.executable, "-c", program, terminal=False)
+    try:
+        watching.until(b"schema_version")
+        # Its stream may not have begun yet, and tells of what happens from then on.
+        deadline, seen = time.monotonic() + DEADLINE_S, False
+        while not seen:
+            lease = home.json("memory", "put", memory, stdin=b"looked at")["lease"]
+            home.succeeds("lease", "release", lease)
+            seen = watching.has(lease.encode(), 2.0)
+            assert time.monotonic() < deadline
     finally:
         watching.close()
 

@@ -170,9 +170,9 @@ def test_an_owner_and_its_node_become_known(
     network: Network, owner: QuantumKeys, node: QuantumKeys
 ) -> None:
     assert network.own(owner) == OK
-    assert network.events == [Event("identity.owned", owner.id)]
+    assert network.events == [Event("identity.owned", owner.id, entry=1)]
     assert network.enrol(node, owner) == OK
-    assert network.events == [Event("identity.enrolled", node.id, owner.id)]
+    assert network.events == [Event("identity.enrolled", node.id, owner.id, entry=1)]
     known_owner, known = (
         identity.owner(network.state, owner.id),
         identity.node(network.state, node.id),
@@ -307,7 +307,7 @@ def test_a_revoked_node_is_out_for_good(
     network.enrol(node, owner)
     signer = owner if by == "owner" else network.founder
     assert network.submit(signer, IdentityRevoke(node.id, "stolen")) == OK
-    assert network.events == [Event("identity.revoked", node.id, b"stolen")]
+    assert network.events == [Event("identity.revoked", node.id, b"stolen", entry=1)]
     assert identity.revoked(network.state) == {node.id}
     assert identity.revocation(network.state, node.id) == Revocation(
         "stolen", network.height, signer.id

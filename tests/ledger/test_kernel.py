@@ -475,3 +475,16 @@ def test_any_transactions_keep_nonces_and_money_straight(
     flush()
     assert {name: chain.nonce(name) for name in names} == nonce
     assert {name: chain.balance(name) for name in names} == balance
+
+
+def test_an_event_names_the_transaction_that_it_comes_from(chain: Chain) -> None:
+    """What falls due by itself names none; what a refused body did is no event."""
+    execution = chain.block(
+        pay("alice", 2, "bob", 5, "due:10"),
+        pay("bob", 1, "alice", 10**9),
+        pay("alice", 3, "bob", 1),
+    )
+    assert execution.results[2].code != "ok"
+    assert [event.entry for event in execution.events] == [1, 3]
+    [due] = chain.block(time_ms=START_MS + 10).events
+    assert due.entry is None

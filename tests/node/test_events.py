@@ -28,7 +28,7 @@ from hypermesh.wire.api.event import (
     BlockEvent,
     EventKind,
     JobEvent,
-    LeaseEvent,
+    LeaseStateEvent,
     LiveEvent,
     NodeEvent,
     RatesView,
@@ -158,7 +158,7 @@ def test_assets_and_their_privacy() -> None:
 @pytest.mark.parametrize("state", LeaseState)
 def test_leases_show_what_was_paid_when_they_are_final(state: LeaseState) -> None:
     (said,) = told(Event(f"lease.{state}", LEASE, encode(lease(state))))[1:]
-    assert isinstance(said.data, LeaseEvent)
+    assert isinstance(said.data, LeaseStateEvent)
     final = state in (LeaseState.SETTLED, LeaseState.CLAIMED, LeaseState.EXPIRED)
     assert said.data.paid == (60 if final else None)
     assert said.data.refund == (30 if final else None)
@@ -168,7 +168,7 @@ def test_leases_show_what_was_paid_when_they_are_final(state: LeaseState) -> Non
 
 def test_a_lease_of_others_is_not_mine() -> None:
     (said,) = told(Event("lease.opened", LEASE, encode(lease(LeaseState.RESERVED, OTHER))))[1:]
-    assert isinstance(said.data, LeaseEvent)
+    assert isinstance(said.data, LeaseStateEvent)
     assert not said.data.mine
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,15 +15,15 @@ from typing import Any
 import pytest
 
 from hypermesh.node import running
-from hypermesh.node.jobs_kept import KeptJobs
+from hypermesh.node.jobs_kept import JobsNotKept, KeptJobs
 from hypermesh.node.placing import Attempt
 from hypermesh.node.running import Running
 from hypermesh.wire.api.job import (
     JobCancelled,
     JobState,
     JobSubmit,
-    NoProvider,
     NodeWentDown,
+    NoProvider,
     ProvidersBusy,
     UnknownJob,
 )
@@ -75,6 +76,7 @@ def queue(
     monkeypatch.setattr(running, "RUNNERS", 2)
     monkeypatch.setattr(running, "QUEUED_MAX", 3)
     monkeypatch.setattr(running, "ROOM_WAIT_S", 0.01)
+    monkeypatch.setattr(running, "OWED_S", 0.1)
     opening = opened(tmp_path, providers)
     opening.start()
     yield opening
@@ -213,3 +215,27 @@ def test_readers_are_bounded(queue: Running, monkeypatch: pytest.MonkeyPatch) ->
         assert (await waiting).ended
 
     asyncio.run(read())
+
+
+def test_an_end_that_could_not_be_written_is_written_later(
+    queue: Running, providers: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk at the wrong moment leaves no job under way for ever."""
+    job = queue.submit(SUBMIT).job
+    is_full = threading.Event()
+    keep = KeptJobs.keep
+
+    def full(kept: KeptJobs, *arguments: Any, **rest: Any) -> None:
+        if is_full.is_set():
+            raise JobsNotKept
+        keep(kept, *arguments, **rest)
+
+    monkeypatch.setattr(KeptJobs, "keep", full)
+    is_full.set()
+    assert queue.cancel(job).state is JobState.QUEUED
+    is_full.clear()
+    deadline = time.monotonic() + 30
+    while not (ended := queue.get(job)).ended_ms:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert (ended.state, ended.reason) == (JobState.LOST, "node_down")

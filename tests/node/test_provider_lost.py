@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from hypermesh.sdk.mesh import Mesh
+from hypermesh.sdk.region import ProviderLost
 from hypermesh.wire.api.lease import SessionView
 from hypermesh.wire.asset import AssetKind, LeaseState
 from hypermesh.wire.errors import HyperMeshError, Unreachable
@@ -43,6 +45,34 @@ def test_a_provider_killed_in_the_middle_is_named_and_its_lease_comes_to_an_end(
 
     again = allocate(shaken.bob, asset.asset, MIB)
     assert shaken.bob.ask(lambda m: m.leases.release(again.lease)).state is LeaseState.SETTLED
+
+
+def test_an_array_whose_provider_is_killed_names_it_and_its_refund_can_be_seen(
+    shaken: Network,
+) -> None:
+    before = balance(shaken, shaken.bob)
+    place = shaken.carol.asset_address
+    with shaken.bob.mesh() as mesh:
+        with pytest.raises(ProviderLost) as lost:
+            _lose(shaken, mesh, place)
+        error = lost.value
+        assert (error.provider, error.provider_name) == (shaken.carol.id.hex(), "carol")
+        assert f"carol ({error.provider[:16]})" in str(error)
+        # The block ended with that error, and not with the settlement that failed after it.
+        assert any("not settled" in note for note in error.__notes__)
+
+        found = mesh.leases.get(error.lease).lease
+        assert (found.state, found.refund) == (LeaseState.ACTIVE, None)
+        assert balance(shaken, shaken.bob) == before - found.escrow
+
+
+def _lose(network: Network, mesh: Mesh, place: str) -> None:
+    with mesh.memory.lease("1MiB", address=place).numpy("int64") as array:
+        array[:100] = range(100)
+        network.carol.kill()
+        network.carol.start()
+        # Until the loss is noticed nothing is answered, rather than zeros.
+        eventually(lambda: list(array[:100]) != list(range(100)), "the loss is noticed", 60)
 
 
 def test_a_provider_that_died_is_named_to_whoever_would_lease(shaken: Network) -> None:

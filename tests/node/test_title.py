@@ -104,6 +104,8 @@ def test_bob_buys_alices_memory_and_lends_it_on_his_terms(market: Network, memor
     after = wealth(market)
     assert after["bob"] == before["bob"] - PRICE
     assert after["alice"] == before["alice"] + PRICE
+    entry = next(iter(bob.ask(lambda m: list(m.accounts.entries()))))
+    assert (entry.tx, entry.counterparty) == (bought.tx, alice.membership.owner.hex())
     with pytest.raises(NotForSale):
         carol.ask(lambda m: m.assets.accept(memory, PRICE))
 

@@ -7,6 +7,7 @@ no packages but those that travel with it. `tests/node` runs functions in the re
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import subprocess
 import sys
@@ -63,15 +64,7 @@ class LocalJob:
             try:
                 program = bytes.fromhex(submitted.program)
                 done = subprocess.run(
-                    [
-                        sys.executable,
-                        "-P",
-                        "-s",
-                        "-S",
-                        "-u",
-                        "-c",
-                        bytes.fromhex(submitted.program),
-                    ],
+                    [sys.executable, "-P", "-s", "-S", "-u", "-c", program],
                     input=bytes.fromhex(submitted.stdin),
                     env=environment,
                     pass_fds=[write],
@@ -484,3 +477,10 @@ def test_a_changed_function_is_read_anew(tmp_path: Path) -> None:
     """Two functions of one name are two programs."""
     assert primes.code.program != factorial.code.program
     assert primes.code.program == code_of(primes._function, "source").program
+
+
+@pytest.mark.parametrize("name", ["remote", "submit", "map"])
+def test_the_async_methods_have_the_same_parameters(name: str) -> None:
+    one, twin = (inspect.signature(getattr(Function, each)) for each in (name, f"a{name}"))
+    assert list(one.parameters.values()) == list(twin.parameters.values())
+    assert inspect.getdoc(getattr(Function, f"a{name}")).startswith(f"As `{name}`")  # type: ignore[union-attr]

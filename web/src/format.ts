@@ -11,12 +11,12 @@ export function caes(amount: number | bigint): string {
   return `${sign}${grouped((size / NANO).toString())}${fraction ? `.${fraction}` : ""}`;
 }
 
-/** CAES rounded for a headline; at least three significant digits, so that little is not zero. */
-export function caesShort(amount: number | bigint): string {
-  const value = Number(amount) / 1e9;
-  if (value === 0) return "0";
-  if (Math.abs(value) < 0.001) return `${trimmed(Number(amount), 3)} n`;
-  return trimmed(value, Math.abs(value) < 1 ? 4 : 2);
+/** An amount for a headline: cut, never rounded up, and in nCAES where it would look like nothing. */
+export function caesFigure(amount: number | bigint): { value: string; unit: string } {
+  const nano = Number(amount);
+  if (nano !== 0 && Math.abs(nano) < 1e6) return { value: trimmed(nano, 0), unit: "nCAES" };
+  const digits = Math.abs(nano) < 1e9 ? 4 : 2;
+  return { value: trimmed(Math.trunc(nano / 10 ** (9 - digits)) / 10 ** digits, digits), unit: "CAES" };
 }
 
 /** nCAES from text in CAES; null where the text is no amount. */
@@ -69,11 +69,14 @@ export function duration(ms: number): string {
   if (ms < 1) return `${trimmed(ms * 1000, 0)} µs`;
   if (ms < 1000) return `${trimmed(ms, ms < 10 ? 1 : 0)} ms`;
   if (ms < 60_000) return `${trimmed(ms / 1000, ms < 10_000 ? 1 : 0)} s`;
-  if (ms < HOUR_MS) return `${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1000)} s`;
-  if (ms < 48 * HOUR_MS) {
-    return `${Math.floor(ms / HOUR_MS)} h ${Math.floor((ms % HOUR_MS) / 60_000)} min`;
-  }
+  if (ms < HOUR_MS) return twoParts(ms, 60_000, "min", 1000, "s");
+  if (ms < 48 * HOUR_MS) return twoParts(ms, HOUR_MS, "h", 60_000, "min");
   return `${Math.floor(ms / (24 * HOUR_MS))} days`;
+}
+
+function twoParts(ms: number, large: number, largeWord: string, small: number, smallWord: string): string {
+  const rest = Math.floor((ms % large) / small);
+  return `${Math.floor(ms / large)} ${largeWord}${rest ? ` ${rest} ${smallWord}` : ""}`;
 }
 
 export function ago(then: number, now: number): string {
@@ -95,8 +98,8 @@ export function micros(us: number): string {
   return us >= 1000 ? `${trimmed(us / 1000, 1)} ms` : `${trimmed(us, us < 10 ? 1 : 0)} µs`;
 }
 
-export function perSecond(bytesPerSecond: number): string {
-  return `${trimmed(bytesPerSecond / 1e9, 2)} GB/s`;
+export function gigabytesPerSecond(value: number): string {
+  return `${trimmed(value, value < 0.1 ? 4 : 2)} GB/s`;
 }
 
 export function percent(share: number): string {
@@ -115,6 +118,18 @@ export function price(of: { amount: number; per_units: number; per_ms: number },
 
 export function short(id: string): string {
   return id.length > 14 ? `${id.slice(0, 12)}…` : id;
+}
+
+/** What an asset of a kind is called. */
+export function kindName(kind: string): string {
+  return kind === "cpu" || kind === "gpu" ? kind.toUpperCase() : `${kind[0]?.toUpperCase()}${kind.slice(1)}`;
+}
+
+/** One of the details that a host shows of its hardware: sizes and shares come as bare numbers. */
+export function detail(name: string, value: string): string {
+  if (!/^[0-9]+$/.test(value)) return value;
+  if (name === "share") return percent(Number(value) / 10_000);
+  return Number(value) > 65_536 ? bytes(Number(value)) : value;
 }
 
 /** `private_network` as `private network`. */

@@ -42,7 +42,7 @@ export function draftOf(terms: Terms): Draft {
     networks: terms.networks.join("\n"),
     share: String(terms.share_basis_points / 100),
     concurrent: String(terms.concurrent_max),
-    shortest: String(terms.duration_ms_min / 60_000),
+    shortest: String(terms.duration_ms_min / 1000),
     longest: String(terms.duration_ms_max / 60_000),
     price: plain(hourly(terms.price, terms.kind)),
     region: terms.region,
@@ -80,7 +80,7 @@ export function changeOf(draft: Draft, terms: Terms): { change: Change; wrong: P
   const numbers = [
     ["share", "share_basis_points", 100, 1, 10_000, "Between 0.01 and 100"],
     ["concurrent", "concurrent_max", 1, 1, 1024, "Between 1 and 1024"],
-    ["shortest", "duration_ms_min", 60_000, 1, 2 ** 53, "More than zero"],
+    ["shortest", "duration_ms_min", 1000, 1, 2 ** 53, "More than zero"],
     ["longest", "duration_ms_max", 60_000, 1, 2 ** 53, "More than zero"],
   ] as const;
   for (const [name, member, factor, low, high, words] of numbers) {

@@ -54,7 +54,7 @@ function said(of: Subject): Said {
       return {
         cli: kind ? `hm asset ls --kind ${kind}` : "hm asset ls",
         path: kind ? `/assets?kind=${kind}` : "/assets",
-        python: each("asset", kind ? `mesh.assets.list(hm.AssetKind.${kind.toUpperCase()})` : "mesh.assets.list()"),
+        python: each("asset", kind ? `(each for each in mesh.assets.list() if each.kind == "${kind}")` : "mesh.assets.list()"),
       };
     }
     case "asset":
@@ -69,7 +69,7 @@ function said(of: Subject): Said {
       return {
         cli: `hm job show ${of.id}`,
         path: `/v1/jobs/${of.id}`,
-        python: `print(mesh.jobs.get("${of.id}"))`,
+        python: `print(mesh.jobs.get("${of.id}").refresh())`,
         privately: true,
       };
     case "blocks":
@@ -85,7 +85,7 @@ function said(of: Subject): Said {
     case "account":
       return { cli: "hm wallet show", path: "/v1/accounts/me", python: "print(mesh.accounts.get())" };
     case "attempts":
-      return { cli: "hm try-to-cheat", path: "/v1/attempts", python: each("attempt", "mesh.attempts.list()") };
+      return { cli: "hm try-to-cheat", path: "/v1/attempts", python: each("attempt", "mesh.attempts.list()"), privately: true };
   }
 }
 

@@ -21,9 +21,14 @@ describe("amounts", () => {
   });
 
   test("little is never shown as nothing", () => {
-    expect(format.caesShort(0)).toBe("0");
-    expect(format.caesShort(1)).toBe("1 n");
-    expect(format.caesShort(1_234_567)).toBe("0.0012");
+    expect(format.caesFigure(0)).toEqual({ value: "0", unit: "CAES" });
+    expect(format.caesFigure(1)).toEqual({ value: "1", unit: "nCAES" });
+    expect(format.caesFigure(1_234_567)).toEqual({ value: "0.0012", unit: "CAES" });
+  });
+
+  test("a headline has no more than there is", () => {
+    expect(format.caesFigure(98_999_997_894)).toEqual({ value: "98.99", unit: "CAES" });
+    expect(format.caesFigure(99_000_000_000)).toEqual({ value: "99", unit: "CAES" });
   });
 });
 
@@ -44,8 +49,9 @@ test("durations at each border", () => {
     [999, "999 ms"],
     [1000, "1 s"],
     [59_000, "59 s"],
-    [60_000, "1 min 0 s"],
-    [3_600_000, "1 h 0 min"],
+    [60_000, "1 min"],
+    [90_000, "1 min 30 s"],
+    [3_600_000, "1 h"],
     [172_800_000, "2 days"],
   ];
   for (const [ms, words] of at) expect(format.duration(ms)).toBe(words);

@@ -1,11 +1,12 @@
 """Where every figure of a receipt comes from: who said it, which block holds it, what follows from
-what. Pure; that it all holds is for `assets.receipt` to check.
+what. Pure; that it all holds is for `assets.receipt_check`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from hypermesh.wire.amount import format_caes
 from hypermesh.wire.api.receipt import ReceiptDocument, ReceiptProof
@@ -40,8 +41,8 @@ def origins(document: ReceiptDocument) -> Iterator[Origin]:
     yield Origin("amount", f"{terms.amount} units", f"{consumer} asked for it", opened)
     yield Origin("duration", f"{terms.duration_ms} ms", f"{consumer} asked for it", opened)
     yield Origin("escrow", _caes(figures.escrow), f"{consumer} set it aside", opened)
-    yield Origin("start", f"{figures.starts_ms} ms", "time of the block", activated)
-    yield Origin("settled", f"{figures.settled_ms} ms", "time of the block", ended)
+    yield Origin("start", _moment(figures.starts_ms), "time of the block", activated)
+    yield Origin("settled", _moment(figures.settled_ms), "time of the block", ended)
     yield Origin("held", f"{use.held_ms} ms", f"{provider}'s meter, signed", ended)
     yield Origin("CPU time", f"{use.cpu_us} us", f"{provider}'s meter, signed", ended)
     moved = f"{use.bytes_read} read, {use.bytes_written} written"
@@ -81,6 +82,11 @@ def _jobs(document: ReceiptDocument, provider: str, ended: str) -> Iterator[Orig
 def _place(proof: ReceiptProof) -> str:
     shown = proof.transaction
     return f"lease.{proof.step}, block {shown.height}, transaction {shown.tx[:SHORT]}"
+
+
+def _moment(time_ms: int) -> str:
+    time = datetime.fromtimestamp(time_ms / 1000, tz=UTC)
+    return f"{time:%Y-%m-%d %H:%M:%S}.{time_ms % 1000:03} UTC"
 
 
 def _caes(amount: int) -> str:

@@ -1,46 +1,32 @@
-"""A receipt as a document: composed from proofs, and verified from itself alone. Pure.
+"""A receipt as a document: what was agreed, measured and paid, composed from proofs. Pure.
 
-Whoever holds the document needs no node and no network. All that people read in it is derived from
-the bytes of its proofs; `verify_receipt` derives it again and compares, so that no member stands on
-its own.
-
-What a good receipt shows: the network's sequencer signed blocks in which the consumer opened this
-lease, the provider activated it, and one of the two settled it, each with its own keys; what the
-provider measured, under its signature; and that the amounts follow from that by the network's
-rules. What it cannot show: that the provider's meter was right (the consumer's signature says that
-it agreed), that no signer was revoked (the sequencer's word), and, without a pinned genesis, that
-the network is the one you mean.
+Whoever holds the document needs no node and no network. All that people read in it is derived here
+from the bytes of its proofs; `assets.receipt_check` derives it again and compares, so that no
+member stands on its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 
-from hypermesh.assets.lease import LEASES, charged_ms, escrow_needed
+from hypermesh.assets.lease import charged_ms
 from hypermesh.caesar.token.escrow import split
 from hypermesh.crypto.digest import digest_of
 from hypermesh.crypto.keys import key_id
-from hypermesh.crypto.signature import verify
 from hypermesh.ledger.errors import ProofInvalid
 from hypermesh.ledger.identity import EXPIRY_GRACE_MS
-from hypermesh.ledger.kernel import OK
 from hypermesh.ledger.ledger import ASSURANCE_SOLO
 from hypermesh.ledger.shown import (
     RowProof,
-    octets,
-    read_genesis,
-    read_row,
-    read_transaction,
-    require_same,
     show_row,
     show_transaction,
-    value,
 )
-from hypermesh.ledger.verify import Included, included, verify_header, verify_row
+from hypermesh.ledger.verify import Included, included
 from hypermesh.trustchain.verify import Anchors, CertificateExpired, check_node
 from hypermesh.wire.api.asset import PriceView
 from hypermesh.wire.api.receipt import (
@@ -54,19 +40,16 @@ from hypermesh.wire.api.receipt import (
     ReceiptTerms,
     ReceiptUse,
 )
-from hypermesh.wire.asset import Lease, LeaseState, Receipt
+from hypermesh.wire.asset import Lease, Receipt
 from hypermesh.wire.block import Genesis, TransactionProof
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
-from hypermesh.wire.ids import GenesisId, OwnerId
+from hypermesh.wire.ids import OwnerId
 from hypermesh.wire.keys import PublicKeys
 from hypermesh.wire.reading import JobOutcome, MeterReading
 from hypermesh.wire.tx import LeaseActivate, LeaseClaim, LeaseOpen, LeaseSettle
 
-T = TypeVar("T")
 Step = Literal["open", "activate", "settle", "claim"]
-
-FINAL_OF: dict[str, LeaseState] = {"settle": LeaseState.SETTLED, "claim": LeaseState.CLAIMED}
 
 
 class ReceiptInvalid(HyperMeshError):
@@ -96,30 +79,6 @@ class Signed:
     proof: TransactionProof
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was checked: what, whether it holds, by which rule, and if not, why not."""
-
-    what: str
-    ok: bool
-    rule: str
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the verification of a document found. `trust` says on what it all rests."""
-
-    genesis: str
-    trust: str
-    checks: tuple[Check, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything holds."""
-        return all(check.ok for check in self.checks)
-
-
 def compose(
     genesis: Genesis,
     steps: Sequence[Signed],
@@ -130,7 +89,7 @@ def compose(
 
     Nothing is verified. Raises `ProofInvalid` where the steps are not those of one lease.
     """
-    story = _story(steps)
+    story = story_of(steps)
     genesis_id = digest_of("genesis", genesis)
     return ReceiptDocument(
         schema_version=1,
@@ -140,8 +99,8 @@ def compose(
         genesis=ReceiptGenesis(genesis_id.hex(), genesis.name, encode(genesis).hex()),
         terms=_terms(story, _owner(genesis, steps[1])),
         use=_use(story, reading),
-        figures=_figures(genesis, story, row),
-        jobs=[] if reading is None else [_job(each) for each in _reading(reading).jobs],
+        figures=figures_of(genesis, story, row),
+        jobs=[] if reading is None else [_job(each) for each in reading_in(reading).jobs],
         proofs=[_proof(genesis, step) for step in steps],
         row=None if row is None else show_row(row),
     )
@@ -152,42 +111,28 @@ def read(text: bytes) -> ReceiptDocument:
     if len(text) > RECEIPT_BYTES_MAX:
         raise ReceiptInvalid(why=f"it has {len(text)} bytes, at most {RECEIPT_BYTES_MAX} are read")
     try:
-        return msgspec.json.decode(text, type=ReceiptDocument)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        document = msgspec.json.decode(text, type=ReceiptDocument)
+        plain = json.loads(text, object_pairs_hook=_without_repetition)
+    except (ValueError, RecursionError) as error:
         raise ReceiptInvalid(why=str(error)) from error
+    if plain != msgspec.to_builtins(document):
+        raise ReceiptInvalid(why="it has members that a receipt does not have")
+    return document
 
 
-def verify_receipt(document: ReceiptDocument, pinned: GenesisId | None = None) -> Verdict:
-    """Check all of a document, and say of each thing what it is and by which rule it was judged.
-
-    With `pinned` the network must be that one.
-    """
-    checks = _Checks()
-    trust = "as stated in the document"
-    genesis = checks.run(
-        "genesis document",
-        "its digest is the network's id",
-        lambda: _genesis_of(document),
-    )
-    if pinned is not None:
-        trust = f"genesis {pinned.hex()}, pinned by you"
-        checks.run(
-            "network",
-            "its id is the one that you pinned",
-            lambda: _require(
-                document.genesis.id == pinned.hex(), f"the document is of {document.genesis.id}"
-            ),
-        )
-    if genesis is not None:
-        _verify_story(checks, document, genesis)
-    return Verdict(document.genesis.id, trust, tuple(checks.done))
+def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object in which no name comes twice: of two values a reader could take either."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name comes twice in one object")
+    return found
 
 
 # -- the story of a lease --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Story:
+class Story:
     """The three steps, as far as their blocks say; `end` settles or claims."""
 
     opened: Included
@@ -203,7 +148,7 @@ class _Story:
         return self.end.receipt
 
 
-def _story(steps: Sequence[Signed]) -> _Story:
+def story_of(steps: Sequence[Signed]) -> Story:
     names = [step.step for step in steps]
     if names not in (["open", "activate", "settle"], ["open", "activate", "claim"]):
         raise ProofInvalid(f"The steps are {', '.join(names) or 'none'}")
@@ -217,21 +162,10 @@ def _story(steps: Sequence[Signed]) -> _Story:
     wanted = LeaseSettle if names[2] == "settle" else LeaseClaim
     if not isinstance(end, wanted) or not isinstance(end, LeaseSettle | LeaseClaim):
         raise ProofInvalid(f"The last step is no lease.{names[2]}")
-    return _Story(opened, opening, activated, activation, ended, end, names[2])
+    return Story(opened, opening, activated, activation, ended, end, names[2])
 
 
-def _require_one_lease(story: _Story, stated: str) -> None:
-    lease = story.opened.tx
-    _require(lease.hex() == stated, f"the opening made lease {lease.hex()}")
-    _require(story.activation.lease == lease, "another lease was activated")
-    _require(story.receipt.lease == lease, "the receipt is of another lease")
-    places = [(each.height, each.index) for each in (story.opened, story.activated, story.ended)]
-    _require(places == sorted(set(places)), "its steps are not in this order in the blocks")
-    for each in (story.opened, story.activated, story.ended):
-        _require(each.result.code == OK, f"a step was refused: {each.result.code}")
-
-
-def _terms(story: _Story, provider_owner: OwnerId) -> ReceiptTerms:
+def _terms(story: Story, provider_owner: OwnerId) -> ReceiptTerms:
     opening, offer = story.opening, story.opening.offer
     price = offer.price
     return ReceiptTerms(
@@ -247,7 +181,7 @@ def _terms(story: _Story, provider_owner: OwnerId) -> ReceiptTerms:
     )
 
 
-def _use(story: _Story, reading: bytes | None) -> ReceiptUse:
+def _use(story: Story, reading: bytes | None) -> ReceiptUse:
     receipt = story.receipt
     return ReceiptUse(
         epoch=receipt.epoch,
@@ -261,7 +195,7 @@ def _use(story: _Story, reading: bytes | None) -> ReceiptUse:
     )
 
 
-def _figures(genesis: Genesis, story: _Story, row: RowProof | None) -> ReceiptFigures:
+def figures_of(genesis: Genesis, story: Story, row: RowProof | None) -> ReceiptFigures:
     opening, fee = story.opening, genesis.economy.lease_fee
     starts_ms, settled_ms = story.activated.time_ms, story.ended.time_ms
     charged = charged_ms(story.receipt.held_ms, starts_ms, settled_ms)
@@ -277,7 +211,7 @@ def _figures(genesis: Genesis, story: _Story, row: RowProof | None) -> ReceiptFi
         paid=moved.paid,
         fee=moved.fee,
         refund=moved.refund,
-        payee=None if row is None else _lease_in(row).payee.hex(),
+        payee=None if row is None else lease_in(row).payee.hex(),
     )
 
 
@@ -316,14 +250,14 @@ def _proof(genesis: Genesis, step: Signed) -> ReceiptProof:
     )
 
 
-def _reading(data: bytes) -> MeterReading:
+def reading_in(data: bytes) -> MeterReading:
     try:
         return decode(MeterReading, data)
     except InvalidInput as error:
         raise ProofInvalid("The reading is no meter's", why=str(error)) from error
 
 
-def _lease_in(row: RowProof) -> Lease:
+def lease_in(row: RowProof) -> Lease:
     if row.value is None:
         raise ProofInvalid("The row is empty")
     try:
@@ -335,7 +269,7 @@ def _lease_in(row: RowProof) -> Lease:
 # -- signers ---------------------------------------------------------------------------------------
 
 
-def _identified(genesis: Genesis, step: Signed) -> tuple[PublicKeys, OwnerId]:
+def identified(genesis: Genesis, step: Signed) -> tuple[PublicKeys, OwnerId]:
     """Keys and owner of who signed a step, believed as of its block. Raises what `check_node`
     raises, and `ProofInvalid`."""
     found = included(step.proof)
@@ -343,7 +277,7 @@ def _identified(genesis: Genesis, step: Signed) -> tuple[PublicKeys, OwnerId]:
     if (party.certificate is None) == (party.keys is None):
         raise ProofInvalid("A signer has either a certificate or keys")
     if party.keys is not None:
-        _require(key_id(party.keys) == signer, "the keys are not the signer's")
+        require(key_id(party.keys) == signer, "the keys are not the signer's")
         return party.keys, signer
     certificate = party.certificate or b""
     anchors = Anchors.of(genesis, digest_of("genesis", genesis))
@@ -352,293 +286,14 @@ def _identified(genesis: Genesis, step: Signed) -> tuple[PublicKeys, OwnerId]:
         node = check_node(certificate, anchors, now_s=now_s)
     except CertificateExpired:
         node = check_node(certificate, anchors, now_s=now_s - EXPIRY_GRACE_MS // 1000)
-    _require(node.id == signer, "the certificate is another node's")
+    require(node.id == signer, "the certificate is another node's")
     return node.keys, node.owner
 
 
 def _owner(genesis: Genesis, step: Signed) -> OwnerId:
-    return _identified(genesis, step)[1]
+    return identified(genesis, step)[1]
 
 
-# -- verification ----------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Checks:
-    """What was checked so far."""
-
-    done: list[Check] = field(default_factory=list)
-
-    def run(self, what: str, rule: str, act: Callable[[], T]) -> T | None:
-        """What `act` gives, or None where it finds a fault."""
-        try:
-            found = act()
-        except HyperMeshError as error:
-            why = f"{error.what}: {error.why}" if error.why else error.what
-            self.done.append(Check(what, False, rule, f"{why} [{error.code}]"))
-            return None
-        self.done.append(Check(what, True, rule))
-        return found
-
-
-def _verify_story(checks: _Checks, document: ReceiptDocument, genesis: Genesis) -> None:
-    steps: list[Signed] = []
-    signers: list[tuple[PublicKeys, OwnerId]] = []
-    for shown in document.proofs:
-        step = _verify_step(checks, genesis, shown)
-        if step is None:
-            return
-        steps.append(step[0])
-        signers.append(step[1])
-    story = checks.run(
-        "story",
-        "opened, then activated, then settled or claimed",
-        lambda: _story(steps),
-    )
-    if story is None:
-        return
-    checks.run(
-        "lease",
-        "all three steps are of one lease, which has the id of the opening, and were executed",
-        lambda: _require_one_lease(story, document.lease),
-    )
-    _verify_terms(checks, genesis, story, signers)
-    _verify_use(checks, genesis, document, story, signers)
-    _verify_figures(checks, genesis, document, story)
-    _verify_rest(checks, genesis, document, steps)
-
-
-def _verify_step(
-    checks: _Checks, genesis: Genesis, shown: ReceiptProof
-) -> tuple[Signed, tuple[PublicKeys, OwnerId]] | None:
-    name, place = shown.step, f"block {shown.transaction.height}"
-    proof = checks.run(f"{name}: bytes", "they say what stands beside them", lambda: _read(shown))
-    if proof is None:
-        return None
-    header = checks.run(
-        f"{name}: header of {place}",
-        "the sequencer that genesis names signed it, with FALCON-1024 and Ed25519",
-        lambda: verify_header(genesis, proof.proof.header),
-    )
-    found = checks.run(
-        f"{name}: transaction {shown.transaction.index} of {place}",
-        "the header commits to its bytes, to its index and to its result",
-        lambda: included(proof.proof),
-    )
-    if header is None or found is None:
-        return None
-    signer = checks.run(
-        f"{name}: signer",
-        "its certificate leads to the root in genesis and held at the time of the block",
-        lambda: _signer(genesis, proof, shown.party),
-    )
-    if signer is None:
-        return None
-    checks.run(
-        f"{name}: signature",
-        "both halves verify over the transaction's id under the signer's keys",
-        lambda: verify(
-            signer[0], "tx", digest_of("genesis", genesis), found.tx, found.signed.signature
-        ),
-    )
-    return proof, signer
-
-
-def _read(shown: ReceiptProof) -> Signed:
-    party = shown.party
-    return Signed(
-        shown.step,
-        Party(
-            None if party.certificate is None else octets(party.certificate, "certificate"),
-            None if party.keys is None else value(PublicKeys, party.keys, "signer's keys"),
-        ),
-        read_transaction(shown.transaction),
-    )
-
-
-def _signer(genesis: Genesis, step: Signed, stated: ReceiptParty) -> tuple[PublicKeys, OwnerId]:
-    keys, owner = _identified(genesis, step)
-    _require(stated.owner == owner.hex(), f"its owner is {owner.hex()}")
-    _require(stated.signer == key_id(keys).hex(), f"it is {key_id(keys).hex()}")
-    return keys, owner
-
-
-def _verify_terms(
-    checks: _Checks,
-    genesis: Genesis,
-    story: _Story,
-    signers: Sequence[tuple[PublicKeys, OwnerId]],
-) -> None:
-    offer, genesis_id = story.opening.offer, digest_of("genesis", genesis)
-
-    def offered() -> None:
-        _require(offer.genesis == genesis_id, "the offer is for another network")
-        host = story.activated.signed.transaction.signer
-        _require(offer.provider == host, "the offer is of another node than activated the lease")
-        verify(signers[1][0], "offer", genesis_id, encode(offer), story.opening.offer_signature)
-
-    def accepted() -> None:
-        _require(offer.consumer == signers[0][1], "the offer was made to another consumer")
-        _require(story.opening.amount <= offer.amount_max, "more units than were offered")
-        _require(story.opening.duration_ms <= offer.duration_ms_max, "longer than was offered")
-        _require(story.opened.time_ms < offer.expires_ms, "the offer had expired")
-        needed = escrow_needed(
-            offer, story.opening.amount, story.opening.duration_ms, genesis.economy.lease_fee
-        )
-        _require(story.opening.escrow >= needed, f"the escrow had to be {needed} nCAES")
-
-    checks.run("offer", "the provider signed asset, price and bounds for this consumer", offered)
-    checks.run("opening", "within the offer, by the consumer's owner, escrow covers it", accepted)
-
-
-def _verify_use(
-    checks: _Checks,
-    genesis: Genesis,
-    document: ReceiptDocument,
-    story: _Story,
-    signers: Sequence[tuple[PublicKeys, OwnerId]],
-) -> None:
-    receipt, genesis_id = story.receipt, digest_of("genesis", genesis)
-
-    def measured() -> None:
-        _require(receipt.genesis == genesis_id, "the receipt is for another network")
-        _require(receipt.held_ms <= story.opening.duration_ms, "held for longer than was leased")
-        verify(signers[1][0], "receipt", genesis_id, encode(receipt), story.end.provider_signature)
-
-    def agreed() -> None:
-        if story.step == "settle":
-            consumer = story.opening.offer.consumer
-            _require(signers[2][1] == consumer, "another owner than the consumer settled it")
-        else:
-            provider = story.opening.offer.provider
-            _require(
-                story.ended.signed.transaction.signer == provider, "not the provider claimed it"
-            )
-            over_ms = story.activated.time_ms + story.opening.duration_ms
-            _require(story.ended.time_ms >= over_ms, "claimed before the lease was over")
-
-    def evident() -> None:
-        reading = _reading(octets(document.use.reading or "", "reading"))
-        _require(digest_of("meter", reading) == receipt.evidence, "its digest is another")
-        _require(
-            (reading.held_ms, reading.cpu_us, reading.bytes_read, reading.bytes_written)
-            == (receipt.held_ms, receipt.cpu_us, receipt.bytes_read, receipt.bytes_written),
-            "the receipt has other figures",
-        )
-
-    checks.run("measured use", "the provider's keys signed the receipt (first signature)", measured)
-    rule = (
-        "the consumer's transaction carries it (second signature)"
-        if story.step == "settle"
-        else "the provider alone claimed it, after the lease's end: one signature"
-    )
-    checks.run("agreement", rule, agreed)
-    if document.use.reading is not None:
-        checks.run("evidence", "the digest of the meter's reading is the receipt's", evident)
-
-
-def _verify_figures(
-    checks: _Checks, genesis: Genesis, document: ReceiptDocument, story: _Story
-) -> None:
-    stated = document.figures
-    derived = _figures(genesis, story, None)
-    price, opening = story.opening.offer.price, story.opening
-
-    def same(name: str) -> Callable[[], None]:
-        return lambda: _require(
-            getattr(stated, name) == getattr(derived, name),
-            f"{getattr(stated, name)} is stated, {getattr(derived, name)} follows",
-        )
-
-    rules = {
-        "starts_ms": "time of the block that activated it",
-        "settled_ms": f"time of the block with the {story.step}",
-        "charged_ms": f"the smaller of {story.receipt.held_ms} ms in the receipt and "
-        f"{derived.settled_ms - derived.starts_ms} ms of block time",
-        "cost": f"{price.amount} nCAES x {opening.amount} units x {derived.charged_ms} ms / "
-        f"({price.per_units} units x {price.per_ms} ms), rounded up",
-        "fee_due": "the lease fee in genesis",
-        "escrow": "what the opening set aside",
-        "fee": "the lease fee, at most the escrow",
-        "paid": "the cost, at most the escrow less the fee",
-        "refund": "escrow less fee less paid",
-    }
-    for name, rule in rules.items():
-        checks.run(f"figure {name} = {getattr(stated, name)}", rule, same(name))
-    checks.run(
-        "sum",
-        f"paid {stated.paid} + fee {stated.fee} + refund {stated.refund} = escrow {stated.escrow}",
-        lambda: _require(
-            stated.paid + stated.fee + stated.refund == stated.escrow, "the sum is another"
-        ),
-    )
-
-
-def _verify_rest(
-    checks: _Checks, genesis: Genesis, document: ReceiptDocument, steps: Sequence[Signed]
-) -> None:
-    row = None
-    if document.row is not None:
-        shown = document.row
-        row = checks.run("row: bytes", "they say what stands beside them", lambda: read_row(shown))
-        if row is None:
-            return
-        proven: RowProof = row
-        checks.run(
-            f"row of the lease after block {shown.height}",
-            "every follower's state hash covers it, and it has the same figures",
-            lambda: _verify_row(genesis, document, steps, proven),
-        )
-    checks.run(
-        "readable members",
-        "each is what the proofs say",
-        lambda: _compare(genesis, document, steps, row),
-    )
-
-
-def _verify_row(
-    genesis: Genesis, document: ReceiptDocument, steps: Sequence[Signed], row: RowProof
-) -> None:
-    story = _story(steps)
-    _require(row.key == LEASES.key(story.opened.tx), "the row is of another lease")
-    verify_row(genesis, row.header, row.proof, row.value)
-    _require(row.header.header.height >= story.ended.height, "the row is older than the end")
-    lease, figures = _lease_in(row), document.figures
-    opening, offer = story.opening, story.opening.offer
-    found = (lease.paid, lease.fee, lease.refund, lease.escrow, lease.starts_ms)
-    wanted = (figures.paid, figures.fee, figures.refund, figures.escrow, figures.starts_ms)
-    _require(found == wanted, f"it says {found}")
-    _require(lease.state is FINAL_OF[story.step], f"it says {lease.state.value}")
-    _require(
-        (lease.asset, lease.host, lease.consumer, lease.amount, lease.price, lease.epoch)
-        == (
-            offer.asset,
-            offer.provider,
-            offer.consumer,
-            opening.amount,
-            offer.price,
-            story.receipt.epoch,
-        ),
-        "it has other terms",
-    )
-
-
-def _compare(
-    genesis: Genesis, document: ReceiptDocument, steps: Sequence[Signed], row: RowProof | None
-) -> None:
-    reading = None if document.use.reading is None else octets(document.use.reading, "reading")
-    meant = compose(genesis, steps, reading, row)
-    for name in ("genesis", "terms", "use", "figures"):
-        require_same(getattr(document, name), getattr(meant, name))
-    require_same(document, meant)
-
-
-def _genesis_of(document: ReceiptDocument) -> Genesis:
-    genesis = read_genesis(document.genesis.document)
-    _require(digest_of("genesis", genesis).hex() == document.genesis.id, "its digest is another")
-    return genesis
-
-
-def _require(holds: bool, why: str) -> None:
+def require(holds: bool, why: str) -> None:
     if not holds:
         raise ProofInvalid("It does not hold", why=why)

@@ -98,6 +98,7 @@ class OfferTimeRefused(Refusal):
     """The end of the offer is in the past, or too far away."""
 
     code = "HM-TX-TITLE-0007"
+    status = 400
     exit_code = 2
     title = "An offer cannot end then"
 
@@ -131,8 +132,9 @@ class Titles:
     def close_block(self, context: Context) -> None:
         """Let go of the offers whose time is over."""
         for asset_id in list(_until(context.state, context.time_ms)):
-            offer = _close(context.state, asset_id)
-            context.events.append(Event("asset.offer_expired", asset_id, encode(offer)))
+            _close(context.state, asset_id)
+            asset = registry.existing(context.state, asset_id)
+            context.events.append(Event("asset.offer_expired", asset_id, encode(asset)))
 
     def next_deadline(self, state: State) -> int | None:
         """The earliest end of an open offer."""
@@ -179,7 +181,7 @@ class Titles:
         offer = TitleOffer(call.tx_id, asset.owner, body.price, body.to, body.expires_ms)
         OFFERS.put(context.state, body.asset, offer)
         _DUE.put(context.state, _at(body.expires_ms, body.asset), b"")
-        context.events.append(Event("asset.offered", body.asset, encode(offer)))
+        context.events.append(Event("asset.offered", body.asset, encode(asset)))
 
     def _require_receiver(self, state: State, owner: OwnerId, to: OwnerId) -> None:
         if to == owner:
@@ -195,11 +197,11 @@ def open_offer(state: State, asset_id: AssetId, now_ms: int) -> TitleOffer | Non
 
 
 def _withdraw(context: Context, call: Call, body: AssetWithdraw) -> None:
-    registry.changeable(context, call, body.asset)
+    asset = registry.changeable(context, call, body.asset)
     if OFFERS.get(context.state, body.asset) is None:
         raise NotForSale
-    offer = _close(context.state, body.asset)
-    context.events.append(Event("asset.withdrawn", body.asset, encode(offer)))
+    _close(context.state, body.asset)
+    context.events.append(Event("asset.withdrawn", body.asset, encode(asset)))
 
 
 def _accept(context: Context, call: Call, body: AssetAccept) -> None:
@@ -224,13 +226,12 @@ def _accept(context: Context, call: Call, body: AssetAccept) -> None:
     context.events.append(Event("asset.sold", body.asset, encode(passed)))
 
 
-def _close(state: State, asset_id: AssetId) -> TitleOffer:
+def _close(state: State, asset_id: AssetId) -> None:
     offer = OFFERS.get(state, asset_id)
     if offer is None:
         raise InvariantBroken("An offer that falls due is not there", why=asset_id.hex())
     OFFERS.delete(state, asset_id)
     _DUE.delete(state, _at(offer.expires_ms, asset_id))
-    return offer
 
 
 def _at(time_ms: int, asset_id: AssetId) -> bytes:

@@ -143,10 +143,14 @@ def _story(asset: AssetView, terms: PrivacyView | None, names: dict[str, str], n
         "state": asset.state.value,
         "registered": moment(asset.registered_ms),
         "level": asset.level.value,
-        "free": f"{amount(asset.free, asset.kind)} of {amount(asset.capacity, asset.kind)}",
         "leases": f"{asset.leases} of at most {asset.concurrent_max}",
-        "enforced": asset.enforcement.value if asset.enforcement else "its host shows no more",
     }
+    if asset.capacity is None:
+        shown["free"] = "its host shows no more to this owner"
+    else:
+        shown["free"] = f"{amount(asset.free, asset.kind)} of {amount(asset.capacity, asset.kind)}"
+    if asset.enforcement is not None:
+        shown["enforced"] = asset.enforcement.value
     if asset.actions:
         shown["can become"] = ", ".join(asset.actions)
     if asset.price is not None:
@@ -203,7 +207,7 @@ def _terms(terms: PrivacyView, names: dict[str, str]) -> dict[str, str]:
     "nodes",
     multiple=True,
     shell_complete=complete_nodes,
-    help="A node to name for p2p, by name or id (repeat; replaces those named before).",
+    help="A node to let in, by name or id (repeat; p2p, unless --level says else).",
 )
 @click.option(
     "--network",
@@ -449,14 +453,17 @@ def _duration(milliseconds: int) -> str:
 
 
 def _found(here: Mesh, text: str) -> AssetView:
-    """The asset that `text` means: its address, its id, or the beginning of one."""
+    return meant(here.assets.list(), text)
+
+
+def meant(assets: Iterable[AssetView], text: str) -> AssetView:
+    """The one of `assets` that `text` means: by its address, its id, or the beginning of that.
+    Raises `NotFound`, or `InvalidInput` where it could be several."""
     from hypermesh.wire.errors import InvalidInput, NotFound
 
     if not text:
         raise InvalidInput("The id of an asset is empty", fix="See `hm asset ls`")
-    found = [
-        each for each in here.assets.list() if text == each.address or each.asset.startswith(text)
-    ]
+    found = [each for each in assets if text == each.address or each.asset.startswith(text)]
     if len(found) == 1:
         return found[0]
     if not found:

@@ -81,6 +81,6 @@ def _verified(pages: list[HistoryPage], genesis: str) -> list[str]:
         f"verified: {count} operations are in blocks that the sequencer of genesis {found} signed",
         f"complete: all leases ({history.row.epoch}) and all changes of terms or owner "
         f"({history.row.revision}), counted by the asset's row after block {history.height}",
-        f"not shown: that there are no further operations like {history.uncounted} of these "
-        "(activations, settlements, states, offers to sell); nothing on the ledger counts them",
+        "not shown: that no activation, settlement, change of state or offer to sell is missing "
+        f"({history.uncounted} of these are such); nothing on the ledger counts those",
     ]

@@ -22,7 +22,13 @@ def block() -> None:
 
 
 @block.command("ls", example="hm block ls\nhm block ls --last 100 --output jsonl")
-@click.option("--last", default=SHOWN, show_default=True, type=click.IntRange(1, 10_000))
+@click.option(
+    "--last",
+    default=SHOWN,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="How many of the newest.",
+)
 @watch_option
 @data_option
 @output_option

@@ -62,7 +62,7 @@ def _words(event: Event) -> str:
             parts += [f"{refused} refused"] if refused else []
             parts += [] if epoch is None else [f"epoch {epoch} begins"]
             return "; ".join(parts)
-        case told.LeaseEvent() as lease:
+        case told.LeaseStateEvent() as lease:
             paid = "" if lease.paid is None else f", {format_caes(lease.paid)} CAES paid"
             mine = ", mine" if lease.mine else ""
             return f"{lease.lease[:ID_SHOWN]} {lease.what} on {lease.asset[:ID_SHOWN]}{paid}{mine}"

@@ -11,7 +11,7 @@ import click
 from hypermesh.cli.command import Tolerant, data_option, mesh, output_option
 
 if TYPE_CHECKING:
-    from hypermesh.assets.receipt import Verdict
+    from hypermesh.assets.receipt_check import Verdict
     from hypermesh.wire.api.receipt import ReceiptDocument
 
 _CODE = re.compile(r"HM-[A-Z0-9-]+", re.IGNORECASE)
@@ -91,7 +91,8 @@ def _code(code: str, output: str) -> None:
 
 def _receipt(context: click.Context, what: str, data: Path | None, output: str) -> None:
     from hypermesh.assets.origin import origins
-    from hypermesh.assets.receipt import ReceiptInvalid, verify_receipt
+    from hypermesh.assets.receipt import ReceiptInvalid
+    from hypermesh.assets.receipt_check import verify_receipt
     from hypermesh.cli.output import emit, facts, table
 
     document = _document(what, data)

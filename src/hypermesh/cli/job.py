@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 ID_CHARACTERS = 32
 """Of a whole id: 16 bytes in hex."""
 ROWS_DEFAULT = 20
+ROOM_S = 2.0
+"""After so long in the queue the user is told that the job waits."""
 
 
 @click.group(cls=Group)
@@ -92,10 +94,10 @@ def job_run(
         if detach:
             emit(begun.view, output, begun.id)
             return
-        sys.exit(_attend(begun, output))
+        sys.exit(_attend(here, begun, output))
 
 
-def _attend(job: Job, output: str) -> int:
+def _attend(here: Mesh, job: Job, output: str) -> int:
     """Show a job until it is over; the exit code."""
     from hypermesh.cli.output import emit
     from hypermesh.wire.api.job import JobState
@@ -104,7 +106,7 @@ def _attend(job: Job, output: str) -> int:
     while True:
         try:
             if not interrupted:
-                _stream(job, output)
+                _stream(here, job, output)
                 view = job.wait()
             else:
                 say("\nCancelling the job; Ctrl-C again leaves it alone.", output)
@@ -126,12 +128,18 @@ def _attend(job: Job, output: str) -> int:
     return 0 if view.state is JobState.DONE else 1
 
 
-def _stream(job: Job, output: str) -> None:
-    if output == "table":
-        for piece in job.output():
-            _write(piece)
-    else:
+def _stream(here: Mesh, job: Job, output: str) -> None:
+    from hypermesh.sdk.job import output as said
+    from hypermesh.wire.api.job import JobState
+
+    if output != "table":
         job.wait()
+        return
+    begun = here.rest.run(said(job.id, wait_s=ROOM_S))
+    if begun.state in (JobState.QUEUED, JobState.LEASING):
+        say("No provider has room yet; the job waits for one. Ctrl-C cancels it.", output)
+    for piece in job.output():
+        _write(piece)
 
 
 def _write(piece: JobOutput | JobView) -> None:

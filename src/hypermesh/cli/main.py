@@ -33,11 +33,13 @@ LISTED: dict[str, tuple[Listed, ...]] = {
         Listed("down", "node", "Stop the node of this machine."),
         Listed("doctor", "doctor.command", "Find what is wrong with this machine or its node."),
         Listed("config", "config", "Show where each setting comes from."),
+        Listed("backup", "backup", "Write the whole node to FILE, sealed by a passphrase."),
+        Listed("restore", "backup", "Bring the node of FILE back, on this machine."),
     ),
     "The pool": (
         Listed("invite", "node", "Print a token with which one machine may join."),
         Listed("node", "nodes", "Show the nodes of the network."),
-        Listed("asset", "asset", "Show what the pool has."),
+        Listed("asset", "asset", "Show what the pool has, share it, sell it."),
         Listed("token", "token", "Let programs elsewhere use this node."),
     ),
     "Using it": (

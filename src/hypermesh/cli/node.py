@@ -62,9 +62,20 @@ def node_options(command: Decorated) -> Decorated:
     is_flag=True,
     help="Start although the clock is more than a day away from the last block.",
 )
+@click.option(
+    "--without-silent-nodes",
+    is_flag=True,
+    help="After a restore: go on although some nodes do not answer. Blocks they alone have are "
+    "lost.",
+)
 @output_option
 def up(
-    data: Path | None, foreground: bool, clock_is_right: bool, output: str, **options: Any
+    data: Path | None,
+    foreground: bool,
+    clock_is_right: bool,
+    without_silent_nodes: bool,
+    output: str,
+    **options: Any,
 ) -> None:
     """Start the node of this machine.
 
@@ -76,6 +87,10 @@ def up(
         say("The node is running already.\n", output)
         _report(data, output)
     else:
+        if without_silent_nodes:
+            from hypermesh.node.backup import go_on_without_silent
+
+            go_on_without_silent(configuration.data)
         _start(configuration, data, foreground, output, None, clock_is_right=clock_is_right)
 
 
@@ -108,10 +123,7 @@ def _configuration(data: Path | None, options: dict[str, Any]) -> Configuration:
     from hypermesh.wire.errors import Conflict
 
     directory = data_directory(data)
-    settled = layers.for_node(layers.configured(), directory)
-    for option, key in layers.NODE_OPTIONS.items():
-        if options[option] is None and key in settled:
-            options[option] = settled[key].value
+    options = layers.node_options(layers.configured(), directory, options)
     configuration = Configuration.of(directory, **options)
     kept = Configuration.of(directory, **dict.fromkeys(options)).settings
     given = configuration.settings
@@ -220,6 +232,7 @@ def _show(here: Mesh, output: str) -> None:
                 **({"health": health.summary} if health is not None else {}),
                 "node": f"{status.name} ({status.node[:16]}), {status.role}, pid {status.pid}",
                 "network": f"{status.network} (class {status.network_class}), {status.assurance}",
+                "genesis": status.genesis,
                 "ledger": f"height {status.height}, {status.app_hash[:16]}{contact}",
                 "stoq": status.stoq,
                 "api": status.api,

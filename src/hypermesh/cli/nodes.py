@@ -15,6 +15,7 @@ from hypermesh.cli.command import (
     quiet_option,
     watch_option,
 )
+from hypermesh.cli.completion import complete_nodes
 
 if TYPE_CHECKING:
     from hypermesh.wire.api.network import NodeAssetView, NodeView
@@ -46,7 +47,7 @@ def node_ls(quiet: bool, data: Path | None, output: str) -> None:
 
 
 @node.command("show", example="hm node show me")
-@click.argument("name", metavar="NODE")
+@click.argument("name", metavar="NODE", shell_complete=complete_nodes)
 @watch_option
 @data_option
 @output_option

@@ -9,7 +9,7 @@ import click
 from hypermesh.cli.command import Tolerant, output_option
 
 if TYPE_CHECKING:
-    from hypermesh.assets.receipt import Verdict
+    from hypermesh.assets.receipt_check import Verdict
 
 
 @click.command(cls=Tolerant, example="hm verify receipt.json\nhm verify receipt.json --genesis ID")
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 @output_option
 @click.pass_context
 def verify(context: click.Context, file: BinaryIO, genesis: str | None, output: str) -> None:
-    """Check a receipt, offline: FILE is from `hm lease receipt`, `-` is standard input.
+    """Check a receipt, offline.
+
+    FILE is from `hm lease receipt`; `-` is standard input.
 
     Each line is one thing that was checked. Exit code 0 where all of it holds, else 9. Without
     --genesis the network is the one that the document states: whoever made it could have made a
     network, too. `hm status` shows the id of yours.
     """
-    from hypermesh.assets.receipt import ReceiptInvalid, read, verify_receipt
+    from hypermesh.assets.receipt import ReceiptInvalid, read
+    from hypermesh.assets.receipt_check import verify_receipt
     from hypermesh.cli.output import emit
     from hypermesh.wire.api.receipt import RECEIPT_BYTES_MAX
     from hypermesh.wire.ids import parse_hex

@@ -45,7 +45,13 @@ def wallet_show(data: Path | None, output: str) -> None:
 
 
 @wallet.command("history", example="hm wallet history\nhm wallet history --last 100")
-@click.option("--last", default=SHOWN, show_default=True, type=click.IntRange(1, 10_000))
+@click.option(
+    "--last",
+    default=SHOWN,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="How many of the newest.",
+)
 @click.option("--of", "owner", default=None, help="Another owner: its id or one of its nodes.")
 @watch_option
 @data_option

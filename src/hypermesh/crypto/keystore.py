@@ -16,10 +16,8 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import stat
 import tempfile
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, final
@@ -27,27 +25,21 @@ from typing import Annotated, final
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from msgspec import Meta
 
 from hypermesh.crypto.digest import digest
 from hypermesh.crypto.files import make_directory, sync
+from hypermesh.crypto.passphrase import PassphraseWrong, Seal, derived
 from hypermesh.wire.codec import Undecodable, decode, encode
 from hypermesh.wire.errors import Conflict, Forbidden, HyperMeshError, InvalidInput, NotFound
 
 SECRET_BYTES_MAX = 64 * 1024
 FILE_BYTES_MAX = SECRET_BYTES_MAX + 4096
 
-# The second recommended option of RFC 9106 section 4; the first wants 2 GiB.
-ARGON2_ITERATIONS = 3
-ARGON2_LANES = 4
-ARGON2_MEMORY_KIB = 64 * 1024
-
 _SUFFIX = ".key"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
-_SALT_BYTES = 16
 _DIGEST_BYTES = 32
 
 
@@ -90,15 +82,6 @@ class PassphraseNeeded(HyperMeshError):
     title = "The secret needs a passphrase"
 
 
-class PassphraseWrong(HyperMeshError):
-    """The file is whole, and this passphrase does not open it."""
-
-    code = "HM-CRYPTO-0009"
-    status = 401
-    exit_code = 4
-    title = "The passphrase is wrong"
-
-
 class SecretUnprotected(HyperMeshError):
     """A passphrase was given, and the file lies in the clear: it may have been replaced."""
 
@@ -113,16 +96,6 @@ class KeyStoreUnavailable(HyperMeshError):
     code = "HM-CRYPTO-0011"
     exit_code = 3
     title = "The key store cannot be used"
-
-
-class Seal(msgspec.Struct, frozen=True, array_like=True):
-    """How Argon2id makes key and nonce from the passphrase. The salt is fresh for each file, so
-    each key seals one message and the nonce can be derived with it."""
-
-    salt: Annotated[bytes, Meta(min_length=_SALT_BYTES, max_length=_SALT_BYTES)]
-    iterations: Annotated[int, Meta(ge=1, le=16)]
-    lanes: Annotated[int, Meta(ge=1, le=16)]
-    memory_kib: Annotated[int, Meta(ge=128, le=1 << 20)]
 
 
 class SecretFile(msgspec.Struct, frozen=True, array_like=True):
@@ -218,8 +191,7 @@ class KeyStore:
     def _sealed(self, name: str, secret: bytes) -> SecretFile:
         if self._passphrase is None:
             return SecretFile(1, name, None, secret)
-        salt = secrets.token_bytes(_SALT_BYTES)
-        seal = Seal(salt, ARGON2_ITERATIONS, ARGON2_LANES, ARGON2_MEMORY_KIB)
+        seal = Seal.fresh()
         key, nonce = _derived(seal, self._passphrase)
         body = AESGCM(key).encrypt(nonce, secret, _associated(name, seal))
         return SecretFile(1, name, seal, body)
@@ -258,15 +230,9 @@ class KeyStore:
 
 
 def _derived(seal: Seal, passphrase: str) -> tuple[bytes, bytes]:
-    # One text has one passphrase, however the keyboard composes its accents.
-    normal = unicodedata.normalize("NFC", passphrase).encode()
-    material = Argon2id(
-        salt=seal.salt,
-        length=_KEY_BYTES + _NONCE_BYTES,
-        iterations=seal.iterations,
-        lanes=seal.lanes,
-        memory_cost=seal.memory_kib,
-    ).derive(normal)
+    """Key and nonce: the salt is fresh for each file, so each key seals one message and the nonce
+    can be derived with it."""
+    material = derived(seal, passphrase, _KEY_BYTES + _NONCE_BYTES)
     return material[:_KEY_BYTES], material[_KEY_BYTES:]
 
 

@@ -56,6 +56,7 @@ CACHE_KIB: Final = 16 * 1024
 ROWS_KEPT: Final = 8192
 ROW_KEPT_BYTES_MAX: Final = 2048
 """The writer keeps that many small rows at hand, for blocks read the same few rows again."""
+SNAPSHOT_ROWS_KEPT: Final = 1024
 EVENTS_KEPT: Final = 16_384
 """Blocks whose events are kept."""
 EVENTS_BYTES_MAX: Final = 64 << 20
@@ -159,9 +160,25 @@ def _end_of(prefix: bytes) -> bytes:
 
 
 class Snapshot(_Rows):
-    """A `State` to read, at one height. It refuses writes; one thread uses it at a time."""
+    """A `State` to read, at one height. It refuses writes; one thread uses it at a time.
 
-    height: int = 0
+    It keeps the small rows that it has read while the height stays the same: between two blocks
+    readers ask for the same few rows again and again.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self.height = 0
+        self._kept: dict[bytes, bytes | None] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        kept = self._kept
+        if key in kept:
+            return kept[key]
+        value = super().get(key)
+        if len(kept) < SNAPSHOT_ROWS_KEPT and (value is None or len(value) <= ROW_KEPT_BYTES_MAX):
+            kept[key] = value
+        return value
 
     def put(self, key: bytes, value: bytes) -> None:  # noqa: ARG002
         raise TypeError("a snapshot is read only")
@@ -173,7 +190,11 @@ class Snapshot(_Rows):
         """Hold on to the last committed state."""
         self._connection.execute("BEGIN")
         # SQLite takes the snapshot with the first read, not with BEGIN.
-        self.height = self.last_height()
+        height = self.last_height()
+        if height != self.height or height == 0:
+            # At height 0 the rows of genesis may be written between two looks.
+            self._kept.clear()
+        self.height = height
 
     def end(self) -> None:
         """Let go of it."""

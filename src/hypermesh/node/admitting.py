@@ -102,18 +102,11 @@ class Admitting:
         )
 
     def renewed_own(self, now_s: int) -> list[Certificate] | None:
-        """The next certificate chain of the authority's own node, however long it was down: whoever
-        holds the authority's keys could make it anyway. None where the authority is elsewhere."""
+        """The next certificate chain of the authority's own node; None where the authority is
+        elsewhere."""
         if self._authority is None:
             return None
-        membership, public = self._membership, self._membership.keys.public
-        try:
-            issued = self._authority.renew(public, membership.genesis_id, now_s)
-        except RenewalTooLate:
-            request = digest_of("founding", (membership.genesis_id, public, now_s))
-            order = CertificateOrder(request, membership.genesis_id, public, membership.owner)
-            issued = self._authority.certify(order, now_s)
-        return self._authority.chain(issued)
+        return renewed_own(self._authority, self._membership, now_s)
 
     def certified(
         self, public: PublicKeys, owner: OwnerId, request: Hash, now_s: int
@@ -130,3 +123,18 @@ class Admitting:
             raise NotAvailable("This node holds no certificate authority")
         with self._chain.ledger.state() as state:
             return self._enrolment, identity.revoked(state)
+
+
+def renewed_own(
+    authority: CertificateAuthority, membership: Membership, now_s: int
+) -> list[Certificate]:
+    """The next certificate chain of the authority's own node, however long it was down: whoever
+    holds the authority's keys could make it anyway."""
+    public = membership.keys.public
+    try:
+        issued = authority.renew(public, membership.genesis_id, now_s)
+    except RenewalTooLate:
+        request = digest_of("founding", (membership.genesis_id, public, now_s))
+        order = CertificateOrder(request, membership.genesis_id, public, membership.owner)
+        issued = authority.certify(order, now_s)
+    return authority.chain(issued)

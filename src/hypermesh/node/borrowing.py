@@ -60,7 +60,7 @@ class KeptSession(msgspec.Struct, frozen=True, array_like=True):
 class RegionMismatch(Conflict):
     """The asset's owner says another region than the consumer requires, or none."""
 
-    code = "HM-NODE-0020"
+    code = "HM-NODE-0036"
     title = "The asset is not in the region that was asked for"
     remedy = "See `hm asset ls --region REGION`"
 

@@ -26,6 +26,7 @@ from hypermesh.wire.rpc import (
     SetTermsRequest,
     SignedLocator,
     SubmitResponse,
+    TermsRequest,
 )
 from hypermesh.wire.tx import SignedTransaction
 
@@ -72,7 +73,7 @@ def methods(
         "locator.resolve": Method(NODES, ResolveRequest, resolve),
         "asset.inspect": Method(NODES, DescribeRequest, lending.inspect),
         "asset.describe": Method(NODES, DescribeRequest, lending.describe),
-        "asset.terms": Method(NODES, DescribeRequest, lending.terms),
+        "asset.terms": Method(NODES, TermsRequest, lending.terms),
         "asset.set_terms": Method(NODES, SetTermsRequest, lending.set_terms),
         "lease.activate": Method(NODES, LeaseRequest, lending.activate),
         "lease.receipt": Method(NODES, LeaseRequest, lending.receipt),

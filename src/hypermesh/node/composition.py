@@ -25,6 +25,7 @@ from hypermesh.node.certification import Certification
 from hypermesh.node.chain import Chain, Following, Sequencing
 from hypermesh.node.condition import Condition
 from hypermesh.node.configuration import Configuration
+from hypermesh.node.events import job_event
 from hypermesh.node.evidence import Evidence
 from hypermesh.node.explorer import Explorer
 from hypermesh.node.hearing import Hearing
@@ -59,6 +60,7 @@ from hypermesh.node.whereabouts import Whereabouts
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.trust import Identity
 from hypermesh.trustchain.certificate import server_name
+from hypermesh.wire.api.event import EventKind
 from hypermesh.wire.api.ledger import TransactionView
 from hypermesh.wire.api.network import InvitationView
 from hypermesh.wire.api.token import RemoteView
@@ -249,6 +251,11 @@ class Node:
             membership.keys.id,
         )
         self.events = Events(self.chain, membership.owner, live.look)
+        self.running.tell(
+            lambda record: self.events.tell(
+                EventKind.JOB, job_event(record, time.time_ns() // 1_000_000)
+            )
+        )
 
         ground = Ground(membership, self.chain, self.wallet)
         self.cheating = Cheating(

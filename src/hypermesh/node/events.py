@@ -18,13 +18,14 @@ from hypermesh.assets import lease as leases
 from hypermesh.crypto.digest import digest_of
 from hypermesh.ledger.kernel import decode_entry
 from hypermesh.ledger.module import Event
+from hypermesh.node.jobs import Record
 from hypermesh.wire.api.event import (
     AccountEvent,
     AssetEvent,
     BlockEvent,
     EventKind,
     JobEvent,
-    LeaseEvent,
+    LeaseStateEvent,
     LedgerEvent,
     LiveEvent,
     NodeEvent,
@@ -112,6 +113,16 @@ def frames(block: Block, events: Iterable[Event], owner: OwnerId) -> list[Frame]
     ]
 
 
+def job_event(record: Record, now_ms: int) -> JobEvent:
+    """What is said of a job that came to another state."""
+    return JobEvent(
+        job=record.job.hex(),
+        state=record.state,
+        time_ms=now_ms,
+        lease=None if record.lease is None else record.lease.hex(),
+    )
+
+
 def frame(kind: EventKind, said: Said, place: Place | None = None) -> Frame:
     """`said` as a server-sent event."""
     head = f"event: {kind}\n" if place is None else f"id: {place}\nevent: {kind}\n"
@@ -151,7 +162,7 @@ def _told(height: int, time_ms: int, event: Event, owner: OwnerId) -> Told | Non
             return EventKind.LEASE, _lease(at, event, owner)
         case "asset":
             return _asset(at, event)
-        case "bank" | "stake":
+        case "bank" | "stake" | "title":
             return EventKind.ACCOUNT, _account(at, event, owner)
     match event.name:
         case "identity.owned":
@@ -166,10 +177,10 @@ def _told(height: int, time_ms: int, event: Event, owner: OwnerId) -> Told | Non
     return None
 
 
-def _lease(at: At, event: Event, owner: OwnerId) -> LeaseEvent:
+def _lease(at: At, event: Event, owner: OwnerId) -> LeaseStateEvent:
     row = decode(Lease, event.data)
     final = row.state in leases.FINAL
-    return LeaseEvent(
+    return LeaseStateEvent(
         *at,
         lease=event.subject.hex(),
         asset=row.asset.hex(),
@@ -192,7 +203,7 @@ def _asset(at: At, event: Event) -> Told | None:
         row = decode(Asset, event.data)
     except Undecodable:
         return None
-    is_privacy = what == "privacy"
+    is_privacy = what in ("privacy", "terms")
     return EventKind.PRIVACY if is_privacy else EventKind.ASSET, AssetEvent(
         height,
         time_ms,

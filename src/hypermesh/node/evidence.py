@@ -1,6 +1,6 @@
 """What this node can show to others with proofs: the history of an asset, the receipt of a lease.
 
-The proofs are made from the blocks; `assets.history` and `assets.receipt` check them offline.
+The proofs are made from the blocks; `assets.history` and `assets.receipt_check` check them offline.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hypermesh.node.configuration import (
     NODE_NAME,
@@ -294,6 +295,16 @@ def for_node(settled: Settled, data: Path) -> dict[str, Setting]:
         for name, setting in settled.items()
         if name not in DECLARED or setting.layer is Layer.FLAG
     }
+
+
+def node_options(settled: Settled, data: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Configuration.of` takes for the node in `data`: as `given`, else as `settled`."""
+    heeded = for_node(settled, data)
+    options = {field: given.get(field) for field in NODE_OPTIONS}
+    for field, key in NODE_OPTIONS.items():
+        if options[field] is None and key in heeded:
+            options[field] = heeded[key].value
+    return options
 
 
 def complete(settled: Settled, data: Path) -> dict[str, Setting]:

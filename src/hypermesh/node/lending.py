@@ -76,6 +76,7 @@ from hypermesh.wire.rpc import (
     ReceiptResponse,
     SetTermsRequest,
     SetTermsResponse,
+    TermsRequest,
     TermsResponse,
 )
 from hypermesh.wire.tx import LeaseActivate, LeaseClaim
@@ -221,9 +222,9 @@ class Lending:
         with self._chain.ledger.state() as state:
             return self._view(state, request.asset, self._caller(state, peer))
 
-    def terms(self, peer: Peer, request: DescribeRequest) -> TermsResponse:
+    def terms(self, peer: Peer, request: TermsRequest) -> TermsResponse:
         """`asset.terms`: all that its owner has set, for its owner."""
-        self._require_owner(peer, request.asset)
+        self._require_owner(peer, request.asset, request.height)
         record = self._follow(request.asset)
         with self._lock:
             free = self._of(request.asset).adapter.free
@@ -232,7 +233,7 @@ class Lending:
     def set_terms(self, peer: Peer, request: SetTermsRequest) -> SetTermsResponse:
         """`asset.set_terms`: write down what its owner is about to put on the ledger. Durable when
         answered; it holds from the block that commits to it."""
-        self._require_owner(peer, request.asset)
+        self._require_owner(peer, request.asset, request.height)
         with self._lock:
             record = provider.proposed(self._follow(request.asset), request.sharing)
             self._keep(record)
@@ -423,9 +424,11 @@ class Lending:
             title=title.open_offer(state, asset_id, self._chain.now_ms()),
         )
 
-    def _require_owner(self, peer: Peer, asset_id: AssetId) -> None:
-        """By the ledger: a host serves whoever owns the asset now."""
+    def _require_owner(self, peer: Peer, asset_id: AssetId, height: int) -> None:
+        """By the ledger: a host serves whoever owns the asset now, and whoever has just bought it
+        may have seen that a block earlier than this copy."""
         record = self._of(asset_id).record
+        self._chain.feed.wait(height, SEEN_TIMEOUT_S)
         with self._chain.ledger.state() as state:
             asset, _ = _row(state, asset_id)
             caller = self._caller(state, peer)

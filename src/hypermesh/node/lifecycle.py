@@ -28,6 +28,7 @@ from hypermesh.node.api.application import (
 from hypermesh.node.api.dashboard import Dashboard
 from hypermesh.node.api.guard import Guard, Loopback, OwnersSocket, Remote
 from hypermesh.node.api.tls import ServerCertificate
+from hypermesh.node.catching_up import catch_up
 from hypermesh.node.claim import Claim
 from hypermesh.node.composition import Node
 from hypermesh.node.configuration import Configuration, prepare
@@ -35,6 +36,7 @@ from hypermesh.node.founding import found
 from hypermesh.node.joining import join
 from hypermesh.node.membership import Membership
 from hypermesh.node.views import Listening
+from hypermesh.wire import decoding
 from hypermesh.wire.errors import Conflict
 
 TOKEN_FILE = "api-token"
@@ -74,10 +76,12 @@ def run(
         level=log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    decoding.build_all()
     prepare(configuration.data)
     claim = Claim(configuration.lock)
     try:
         membership = become_member(configuration, token)
+        catch_up(configuration.data, membership, int(time.time()))
         confirmed_ms = time.time_ns() // 1_000_000 if clock_is_right else None
         uvloop.run(_serve(configuration, membership, confirmed_ms, watcher))
     finally:

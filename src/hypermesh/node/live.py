@@ -13,7 +13,7 @@ from hypermesh.node.condition import Condition
 from hypermesh.node.holdings import Holdings
 from hypermesh.node.memory_use import MemoryUse, moved_per_s
 from hypermesh.node.metrics import Metrics
-from hypermesh.wire.api.event import LinkView, LiveEvent, OperationView, RatesView
+from hypermesh.wire.api.event import LatencyView, LinkView, LiveEvent, RatesView
 from hypermesh.wire.api.network import ConnectionView
 from hypermesh.wire.ids import NodeId
 
@@ -67,7 +67,7 @@ class Live:
             leases=held.running,
             rates=self._rates(ledger.height, *moved_per_s(memory)),
             operations={
-                name: OperationView(int(each["count"]), each["p50_us"], each["p99_us"])
+                name: LatencyView(int(each["count"]), each["p50_us"], each["p99_us"])
                 for name, each in self._metrics.performance().items()
             },
             memory=memory,

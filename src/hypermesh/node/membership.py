@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -88,6 +89,11 @@ class Membership:
     def is_founder(self) -> bool:
         """Whether this node sequences, and holds the CA."""
         return self.keys.public == self.genesis.sequencer
+
+    @cached_property
+    def is_sealed(self) -> bool:
+        """Whether the secrets were sealed at rest when this process first looked."""
+        return self.store.protected
 
     @property
     def owner_keys(self) -> QuantumKeys | None:

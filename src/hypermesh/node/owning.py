@@ -37,13 +37,13 @@ from hypermesh.wire.api.privacy import (
     VerdictView,
 )
 from hypermesh.wire.asset import Asset, AssetState, Audience, Price, PrivacyLevel, Sharing
-from hypermesh.wire.errors import Unreachable
+from hypermesh.wire.errors import HyperMeshError, Unreachable
 from hypermesh.wire.ids import AssetId, NodeId, OwnerId, parse_hex
 from hypermesh.wire.rpc import (
     ALPN_NODE,
-    DescribeRequest,
     SetTermsRequest,
     SetTermsResponse,
+    TermsRequest,
     TermsResponse,
 )
 from hypermesh.wire.tx import (
@@ -88,7 +88,7 @@ class Owning:
 
     def settings(self, cursor: str | None, limit: int) -> PrivacyPage:
         """The terms of this owner's assets by ascending id, those after `cursor`. An asset whose
-        host does not answer is left out."""
+        host does not tell them is left out."""
         after = parse_hex(cursor, 16, "cursor") if cursor else b""
         with self._chain.ledger.state() as state:
             rows = [
@@ -107,6 +107,9 @@ class Owning:
                 told = self._terms(asset_id, asset)
             except Unreachable:
                 silent.add(asset.host)
+            except HyperMeshError:
+                if self._is_here(asset):
+                    raise
             else:
                 found.append(self._settings(asset_id, asset, told.sharing))
         return PrivacyPage(found, None)
@@ -218,7 +221,7 @@ class Owning:
     # The host of an asset
 
     def _terms(self, asset_id: AssetId, asset: Asset) -> TermsResponse:
-        request = DescribeRequest(asset_id)
+        request = TermsRequest(asset_id, self._chain.feed.height)
         if self._is_here(asset):
             told = self._lending.terms(self._self(), request)
         else:
@@ -230,7 +233,7 @@ class Owning:
         return msgspec.structs.replace(told, sharing=level)
 
     def _tell(self, asset_id: AssetId, asset: Asset, sharing: Sharing) -> SetTermsResponse:
-        request = SetTermsRequest(asset_id, sharing)
+        request = SetTermsRequest(asset_id, sharing, self._chain.feed.height)
         if self._is_here(asset):
             return self._lending.set_terms(self._self(), request)
         return self._peers.call(asset.host, "asset.set_terms", request, SetTermsResponse)

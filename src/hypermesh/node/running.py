@@ -19,8 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -33,13 +32,14 @@ from hypermesh.mfn.route import Outcome
 from hypermesh.node import jobs
 from hypermesh.node.borrowing import Borrowing
 from hypermesh.node.dialling import dial
-from hypermesh.node.jobs import Record, Said
+from hypermesh.node.jobs import Record
+from hypermesh.node.jobs_active import Active
 from hypermesh.node.jobs_kept import JobsNotKept, KeptJobs
+from hypermesh.node.jobs_owing import Owing
+from hypermesh.node.jobs_session import GONE, Session
 from hypermesh.node.membership import Membership
 from hypermesh.node.placing import Placing
-from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint
-from hypermesh.stoq.errors import PeerRefused, StreamReset, Unanswered
 from hypermesh.stoq.trust import Identity
 from hypermesh.wire.api.job import (
     JobOutput,
@@ -52,24 +52,19 @@ from hypermesh.wire.api.job import (
 )
 from hypermesh.wire.api.lease import LeaseView
 from hypermesh.wire.asset import Locator
-from hypermesh.wire.codec import decode, encode
-from hypermesh.wire.errors import HyperMeshError, Overloaded, Unreachable
+from hypermesh.wire.errors import HyperMeshError, Overloaded
 from hypermesh.wire.ids import AssetId, JobId, LeaseId, NodeId, hex_bytes, parse_hex
 from hypermesh.wire.rpc import (
     ALPN_SESSION,
-    SERVICE_JOB,
-    Call,
-    JobCancelRequest,
-    JobCancelResponse,
     JobLimits,
-    JobOutputRequest,
-    JobOutputResponse,
     JobRequest,
     JobResult,
 )
 
 RUNNERS = 32
 """Jobs that are placed or run at a time."""
+LEAVING = 8
+"""Endpoints that are closed at a time."""
 QUEUED_MAX = 480
 """Jobs that wait for a runner; their programs lie on the disk."""
 READERS_MAX = 256
@@ -81,26 +76,17 @@ ROOM_WAIT_S_MAX = 3600.0
 PATIENCE_S = 2.0
 """How long one that somebody waits for does: what another has just given back is free when its host
 has seen the block that says so."""
-ANSWER_SPARE_MS = 20_000
 LEASE_SPARE_MS = 30_000
 FOLLOW_AFTER_S = 0.25
 """A job that nobody watches is not followed in its first moments: most are over by then."""
-FOLLOW_MS = 3_000
-FOLLOW_SPARE_MS = 2_000
 SILENCE_S = 12.0
 AGAIN_S = 0.1
-CANCEL_MS = 3_000
 CANCEL_S_MAX = 10.0
 STOP_S_MAX = 5.0
 OWED_S = 2.0
 OWED_S_MAX = 30.0
 
-T = TypeVar("T")
-
 log = logging.getLogger(__name__)
-
-_GONE = (Unreachable, Unanswered, StreamReset, PeerRefused)
-"""What a call raises whose answer will never come."""
 
 _NO_ROOM = (Overloaded, leases.NoRoom, NotOffered, NoCapacity)
 """What providers say who may have room later."""
@@ -116,92 +102,6 @@ class _NotGranted(Exception):
 
 class _Cancelled(Exception):
     """The job was cancelled before its program was sent."""
-
-
-class _Session:
-    """The way to a job at its provider."""
-
-    def __init__(self, connection: Connection, lease: LeaseId, job: JobId) -> None:
-        self._connection = connection
-        self._lease = lease
-        self._job = job
-
-    @property
-    def is_open(self) -> bool:
-        return self._connection.ended is None
-
-    def run(self, request: JobRequest) -> JobResult:
-        timeout_ms = request.limits.wall_ms + ANSWER_SPARE_MS
-        return self._call("job.run", request, JobResult, timeout_ms)
-
-    def output(self, stdout: int, stderr: int) -> JobOutputResponse:
-        request = JobOutputRequest(self._lease, self._job, stdout, stderr, FOLLOW_MS)
-        timeout_ms = FOLLOW_MS + FOLLOW_SPARE_MS
-        return self._call("job.output", request, JobOutputResponse, timeout_ms)
-
-    def cancel(self) -> bool:
-        """Whether the job was running there."""
-        request = JobCancelRequest(self._lease, self._job)
-        return self._call("job.cancel", request, JobCancelResponse, CANCEL_MS).running
-
-    def close(self) -> None:
-        """Whoever waits on it is told that it is lost."""
-        self._connection.close()
-
-    def _call(self, method: str, argument: object, kind: type[T], timeout_ms: int) -> T:
-        body = encode(Call(method, encode(argument)))
-        return decode(kind, self._connection.request(SERVICE_JOB, body, timeout_ms=timeout_ms))
-
-
-@dataclass(slots=True)
-class _Active:
-    """A job that is not over. `record` and `owed` are its runner's to change."""
-
-    record: Record
-    is_waited_for: bool
-    output: Output
-    lapped: float = field(default_factory=time.perf_counter)
-    owed: bool = False
-    is_begun: bool = False
-    """A runner has taken it, or it was cancelled before one did."""
-    is_cancelled: bool = False
-    is_answered: bool = False
-    session: _Session | None = None
-    stir: threading.Event = field(default_factory=threading.Event)
-    """Set when somebody watches, or the program has ended."""
-    over: threading.Event = field(default_factory=threading.Event)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    """Between the runner and the thread that follows, over `output`."""
-
-    def lap(self, name: str) -> None:
-        """The time since the last lap was spent on `name`."""
-        now = time.perf_counter()
-        spent = (now - self.lapped) * 1000 + self.record.timings_ms.get(name, 0)
-        self.lapped = now
-        timings = {**self.record.timings_ms, name: round(spent, 2)}
-        self.record = msgspec.structs.replace(self.record, timings_ms=timings)
-
-    def hear(self, said: JobOutputResponse) -> None:
-        """A piece of the output, in order."""
-        with self.lock:
-            if not self.is_answered:
-                self.output.take(self.output.stdout, said.stdout)
-                self.output.take(self.output.stderr, said.stderr)
-
-    def answer(self, result: JobResult) -> None:
-        """The whole output: what no piece has brought yet is added."""
-        with self.lock:
-            self.is_answered = True
-            out, err = self.output.stdout, self.output.stderr
-            self.output.take(out, result.stdout[len(out.data) :])
-            self.output.take(err, result.stderr[len(err.data) :])
-            self.output.result.data += result.result
-        self.stir.set()
-
-    def said(self) -> Said:
-        stdout, stderr = self.output.since(0, 0)
-        wanted = self.record.limits.result_bytes
-        return Said(stdout, stderr, bytes(self.output.result.data) if wanted else None)
 
 
 class Running:
@@ -226,9 +126,10 @@ class Running:
         self._kept = kept
         self._locate = locate
         self._name = name
-        self._lease = lease
+        self._owing = Owing(kept, borrowing, lease)
         self._is_settled = is_settled
-        self._active: dict[JobId, _Active] = {}
+        self._told: Callable[[Record], None] = lambda record: None  # noqa: ARG005
+        self._active: dict[JobId, Active] = {}
         self._places = 0
         self._readers = 0
         self._endpoints: set[Endpoint] = set()
@@ -237,8 +138,14 @@ class Running:
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(RUNNERS, thread_name_prefix="job")
         self._keeping = ThreadPoolExecutor(1, thread_name_prefix="job-keep")
+        self._leaving = ThreadPoolExecutor(LEAVING, thread_name_prefix="job-leave")
         self._again = self._recover()
         self._tidying = threading.Thread(target=self._tidy, name="job-tidy", daemon=True)
+
+    def tell(self, told: Callable[[Record], None]) -> None:
+        """Call `told` with every state that a job comes to, from the thread that brings it there.
+        To be said before `start`."""
+        self._told = told
 
     def start(self) -> None:
         """Take up what a former run left, once this node can lease."""
@@ -263,6 +170,7 @@ class Running:
     def close(self) -> None:
         """After `stop`, and after all that may ask."""
         self._keeping.shutdown()
+        self._leaving.shutdown()
         self._kept.close()
 
     # What the API asks
@@ -346,20 +254,23 @@ class Running:
 
     # The life of a job
 
-    def _accept(self, submit: JobSubmit, *, is_waited_for: bool) -> _Active:
+    def _accept(self, submit: JobSubmit, *, is_waited_for: bool) -> Active:
         """Its place is taken already where it is waited for."""
         if not is_waited_for:
             self._reserve(RUNNERS + QUEUED_MAX)
         now_ms = _now_ms()
         record = jobs.accepted(secrets.token_bytes(16), submit, now_ms)
-        active = _Active(record, is_waited_for, Output(submit.output_bytes))
+        active = Active(record, is_waited_for, Output(submit.output_bytes))
+        with self._changed:
+            self._active[record.job] = active
         try:
             self._kept.add(record, None if is_waited_for else submit)
         except BaseException:
-            self._give_back()
+            with self._changed:
+                del self._active[record.job]
+                self._places -= 1
             raise
-        with self._changed:
-            self._active[record.job] = active
+        self._told(record)
         return active
 
     def _run_waited_for(self, submit: JobSubmit) -> JobView:
@@ -372,7 +283,7 @@ class Running:
         self._run(active, submit)
         return self._shown(active)
 
-    def _run(self, active: _Active, submit: JobSubmit | None) -> None:
+    def _run(self, active: Active, submit: JobSubmit | None) -> None:
         """From the queue to its end. `submit` is read where it lies unless it is at hand."""
         with self._changed:
             if active.is_begun:
@@ -400,7 +311,7 @@ class Running:
             self._finish(active, jobs.cut_short(active.record, bug, _now_ms()))
             raise
 
-    def _placed(self, active: _Active, submit: JobSubmit | None) -> None:
+    def _placed(self, active: Active, submit: JobSubmit | None) -> None:
         """Run it at the first provider that has room, now or later."""
         if submit is None:
             raise NodeWentDown("The program of the job is gone")
@@ -421,7 +332,7 @@ class Running:
             active.lap("queue")
 
     def _run_at_one_of(
-        self, active: _Active, submit: JobSubmit, candidates: dict[NodeId, AssetId]
+        self, active: Active, submit: JobSubmit, candidates: dict[NodeId, AssetId]
     ) -> None:
         """A provider that does not grant the lease is passed over for the next; a program that was
         sent is never sent a second time."""
@@ -445,9 +356,7 @@ class Running:
         active.answer(result)
         self._settle(active, asset, jobs.answered(active.record, result))
 
-    def _run_at(
-        self, active: _Active, submit: JobSubmit, host: NodeId, asset: AssetId
-    ) -> JobResult:
+    def _run_at(self, active: Active, submit: JobSubmit, host: NodeId, asset: AssetId) -> JobResult:
         keys = QuantumKeys.generate()
         duration_ms = submit.wall_ms + LEASE_SPARE_MS
         try:
@@ -489,7 +398,7 @@ class Running:
         return result
 
     def _answer(
-        self, active: _Active, session: _Session, request: JobRequest, host: NodeId
+        self, active: Active, session: Session, request: JobRequest, host: NodeId
     ) -> JobResult:
         following = threading.Thread(
             target=self._follow, args=(active, session), name="job-follow", daemon=True
@@ -499,7 +408,7 @@ class Running:
             return session.run(request)
         except Overloaded as error:
             raise _NotGranted(error) from error
-        except _GONE as error:
+        except GONE as error:
             if self._stopping.is_set():
                 raise NodeWentDown from error
             raise ProviderLost(
@@ -510,7 +419,7 @@ class Running:
             active.session = None
             active.stir.set()
 
-    def _follow(self, active: _Active, session: _Session) -> None:
+    def _follow(self, active: Active, session: Session) -> None:
         """Fetch what the job says, and give its provider up when it is silent for too long."""
         active.stir.wait(FOLLOW_AFTER_S)
         heard = time.monotonic()
@@ -532,7 +441,7 @@ class Running:
                 # Not begun yet, or over and its answer on the way.
                 active.over.wait(AGAIN_S)
 
-    def _settle(self, active: _Active, asset: AssetId, record: Record) -> None:
+    def _settle(self, active: Active, asset: AssetId, record: Record) -> None:
         """Pay the lease of a program that has ended. Its result is made durable meanwhile; what it
         cost can be read from the ledger again, so that needs no second sync."""
         active.record = record
@@ -548,7 +457,7 @@ class Running:
         self._note(active, end)
         self._over(active)
 
-    def _release(self, active: _Active, asset: AssetId, lease: LeaseId) -> None:
+    def _release(self, active: Active, asset: AssetId, lease: LeaseId) -> None:
         """Settle a lease now; where that fails it is tried again later."""
         try:
             settled = self._borrowing.release(asset, lease)
@@ -558,7 +467,7 @@ class Running:
         active.owed = False
         active.record = jobs.settled(active.record, settled.paid or 0, settled.fee or 0)
 
-    def _finish(self, active: _Active, record: Record) -> None:
+    def _finish(self, active: Active, record: Record) -> None:
         """The end of a job without an answer."""
         if active.over.is_set():
             return
@@ -569,8 +478,9 @@ class Running:
             log.error("job %s: %s", record.job.hex(), error)  # noqa: TRY400
         active.record = record
         self._over(active)
+        self._told(record)
 
-    def _over(self, active: _Active) -> None:
+    def _over(self, active: Active) -> None:
         with self._changed:
             self._active.pop(active.record.job, None)
             self._places -= 1
@@ -579,7 +489,7 @@ class Running:
         active.stir.set()
         active.output.end()
 
-    def _end(self, active: _Active) -> None:
+    def _end(self, active: Active) -> None:
         """Bring a cancelled job to its end."""
         until, is_told = time.monotonic() + CANCEL_S_MAX, False
         while not active.over.wait(AGAIN_S):
@@ -587,68 +497,69 @@ class Running:
             if session is not None:
                 try:
                     is_told = session.cancel()
-                except _GONE:
+                except GONE:
                     session.close()
                 except HyperMeshError as error:
                     log.info("job %s is not cancelled: %s", active.record.job.hex(), error)
             if time.monotonic() > until:
                 return
 
-    def _require_wanted(self, active: _Active) -> None:
+    def _require_wanted(self, active: Active) -> None:
         if active.is_cancelled:
             raise _Cancelled
         if self._stopping.is_set():
             raise NodeWentDown
 
-    def _step(self, active: _Active, state: JobState, **known: Any) -> None:
+    def _step(self, active: Active, state: JobState, **known: Any) -> None:
         self._note(active, jobs.moved(active.record, state, **known))
 
-    def _note(self, active: _Active, record: Record) -> None:
+    def _note(self, active: Active, record: Record) -> None:
         self._kept.note(record, owed=active.owed)
+        is_new = record.state is not active.record.state
         active.record = record
+        if is_new:
+            self._told(record)
 
     @contextlib.contextmanager
     def _session(
-        self, active: _Active, keys: QuantumKeys, host: NodeId, lease: LeaseId
-    ) -> Iterator[_Session]:
+        self, active: Active, keys: QuantumKeys, host: NodeId, lease: LeaseId
+    ) -> Iterator[Session]:
         """The way to the provider; nothing was sent where there is none."""
         policy = self._membership.policy(frozenset())
-        with Endpoint.bind("::", policy=policy, identity=Identity.of_keys(keys)) as endpoint:
+        endpoint = Endpoint.bind("::", policy=policy, identity=Identity.of_keys(keys))
+        try:
             with self._changed:
                 if self._stopping.is_set():
                     raise NodeWentDown
                 self._endpoints.add(endpoint)
             try:
-                try:
-                    connection, _ = dial(endpoint, self._locate(host), ALPN_SESSION)
-                except HyperMeshError as error:
-                    raise _NotGranted(error) from error
-                active.session = _Session(connection, lease, active.record.job)
-                yield active.session
-            finally:
-                active.session = None
-                with self._changed:
-                    self._endpoints.discard(endpoint)
+                connection, _ = dial(endpoint, self._locate(host), ALPN_SESSION)
+            except HyperMeshError as error:
+                raise _NotGranted(error) from error
+            active.session = Session(connection, lease, active.record.job)
+            yield active.session
+        finally:
+            active.session = None
+            with self._changed:
+                self._endpoints.discard(endpoint)
+            # It stays for some round trips to see its farewell through; the job need not.
+            self._leaving.submit(endpoint.close)
 
     # What a former run left, and leases that are not settled
 
-    def _recover(self) -> list[_Active]:
+    def _recover(self) -> list[Active]:
         """Jobs that can still be run; the rest of what was under way is over now."""
         again = []
         for record in self._kept.unfinished():
             submit = self._kept.submitted(record.job)
             if submit is not None and jobs.can_be_run_again(record):
-                record = jobs.requeued(record, submit)
-                self._kept.note(record, owed=False)
-                again.append(_Active(record, False, Output(submit.output_bytes)))
-            elif record.state is JobState.SETTLING:
-                self._kept.keep(jobs.finished(record, _now_ms(), cancelled=False), owed=True)
-            else:
-                lost = jobs.cut_short(record, NodeWentDown(), _now_ms())
-                self._kept.keep(lost, owed=record.lease is not None)
-        for active in again:
-            self._active[active.record.job] = active
+                active = Active(jobs.requeued(record, submit), False, Output(submit.output_bytes))
+                self._active[record.job] = active
+                again.append(active)
         self._places = len(again)
+        # On a full disk they stay as they are until there is room.
+        with contextlib.suppress(JobsNotKept):
+            self._owing.end(self._active.__contains__)
         return again
 
     def _tidy(self) -> None:
@@ -663,34 +574,12 @@ class Running:
         pause = OWED_S
         while not self._stopping.wait(pause):
             try:
-                owed = self._kept.owed()
-                paid = [self._settle_owed(record) for record in owed]
+                self._owing.end(self._active.__contains__)
+                is_done = self._owing.settle()
             except HyperMeshError as error:
                 log.warning("settling the leases of jobs: %s", error)
-                paid = [False]
-            pause = OWED_S if all(paid) else min(2 * pause, OWED_S_MAX)
-
-    def _settle_owed(self, record: Record) -> bool:
-        """Whether nothing more is to be done for the lease of a job that is over."""
-        lease, asset = record.lease, record.asset
-        if lease is None or asset is None:
-            self._kept.keep(record, owed=False)
-            return True
-        try:
-            row = self._borrowing.row(lease)
-            if row.state not in leases.FINAL:
-                self._borrowing.release(asset, lease)
-            shown = self._lease(lease)
-        except leases.UnknownLease:
-            self._kept.keep(record, owed=False)
-            return True
-        except HyperMeshError as error:
-            log.info("lease %s is not settled yet: %s", lease.hex()[:16], error)
-            return False
-        if row.state not in leases.FINAL and shown.paid is None:
-            return False
-        self._kept.keep(jobs.settled(record, shown.paid or 0, shown.fee or 0), owed=False)
-        return True
+                is_done = False
+            pause = OWED_S if is_done else min(2 * pause, OWED_S_MAX)
 
     # Bounds, and what is shown
 
@@ -718,7 +607,7 @@ class Running:
             with self._changed:
                 self._readers -= 1
 
-    def _shown(self, active: _Active) -> JobView:
+    def _shown(self, active: Active) -> JobView:
         return jobs.view(active.record, active.said(), self._named(active.record))
 
     def _named(self, record: Record) -> str | None:

@@ -28,7 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         configuration, token = configured(given, os.environ)
-        run(configuration, token, clock_is_right=given.clock_is_right, watcher=Manager.here())
+        run(
+            configuration,
+            token,
+            clock_is_right=given.clock_is_right,
+            watcher=Manager.here(),
+            log_level=layers.text(layers.configured(), "log.level") or "info",
+        )
     except HyperMeshError as error:
         _complain(error)
         return error.exit_code
@@ -40,12 +46,6 @@ def configured(
 ) -> tuple[Configuration, str | None]:
     """What to run, and the invitation to join with, where there is no membership yet."""
     settled = layers.configured()
-    options = {
-        option: getattr(given, option)
-        if getattr(given, option) is not None
-        else (settled[key].value if key in settled else None)
-        for option, key in layers.NODE_OPTIONS.items()
-    }
     place = given.data or environment.get("STATE_DIRECTORY") or layers.text(settled, "data")
     if not place:
         raise InvalidInput(
@@ -53,6 +53,7 @@ def configured(
             fix="Give --data, or set StateDirectory= in the unit",
         )
     data = Path(place).expanduser().absolute()
+    options = layers.node_options(settled, data, vars(given))
     configuration = Configuration.of(data, **options)
     if given.join is None or (data / "genesis").exists():
         return configuration, None

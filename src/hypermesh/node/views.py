@@ -68,18 +68,12 @@ class Views:
         self._leases = leases
         self._listening = listening
         self._names = names
+        self._counted = (-1, 0, 0)
 
     def status(self) -> StatusView:
         membership, ledger = self._membership, self._chain.ledger.status()
         listening = self._listening()
-        with self._chain.ledger.state() as state:
-            assets = sum(
-                asset.host == membership.keys.id for _, asset in registry.ASSETS.rows(state)
-            )
-            running = sum(
-                row.state in rules.LIVE and membership.owner in (row.consumer, row.payee)
-                for _, row in rules.LEASES.rows(state)
-            )
+        assets, running = self._counts(ledger.height)
         return StatusView(
             name=self._configuration.settings.name,
             node=membership.keys.id.hex(),
@@ -99,10 +93,29 @@ class Views:
             contact_age_ms=self._chain.contact_age_ms,
             certificate_sha256=membership.certificate_sha256.hex(),
             certificate_expires_ms=membership.not_after_s * 1000,
-            key_protection="sealed" if membership.store.protected else "unprotected at rest",
+            key_protection="sealed" if membership.is_sealed else "unprotected at rest",
             assets=assets,
             leases=running,
         )
+
+    def _counts(self, height: int) -> tuple[int, int]:
+        """Own assets and live leases, counted anew where the ledger has gone past what they were
+        counted at."""
+        at, assets, running = self._counted
+        if at == height:
+            return assets, running
+        membership = self._membership
+        with self._chain.ledger.state() as state:
+            assets = sum(
+                asset.host == membership.keys.id for _, asset in registry.ASSETS.rows(state)
+            )
+            running = sum(
+                row.state in rules.LIVE and membership.owner in (row.consumer, row.payee)
+                for _, row in rules.LEASES.rows(state)
+            )
+        # Of `height` or later: a status may be ahead of the height in it, never behind.
+        self._counted = (height, assets, running)
+        return assets, running
 
     def assets(self, kind: AssetKind | None, cursor: str | None, limit: int) -> Page:
         """As `Pool.page`."""

@@ -8,6 +8,7 @@ import msgspec
 
 from hypermesh.sdk.call import Call
 from hypermesh.wire.api.problem import ProblemDetails
+from hypermesh.wire.decoding import json_decoder
 from hypermesh.wire.errors import HyperMeshError, Problem, error_from
 
 T = TypeVar("T")
@@ -28,14 +29,15 @@ def understood(call: Call[T], status: int, content: bytes) -> T:
     if status >= 400:
         raise _error(status, content)
     try:
-        return msgspec.json.decode(content or b"null", type=call.kind)
+        answer: T = json_decoder(call.kind).decode(content or b"null")
     except msgspec.DecodeError as error:
         raise AnswerInvalid(why=f"{call.method} {call.path}: {error}") from error
+    return answer
 
 
 def _error(status: int, content: bytes) -> HyperMeshError:
     try:
-        details = msgspec.json.decode(content, type=ProblemDetails)
+        details = json_decoder(ProblemDetails).decode(content)
     except msgspec.DecodeError:
         return AnswerInvalid(why=f"{status}: {content[:200].decode('utf-8', 'replace')}")
     error = error_from(Problem(details.code, details.detail, details.cause, details.fix))

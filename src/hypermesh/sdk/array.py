@@ -103,18 +103,17 @@ class Layout:
         offset, shape = 0, list(self.shape)
         stride = self.nbytes
         kept: list[int] = []
+        broken = ""
         for axis, part in enumerate(parts):
             count = shape[axis]
             stride = stride // count if count else 0
             if isinstance(part, slice):
                 start, stop, step = part.indices(count)
                 if step != 1:
-                    raise NotContiguous(why=f"axis {axis} has a step of {step}")
-                length = max(0, stop - start)
+                    broken = broken or f"axis {axis} has a step of {step}"
+                length = len(range(start, stop, step))
                 if math.prod(kept) > 1 and length != count:
-                    raise NotContiguous(
-                        why=f"axis {axis} is not whole, and an axis before it is more than one item"
-                    )
+                    broken = broken or f"axis {axis} is not whole, and one before it is several"
                 kept.append(length)
                 offset += start * stride
             else:
@@ -122,8 +121,10 @@ class Layout:
                 if not 0 <= position < count:
                     raise IndexError(f"{part} is out of range for axis {axis} of {count}")
                 if math.prod(kept) > 1 and count > 1:
-                    raise NotContiguous(why=f"axis {axis} is one item, and an axis before it more")
+                    broken = broken or f"axis {axis} is one item, and one before it is several"
                 offset += position * stride
+        if broken and all(kept):
+            raise NotContiguous(why=broken)
         return Run(offset, tuple(kept), math.prod(kept) * self.dtype.itemsize)
 
     def chunks(self, nbytes_max: int) -> Iterator[tuple[int, int]]:
@@ -299,7 +300,7 @@ class RemoteArray:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        self.region.__exit__(kind, error, trace)
 
 
 class AsyncRemoteArray:
@@ -377,7 +378,7 @@ class AsyncRemoteArray:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.close()
+        await self.region.__aexit__(kind, error, trace)
 
 
 def _fits(given: Local, dtype: np.dtype[Any]) -> bool:

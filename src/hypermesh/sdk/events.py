@@ -26,11 +26,12 @@ from hypermesh.wire.api.event import (
     BlockEvent,
     EventKind,
     JobEvent,
-    LeaseEvent,
+    LeaseStateEvent,
     LiveEvent,
     NodeEvent,
     ResetEvent,
 )
+from hypermesh.wire.decoding import json_decoder
 from hypermesh.wire.errors import HyperMeshError, Overloaded, Unreachable
 
 SILENCE_S: Final = 45.0
@@ -44,7 +45,7 @@ LINE_BYTES_MAX: Final = 16 << 20
 Said = (
     BlockEvent
     | AssetEvent
-    | LeaseEvent
+    | LeaseStateEvent
     | JobEvent
     | NodeEvent
     | AccountEvent
@@ -56,7 +57,7 @@ _KINDS: Final[dict[str, type[Any]]] = {
     EventKind.BLOCK: BlockEvent,
     EventKind.ASSET: AssetEvent,
     EventKind.PRIVACY: AssetEvent,
-    EventKind.LEASE: LeaseEvent,
+    EventKind.LEASE: LeaseStateEvent,
     EventKind.JOB: JobEvent,
     EventKind.NODE: NodeEvent,
     EventKind.ACCOUNT: AccountEvent,
@@ -102,7 +103,7 @@ class Parser:
             # A heartbeat, or an event of a newer node.
             return None
         try:
-            said = msgspec.json.decode("\n".join(data).encode(), type=_KINDS[kind])
+            said = json_decoder(_KINDS[kind]).decode("\n".join(data).encode())
         except msgspec.DecodeError as error:
             raise AnswerInvalid(why=f"an event of kind {kind}: {error}") from error
         return Event(place, EventKind(kind), said)

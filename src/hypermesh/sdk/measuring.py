@@ -10,11 +10,10 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import Final, TypeVar, get_args
 
 from hypermesh.sdk.call import Call
-from hypermesh.sdk.rest import Rest
+from hypermesh.sdk.rest import Place, Rest
 from hypermesh.wire.api.memory import (
     Measurement,
     MeasurementReport,
@@ -39,8 +38,8 @@ TIMEOUT_S: Final = 2.0
 class Measuring:
     """What a region's operations took, gathered by any thread and told by one of its own."""
 
-    def __init__(self, place: Path, lease: str) -> None:
-        """`place` is the node's socket; the reports have a connection of their own."""
+    def __init__(self, place: Place, lease: str) -> None:
+        """`place` is where the node answers; the reports have a connection of their own."""
         self._place = place
         self._lease = lease
         self._noted: dict[Operation, _Noted] = {name: _Noted() for name in get_args(Operation)}

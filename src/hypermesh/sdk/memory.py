@@ -11,7 +11,6 @@ from hypermesh.sdk.call import Call
 from hypermesh.sdk.paging import walk, walk_async
 from hypermesh.sdk.region import AsyncLeasedRegion, LeasedRegion, Session
 from hypermesh.sdk.rest import AsyncRest, Rest
-from hypermesh.sdk.threads import Threads
 from hypermesh.wire.address import GlobalAddress
 from hypermesh.wire.api.asset import AssetView, Page
 from hypermesh.wire.api.lease import LeaseView
@@ -119,9 +118,9 @@ class AsyncMemory:
         await region.write(0, b"hello")
     """
 
-    def __init__(self, rest: AsyncRest, threads: Threads) -> None:
+    def __init__(self, rest: AsyncRest) -> None:
         self._rest = rest
-        self._threads = threads
+        self._threads = rest.threads
 
     async def lease(
         self,

@@ -5,66 +5,92 @@ Each noun is an attribute. The twins have the same nouns, and the nouns the same
 
 from __future__ import annotations
 
-from functools import cached_property
+import importlib
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hypermesh.sdk.account import Accounts, AsyncAccounts
-from hypermesh.sdk.asset import Assets, AsyncAssets
-from hypermesh.sdk.attempt import AsyncAttempts, Attempts
-from hypermesh.sdk.consensus import AsyncConsensus, Consensus
-from hypermesh.sdk.job import AsyncJobs, Jobs
-from hypermesh.sdk.lease import AsyncLeases, Leases
-from hypermesh.sdk.ledger import AsyncLedger, Ledger
 from hypermesh.sdk.location import data_directory, socket_path
-from hypermesh.sdk.network import AsyncNetwork, Network
-from hypermesh.sdk.privacy import AsyncPrivacy, Privacy
-from hypermesh.sdk.receipt import AsyncReceipts, Receipts
-from hypermesh.sdk.rest import AsyncRest, Rest
-from hypermesh.sdk.threads import Threads
-from hypermesh.sdk.token import AsyncTokens, Tokens
+from hypermesh.sdk.remote import Remote
+from hypermesh.sdk.rest import AsyncRest, Place, Rest
+from hypermesh.wire.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from hypermesh.sdk.account import Accounts, AsyncAccounts
+    from hypermesh.sdk.asset import Assets, AsyncAssets
+    from hypermesh.sdk.attempt import AsyncAttempts, Attempts
+    from hypermesh.sdk.consensus import AsyncConsensus, Consensus
     from hypermesh.sdk.events import AsyncEvents, Events
+    from hypermesh.sdk.job import AsyncJobs, Jobs
+    from hypermesh.sdk.lease import AsyncLeases, Leases
+    from hypermesh.sdk.ledger import AsyncLedger, Ledger
     from hypermesh.sdk.memory import AsyncMemory, Memory
+    from hypermesh.sdk.network import AsyncNetwork, Network
+    from hypermesh.sdk.privacy import AsyncPrivacy, Privacy
+    from hypermesh.sdk.receipt import AsyncReceipts, Receipts
+    from hypermesh.sdk.token import AsyncTokens, Tokens
+
+_MODULES = {
+    "accounts": "account",
+    "assets": "asset",
+    "attempts": "attempt",
+    "consensus": "consensus",
+    "events": "events",
+    "jobs": "job",
+    "leases": "lease",
+    "ledger": "ledger",
+    "memory": "memory",
+    "network": "network",
+    "privacy": "privacy",
+    "receipts": "receipt",
+    "tokens": "token",
+}
 
 
-class Mesh:
+class _Nouns:
+    """Loads a noun when it is first used: a command uses one or two, and what it imports is most
+    of the time that it takes."""
+
+    _prefix = ""
+    rest: Any
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        module = importlib.import_module(f"hypermesh.sdk.{_MODULES[name]}")
+        noun = getattr(module, self._prefix + name.capitalize())(self.rest)
+        setattr(self, name, noun)
+        return noun
+
+    def __dir__(self) -> Iterable[str]:
+        return [*super().__dir__(), *_MODULES]
+
+
+class Mesh(_Nouns):
     """A connection to the own node. Any number of threads may use it at once.
 
     with hm.connect() as mesh:
         print(mesh.network.status().name)
     """
 
-    def __init__(self, socket: Path) -> None:
-        self.rest = Rest(socket)
-        self.accounts = Accounts(self.rest)
-        self.assets = Assets(self.rest)
-        self.attempts = Attempts(self.rest)
-        self.consensus = Consensus(self.rest)
-        self.jobs = Jobs(self.rest)
-        self.leases = Leases(self.rest)
-        self.ledger = Ledger(self.rest)
-        self.network = Network(self.rest)
-        self.privacy = Privacy(self.rest)
-        self.receipts = Receipts(self.rest)
-        self.tokens = Tokens(self.rest)
+    rest: Rest
+    accounts: Accounts
+    assets: Assets
+    attempts: Attempts
+    consensus: Consensus
+    events: Events
+    jobs: Jobs
+    leases: Leases
+    ledger: Ledger
+    memory: Memory
+    network: Network
+    privacy: Privacy
+    receipts: Receipts
+    tokens: Tokens
 
-    @cached_property
-    def events(self) -> Events:
-        """What happens, as it happens."""
-        from hypermesh.sdk.events import Events
-
-        return Events(self.rest)
-
-    @cached_property
-    def memory(self) -> Memory:
-        """Memory of other machines."""
-        # STOQ and the keys take longer to load than most commands of `hm` run.
-        from hypermesh.sdk.memory import Memory
-
-        return Memory(self.rest)
+    def __init__(self, place: Place) -> None:
+        self.rest = Rest(place)
 
     def close(self) -> None:
         """Close the connections to the node. What is leased stays leased."""
@@ -82,46 +108,36 @@ class Mesh:
         self.close()
 
 
-class AsyncMesh:
+class AsyncMesh(_Nouns):
     """As `Mesh`, for the tasks of one event loop.
 
     async with hm.connect_async() as mesh:
         print((await mesh.network.status()).name)
     """
 
-    def __init__(self, socket: Path) -> None:
-        self.rest = AsyncRest(socket)
-        self._threads = Threads()
-        self.accounts = AsyncAccounts(self.rest)
-        self.assets = AsyncAssets(self.rest)
-        self.attempts = AsyncAttempts(self.rest)
-        self.consensus = AsyncConsensus(self.rest)
-        self.jobs = AsyncJobs(self.rest)
-        self.leases = AsyncLeases(self.rest)
-        self.ledger = AsyncLedger(self.rest)
-        self.network = AsyncNetwork(self.rest)
-        self.privacy = AsyncPrivacy(self.rest)
-        self.receipts = AsyncReceipts(self.rest)
-        self.tokens = AsyncTokens(self.rest)
+    _prefix = "Async"
 
-    @cached_property
-    def events(self) -> AsyncEvents:
-        """As `Mesh.events`."""
-        from hypermesh.sdk.events import AsyncEvents
+    rest: AsyncRest
+    accounts: AsyncAccounts
+    assets: AsyncAssets
+    attempts: AsyncAttempts
+    consensus: AsyncConsensus
+    events: AsyncEvents
+    jobs: AsyncJobs
+    leases: AsyncLeases
+    ledger: AsyncLedger
+    memory: AsyncMemory
+    network: AsyncNetwork
+    privacy: AsyncPrivacy
+    receipts: AsyncReceipts
+    tokens: AsyncTokens
 
-        return AsyncEvents(self.rest)
-
-    @cached_property
-    def memory(self) -> AsyncMemory:
-        """As `Mesh.memory`."""
-        from hypermesh.sdk.memory import AsyncMemory
-
-        return AsyncMemory(self.rest, self._threads)
+    def __init__(self, place: Place) -> None:
+        self.rest = AsyncRest(place)
 
     async def close(self) -> None:
         """As `Mesh.close`."""
         await self.rest.close()
-        self._threads.close()
 
     async def __aenter__(self) -> AsyncMesh:
         return self
@@ -135,14 +151,57 @@ class AsyncMesh:
         await self.close()
 
 
-def connect(data: Path | str | None = None) -> Mesh:
-    """Connect to the node whose data is in `data` (by default the user's own node).
+def connect(
+    data: Path | str | None = None,
+    *,
+    url: str | None = None,
+    token: str | None = None,
+    root: Path | str | None = None,
+    server_name: str | None = None,
+) -> Mesh:
+    """Connect to the node whose data is in `data` (by default the user's own node), or from another
+    machine to the node at `url`, with a `token` of it and the file of its network's `root`
+    certificate; `server_name` is the name in its certificate, where that is not the host in `url`.
+    `hm token create` prints all of them.
 
     Nothing is sent before the first call, which raises `NodeNotRunning` where no node answers.
+
+    with hm.connect() as mesh:
+        print(mesh.network.status().name)
     """
-    return Mesh(socket_path(data_directory(None if data is None else Path(data))))
+    return Mesh(_place(data, url, token, root, server_name))
 
 
-def connect_async(data: Path | str | None = None) -> AsyncMesh:
+def connect_async(
+    data: Path | str | None = None,
+    *,
+    url: str | None = None,
+    token: str | None = None,
+    root: Path | str | None = None,
+    server_name: str | None = None,
+) -> AsyncMesh:
     """As `connect`, for asyncio. It needs no `await`: `async with hm.connect_async() as mesh`."""
-    return AsyncMesh(socket_path(data_directory(None if data is None else Path(data))))
+    return AsyncMesh(_place(data, url, token, root, server_name))
+
+
+def _place(
+    data: Path | str | None,
+    url: str | None,
+    token: str | None,
+    root: Path | str | None,
+    server_name: str | None,
+) -> Place:
+    if url is None:
+        if token is not None or root is not None or server_name is not None:
+            raise InvalidInput("A token, root or server name belongs to a url", fix="Say the url")
+        return socket_path(data_directory(None if data is None else Path(data)))
+    if data is not None or token is None or root is None:
+        raise InvalidInput(
+            "A node at a url is reached with its token and its network's root, and no directory",
+            fix="hm.connect(url=..., token=..., root=FILE)",
+        )
+    try:
+        certificate = Path(root).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"The root {root} cannot be read", why=str(error)) from error
+    return Remote.of(url, token=token, root=certificate, server_name=server_name)

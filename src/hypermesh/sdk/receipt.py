@@ -21,7 +21,8 @@ class Receipts:
         """The receipt of a lease that was settled or claimed: what was agreed, measured and paid,
         with all that shows it to anybody.
 
-        open("receipt.json", "wb").write(msgspec.json.encode(mesh.receipts.get(lease)))
+        receipt = mesh.receipts.get(lease.lease)
+        Path("receipt.json").write_bytes(msgspec.json.encode(receipt))
         """
         return self._rest.run(get(lease))
 

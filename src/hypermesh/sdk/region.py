@@ -22,7 +22,7 @@ from hypermesh.stoq.region import RemoteRegion
 from hypermesh.stoq.trust import Identity, TrustPolicy
 from hypermesh.wire.address import GlobalAddress
 from hypermesh.wire.api.lease import LeaseView, SessionView
-from hypermesh.wire.errors import Forbidden, NotFound, Unreachable
+from hypermesh.wire.errors import Forbidden, HyperMeshError, NotFound, Unreachable
 from hypermesh.wire.rpc import ALPN_SESSION
 
 if TYPE_CHECKING:
@@ -76,7 +76,11 @@ class Session:
         """Raises `ProviderLost` where the provider does not answer."""
         lease = session.lease
         if session.secret is None:
-            raise Forbidden("The node gave no keys for this lease")
+            raise Forbidden(
+                "The node gave no keys for this lease",
+                why="it gives them over its own UNIX socket alone",
+                fix="Use a node of this machine: hm.connect()",
+            )
         if lease.host is None or lease.port is None:
             raise NotFound(f"No locator is known for the provider of lease {lease.lease}")
         self.lease: LeaseView = lease
@@ -274,7 +278,10 @@ class LeasedRegion:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except HyperMeshError as unsettled:
+            _note(error, unsettled)
 
 
 class AsyncLeasedRegion:
@@ -351,7 +358,18 @@ class AsyncLeasedRegion:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.close()
+        try:
+            await self.close()
+        except HyperMeshError as unsettled:
+            _note(error, unsettled)
+
+
+def _note(error: BaseException | None, unsettled: HyperMeshError) -> None:
+    """Let the `error` that ended the block stand, with what followed from it as a note: a provider
+    that is lost settles nothing either."""
+    if error is None:
+        raise unsettled
+    error.add_note(f"The lease was not settled: {unsettled}")
 
 
 def _bounds(place: slice, length: int) -> tuple[int, int]:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import http.client
 import select
 import socket
+import ssl
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from hypermesh.sdk.answer import understood
 from hypermesh.sdk.call import TIMEOUT_S, Call
+from hypermesh.sdk.remote import NotTrusted, Remote
 from hypermesh.sdk.retry import ConnectionBroke, drawn, fresh_key, pause_s, retry_after_s
+from hypermesh.sdk.threads import Threads
 from hypermesh.wire.errors import HyperMeshError, Unreachable
 
 if TYPE_CHECKING:
@@ -24,12 +27,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Place: TypeAlias = "Path | Remote"
+"""Where a node answers: its UNIX socket, or over TLS."""
+
 CONNECTIONS_MAX = 16
 """Connections that `Rest` keeps open between calls, and that `AsyncRest` has at most."""
 
 
 class NodeNotRunning(HyperMeshError):
-    """No node answers on the socket."""
+    """No node answers there."""
 
     code = "HM-SDK-0001"
     status = 503
@@ -51,13 +57,32 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+class _TlsConnection(http.client.HTTPSConnection):
+    """HTTP/1.1 over TLS, every request with the token."""
+
+    def __init__(self, remote: Remote, context: ssl.SSLContext) -> None:
+        super().__init__(remote.server_name, remote.port, timeout=TIMEOUT_S, context=context)
+        self._remote = remote
+        self._tls = context
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self._remote.host, self._remote.port), self.timeout)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = self._tls.wrap_socket(plain, server_hostname=self._remote.server_name)
+
+    def putrequest(self, *arguments: Any, **options: Any) -> None:
+        super().putrequest(*arguments, **options)
+        self.putheader("authorization", f"Bearer {self._remote.token}")
+
+
 class Rest:
     """Calls to one node. Any number of threads may use it at once: a call has its connection to
     itself, and idle connections are kept for the next."""
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
-        self._idle: list[_UnixConnection] = []
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._tls = None if isinstance(place, Path) else place.context()
+        self._idle: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
         self._is_open = True
 
@@ -89,33 +114,38 @@ class Rest:
         """Status, Retry-After and content."""
         connection = self._take(max(0.001, deadline - time.monotonic()))
         try:
+            if connection.sock is None:
+                self._connect(connection)
             connection.request(
                 call.method, call.target, body=call.content, headers=call.headers(key)
             )
             answer = connection.getresponse()
             content = answer.read()
-        except (FileNotFoundError, ConnectionRefusedError) as error:
+        except BaseException as error:
             connection.close()
-            raise _no_node(self._socket) from error
-        except TimeoutError as error:
-            connection.close()
-            raise _too_late(call, self._socket) from error
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            raise _broke(call, self._socket, error) from error
-        except BaseException:
-            connection.close()
+            if isinstance(error, TimeoutError):
+                raise _too_late(call, self._place) from error
+            if isinstance(error, (OSError, http.client.HTTPException)):
+                raise _broke(call, self._place, error) from error
             raise
         self._give(connection)
         return answer.status, answer.getheader("retry-after"), content
 
-    def _take(self, timeout_s: float) -> _UnixConnection:
+    def _connect(self, connection: http.client.HTTPConnection) -> None:
+        try:
+            connection.connect()
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise _unconnected(self._place, error) from error
+
+    def _take(self, timeout_s: float) -> http.client.HTTPConnection:
         """A connection that is idle, or a new one."""
         while True:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
             if connection is None:
-                connection = _UnixConnection(self._socket)
+                connection = self._new()
             connection.timeout = timeout_s
             if connection.sock is None:
                 return connection
@@ -125,7 +155,14 @@ class Rest:
                 return connection
             connection.close()
 
-    def _give(self, connection: _UnixConnection) -> None:
+    def _new(self) -> http.client.HTTPConnection:
+        if isinstance(self._place, Path):
+            return _UnixConnection(self._place)
+        if self._tls is None:
+            raise AssertionError("a remote place has a context")
+        return _TlsConnection(self._place, self._tls)
+
+    def _give(self, connection: http.client.HTTPConnection) -> None:
         with self._lock:
             if self._is_open and len(self._idle) < CONNECTIONS_MAX:
                 self._idle.append(connection)
@@ -135,14 +172,14 @@ class Rest:
     def connection(self, timeout_s: float) -> http.client.HTTPConnection:
         """A connection of one's own, for what is no single answer: a stream of events. `timeout_s`
         bounds each wait for the next bytes."""
-        connection = _UnixConnection(self._socket)
+        connection = self._new()
         connection.timeout = timeout_s
         return connection
 
     @property
-    def place(self) -> Path:
-        """The node's socket."""
-        return self._socket
+    def place(self) -> Place:
+        """Where the node answers."""
+        return self._place
 
     def close(self) -> None:
         """Close the idle connections, and those in use when their call is over."""
@@ -156,8 +193,10 @@ class Rest:
 class AsyncRest:
     """As `Rest`, for the tasks of one event loop."""
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self.threads = Threads()
+        """Where what blocks runs: the bytes of leased memory."""
         self._client: httpx.AsyncClient | None = None
 
     async def run(self, call: Call[T]) -> T:
@@ -195,17 +234,17 @@ class AsyncRest:
                     call.method, call.target, content=call.content, headers=call.headers(key)
                 )
         except TimeoutError as error:
-            raise _too_late(call, self._socket) from error
+            raise _too_late(call, self._place) from error
         except httpx.ConnectError as error:
-            raise _no_node(self._socket) from error
+            raise _unconnected(self._place, _cause(error)) from error
         except httpx.TransportError as error:
-            raise _broke(call, self._socket, error) from error
+            raise _broke(call, self._place, error) from error
         return answer.status_code, answer.headers.get("retry-after"), answer.content
 
     @property
-    def place(self) -> Path:
+    def place(self) -> Place:
         """As `Rest.place`."""
-        return self._socket
+        return self._place
 
     def client(self) -> httpx.AsyncClient:
         """The HTTP client under this, for what is no single answer: a stream of events."""
@@ -215,9 +254,20 @@ class AsyncRest:
             limits = httpx.Limits(
                 max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX
             )
+            if isinstance(self._place, Path):
+                transport = httpx.AsyncHTTPTransport(uds=str(self._place), limits=limits)
+                base, headers = "http://localhost", {}
+            else:
+                transport = _named(self._place, limits)
+                base = str(self._place)
+                headers = {
+                    "authorization": f"Bearer {self._place.token}",
+                    "host": f"{self._place.server_name}:{self._place.port}",
+                }
             self._client = httpx.AsyncClient(
-                transport=httpx.AsyncHTTPTransport(uds=str(self._socket), limits=limits),
-                base_url="http://localhost",
+                transport=transport,
+                base_url=base,
+                headers=headers,
                 timeout=None,  # noqa: S113 (each call has its own deadline)
                 trust_env=False,
             )
@@ -228,20 +278,46 @@ class AsyncRest:
         if self._client is not None:
             client, self._client = self._client, None
             await client.aclose()
+        self.threads.close()
 
 
-def _no_node(place: Path) -> NodeNotRunning:
-    return NodeNotRunning(why=f"nothing listens on {place}")
+def _named(remote: Remote, limits: httpx.Limits) -> httpx.AsyncHTTPTransport:
+    """A transport that asks for the name in the certificate, whatever the host is called."""
+    import httpx
+
+    class Named(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            request.extensions = {**request.extensions, "sni_hostname": remote.server_name}
+            return await super().handle_async_request(request)
+
+    return Named(verify=remote.context(), limits=limits)
 
 
-def _too_late(call: Call[Any], place: Path) -> Unreachable:
+def _cause(error: BaseException) -> BaseException:
+    """The first of the errors that led to `error`."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    return error
+
+
+def _unconnected(place: Place, error: BaseException) -> HyperMeshError:
+    """Why there is no connection; nothing was sent."""
+    if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+        return NodeNotRunning(why=f"nothing listens on {place}")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return NotTrusted(f"What answers at {place} is not the node", why=str(error))
+    return Unreachable(f"{place} cannot be reached", why=str(error) or type(error).__name__)
+
+
+def _too_late(call: Call[Any], place: Place) -> Unreachable:
+    where = place.with_name("node.log") if isinstance(place, Path) else f"at {place}"
     return Unreachable(
         f"The node did not answer {call.method} {call.path} within {call.timeout_s:g} s",
-        fix=f"Its log is {place.with_name('node.log')}",
+        fix=f"Its log is {where}",
     )
 
 
-def _broke(call: Call[Any], place: Path, error: Exception) -> ConnectionBroke:
+def _broke(call: Call[Any], place: Place, error: Exception) -> ConnectionBroke:
     return ConnectionBroke(
         f"The node went away during {call.method} {call.path}",
         why=f"{place}: {str(error) or type(error).__name__}",

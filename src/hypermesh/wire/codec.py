@@ -7,10 +7,11 @@ Structs that cross a process are `frozen=True, array_like=True` and hold no dict
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
+from hypermesh.wire.decoding import msgpack_decoder
 from hypermesh.wire.errors import InvalidInput
 
 T = TypeVar("T")
@@ -19,7 +20,6 @@ SIZE_MAX = 4 * 1024 * 1024
 """Bytes; the largest encoded value that any listener reads, unless a caller sets less."""
 
 _encoder = msgspec.msgpack.Encoder()
-_decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
 
 
 class Undecodable(InvalidInput):
@@ -44,11 +44,8 @@ def decode(kind: type[T], data: bytes, *, size_max: int = SIZE_MAX) -> T:
         raise Undecodable(
             f"The message has {len(data)} bytes", why=f"at most {size_max} are accepted here"
         )
-    decoder = _decoders.get(kind)
-    if decoder is None:
-        decoder = _decoders.setdefault(kind, msgspec.msgpack.Decoder(kind))
     try:
-        value: T = decoder.decode(data)
+        value: T = msgpack_decoder(kind).decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Undecodable(f"The bytes are not a {_name(kind)}", why=str(error)) from error
     if _encoder.encode(value) != data:

@@ -154,9 +154,17 @@ class DescribeResponse(msgspec.Struct, frozen=True, array_like=True):
     attestation: Hash
 
 
+class TermsRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`asset.terms`: on what terms is the caller's asset shared; and the height at which the caller
+    saw that it is the caller's."""
+
+    asset: AssetId
+    height: Annotated[int, Meta(ge=0, le=2**53)]
+
+
 class TermsResponse(msgspec.Struct, frozen=True, array_like=True):
-    """`asset.terms` (argument: `DescribeRequest`): all that its owner has set, told to its owner
-    alone; of `capacity` units `free` are not set aside."""
+    """All that the owner has set, told to the owner alone; of `capacity` units `free` are not set
+    aside."""
 
     sharing: Sharing
     capacity: int
@@ -165,10 +173,12 @@ class TermsResponse(msgspec.Struct, frozen=True, array_like=True):
 
 class SetTermsRequest(msgspec.Struct, frozen=True, array_like=True):
     """`asset.set_terms`: the owner of an asset tells its host the terms that the owner is about to
-    put on the ledger. They hold from the block that commits to them."""
+    put on the ledger. They hold from the block that commits to them. `height` as in
+    `TermsRequest`."""
 
     asset: AssetId
     sharing: Sharing
+    height: Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class SetTermsResponse(msgspec.Struct, frozen=True, array_like=True):

@@ -17,6 +17,8 @@ export function Dialog({ title, onClose, children }: DialogProps) {
     const element = dialog.current;
     const before = document.activeElement;
     element?.showModal();
+    // The field to fill in, or the harmless answer, rather than the cross in the corner.
+    element?.querySelector<HTMLElement>("[data-first]")?.focus();
     return () => {
       element?.close();
       if (before instanceof HTMLElement) before.focus();

@@ -17,6 +17,16 @@ export function Loading({ what }: { what: string }) {
   );
 }
 
+/** What the node shows to whoever has its token alone. */
+export function NoPermission({ title, children }: { title: string; children: ReactNode }) {
+  return (
+    <Empty icon="lock" title={title}>
+      <p>{children}</p>
+      <Command>hm ui</Command>
+    </Empty>
+  );
+}
+
 export function Empty({ icon, title, children }: { icon: IconName; title: string; children?: ReactNode }) {
   return (
     <div className="empty">

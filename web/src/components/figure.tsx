@@ -43,9 +43,9 @@ function Spark({ series, label }: { series: string; label: string }) {
   if (points.length < 2) return <svg className="spark" aria-hidden="true" />;
   const low = Math.min(...points);
   const high = Math.max(...points);
-  const span = high - low || 1;
+  const height = (value: number): number => (high > low ? 30 - ((value - low) / (high - low)) * 26 : 17);
   const line = points
-    .map((value, index) => `${((index / (points.length - 1)) * 100).toFixed(2)},${(30 - ((value - low) / span) * 26).toFixed(2)}`)
+    .map((value, index) => `${((index / (points.length - 1)) * 100).toFixed(2)},${height(value).toFixed(2)}`)
     .join(" L");
   return (
     <svg className="spark" viewBox="0 0 100 32" preserveAspectRatio="none" role="img" aria-label={`${label}, up to the last hour`}>

@@ -18,7 +18,7 @@ export function History({ asset }: { asset: string }) {
       {({ items, row, next_cursor }) => (
         <>
           <p className="muted">
-            Every step has a path of hashes to a signed block, which a receipt or `hm verify` checks without this node. The
+            Every step has a path of hashes to a signed block, which can be checked without trust in this node. The
             asset as it is now is proven at height <a href={link(`/blocks/${row.height}`)}>{row.height}</a>.
           </p>
           {items.length === 0 && <Empty icon="ledger" title="Nothing yet" />}
@@ -29,7 +29,7 @@ export function History({ asset }: { asset: string }) {
                   <Moment ms={proof.time_ms} />, block <a href={link(`/blocks/${proof.height}`)}>{proof.height}</a>
                 </small>
                 <ul>
-                  <OperationLine operation={operation} />
+                  <OperationLine operation={operation} about={asset} />
                 </ul>
                 <details>
                   <summary>Proof</summary>

@@ -1,6 +1,6 @@
 /** Remote memory as it is used now: what programs here measure, what hosts here count. */
 import { lazy, Suspense } from "react";
-import { bytes, duration, micros, perSecond } from "../format.ts";
+import { bytes, duration, micros, gigabytesPerSecond } from "../format.ts";
 import type { Live } from "../live/event.ts";
 import { live } from "../live/feed.ts";
 import { link } from "../route.ts";
@@ -79,7 +79,7 @@ function MemoryTable({ leases }: { leases: readonly MemoryLease[] }) {
         { title: "Write", cell: (each) => figure(each.measured?.write), number: true },
         { title: "Swap and add", cell: (each) => figure(each.measured?.atomic), number: true },
         { title: "Moved", cell: moved, number: true },
-        { title: "Source", cell: source },
+        { title: "Source", cell: source, wide: true },
       ]}
     />
   );
@@ -89,7 +89,11 @@ function figure(of: { p50_us: number; p99_us: number; gigabytes_per_s: number } 
   if (!of) return <span className="muted">none</span>;
   return (
     <span className="live">
-      {micros(of.p50_us)} (99 %: {micros(of.p99_us)}), {perSecond(of.gigabytes_per_s)}
+      <strong>{micros(of.p50_us)}</strong>
+      <br />
+      99 %: {micros(of.p99_us)}
+      <br />
+      {gigabytesPerSecond(of.gigabytes_per_s)}
     </span>
   );
 }
@@ -98,7 +102,9 @@ function moved(of: MemoryLease) {
   const counts = of.measured ?? of.counted;
   return counts ? (
     <span className="live">
-      {bytes(counts.bytes_read)} read, {bytes(counts.bytes_written)} written
+      {bytes(counts.bytes_read)} read
+      <br />
+      {bytes(counts.bytes_written)} written
     </span>
   ) : (
     <span className="muted">not known</span>

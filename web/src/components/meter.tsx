@@ -1,6 +1,6 @@
 /** How full something is: a bar, and the same in words. */
 import type { ReactNode } from "react";
-import { units, words } from "../format.ts";
+import { kindName, units } from "../format.ts";
 import { link } from "../route.ts";
 import { KindIcon } from "./icon.tsx";
 
@@ -37,16 +37,16 @@ interface Measured {
 
 /** How much of an asset is leased. */
 export function AssetMeter({ asset }: { asset: Measured }) {
-  const label = asset.kind === "cpu" ? "CPU" : words(asset.kind);
+  const label = kindName(asset.kind);
   const name = (
-    <a href={link(`/assets/${asset.asset}`)}>
-      <KindIcon kind={asset.kind} /> {label}
-    </a>
+    <>
+      <KindIcon kind={asset.kind} /> <a href={link(`/assets/${asset.asset}`)}>{label}</a>
+    </>
   );
   if (asset.capacity === null || asset.free === null) {
     return (
       <div className="row spread">
-        {name}
+        <span>{name}</span>
         <small>Its host does not show how full it is</small>
       </div>
     );

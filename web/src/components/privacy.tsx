@@ -5,8 +5,8 @@ import { touch, usePages, useRead } from "../api/resource.ts";
 import type { Schemas } from "../api/types.ts";
 import { plural } from "../format.ts";
 import { type Change, changeOf, type Draft, draftOf, unitOf } from "../privacy.ts";
+import { NoPermission } from "./feedback.tsx";
 import { Field, useMayWrite, useWrite, WriteButton, WriteProblem } from "./form.tsx";
-import { Card } from "./page.tsx";
 import { State } from "./state.tsx";
 import { Table } from "./table.tsx";
 import { announce } from "./toast.tsx";
@@ -57,7 +57,7 @@ export function PrivacyEditor({ terms }: { terms: Terms }) {
         <div className="form-grid">
           <Text label="Lent at most, %" value={draft.share} wrong={wrong.share} hint="of its capacity" onChange={(share) => set({ share })} />
           <Text label="Leases at a time" value={draft.concurrent} wrong={wrong.concurrent} hint="at most" onChange={(concurrent) => set({ concurrent })} />
-          <Text label="Shortest lease, minutes" value={draft.shortest} wrong={wrong.shortest} onChange={(shortest) => set({ shortest })} />
+          <Text label="Shortest lease, seconds" value={draft.shortest} wrong={wrong.shortest} onChange={(shortest) => set({ shortest })} />
           <Text label="Longest lease, minutes" value={draft.longest} wrong={wrong.longest} onChange={(longest) => set({ longest })} />
           <Text label="Price, CAES" value={draft.price} wrong={wrong.price} hint={`for each ${unitOf(terms.kind).words}`} onChange={(price) => set({ price })} />
           <Text label="Bond of a consumer's node, CAES" value={draft.bond} wrong={wrong.bond} hint="at least" onChange={(bond) => set({ bond })} />
@@ -168,9 +168,9 @@ function PreviewCard({ asset, change }: { asset: string; change: Change | null }
   }, [asset, asked, may]);
   if (!may) {
     return (
-      <Card title="Who can see and lease this">
-        <p>To preview and change who can use this asset, open the page with `hm ui`.</p>
-      </Card>
+      <NoPermission title="Who can see and lease this">
+        A preview and a change are for whoever has the node's token.
+      </NoPermission>
     );
   }
   return (

@@ -36,7 +36,7 @@ export function ReleaseButton({ lease, onReleased }: { lease: Lease; onReleased?
             </p>
             <WriteProblem problem={problem} />
             <footer>
-              <button type="button" className="button" onClick={() => setOpen(false)} autoFocus>
+              <button type="button" className="button" onClick={() => setOpen(false)} data-first>
                 Keep it
               </button>
               <WriteButton kind="danger" busy={busy} onClick={() => void release()}>

@@ -25,6 +25,7 @@ export default function Topology({ nodes }: { nodes: NodeView[] }) {
       userZoomingEnabled: false,
       boxSelectionEnabled: false,
       autoungrabify: true,
+      maxZoom: 1.25,
     });
     made.on("tap", "node", (event) => go(`/nodes/${event.target.id()}`));
     graph.current = made;
@@ -49,6 +50,7 @@ export default function Topology({ nodes }: { nodes: NodeView[] }) {
         minNodeSpacing: 60,
         concentric: (node: { data: (name: string) => unknown }) => (node.data("here") ? 2 : 1),
         levelWidth: () => 1,
+        startAngle: 0,
       } as cytoscape.LayoutOptions)
       .run();
     core.fit(undefined, 48);
@@ -97,6 +99,9 @@ function sheet(): cytoscape.StylesheetJson {
         "font-family": "system-ui, sans-serif",
         "text-valign": "bottom",
         "text-margin-y": 6,
+        "text-background-color": colour("surface"),
+        "text-background-opacity": 1,
+        "text-background-padding": "2px",
       },
     },
     { selector: "node[?attested]", style: { "border-color": colour("good") } },

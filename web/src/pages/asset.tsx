@@ -18,7 +18,7 @@ import { Table } from "../components/table.tsx";
 import { Tabs } from "../components/tabs.tsx";
 import { Fact, Facts, Id, Json, Moment } from "../components/text.tsx";
 import { announce } from "../components/toast.tsx";
-import { caes, parseBytes, percent, price, units, words } from "../format.ts";
+import { caes, detail, kindName, parseBytes, percent, price, units, words } from "../format.ts";
 import { go, link } from "../route.ts";
 
 type Asset = Schemas["AssetView"];
@@ -28,8 +28,8 @@ export function AssetPage({ id }: { id: string }) {
   const { data } = asset;
   return (
     <Page
-      title={data ? `${data.kind === "cpu" ? "CPU" : words(data.kind)} of ${data.host_name}` : "Asset"}
-      subtitle={data ? <Id of={data.address} what="the address" whole /> : <span className="mono">{id}</span>}
+      title={data ? `${kindName(data.kind)} of ${data.host_name}` : "Asset"}
+      subtitle={data ? <Id of={data.address} what="the address" whole /> : <Id of={id} what="the asset's id" whole />}
       subject={{ noun: "asset", id }}
       actions={data && <LeaseButton asset={data} />}
     >
@@ -85,7 +85,7 @@ function AssetOverview({ asset }: { asset: Asset }) {
               <Fact name="Revision">{asset.revision}</Fact>
               {Object.entries(asset.detail ?? {}).map(([name, value]) => (
                 <Fact key={name} name={words(name)}>
-                  {value}
+                  {detail(name, value)}
                 </Fact>
               ))}
             </Facts>
@@ -221,11 +221,11 @@ function LeaseDialog({ asset, onClose }: { asset: Asset; onClose: () => void }) 
       go(`/leases/${session.lease.lease}`);
     });
   return (
-    <Dialog title={`Lease ${asset.kind === "cpu" ? "CPU" : words(asset.kind)} of ${asset.host_name}`} onClose={onClose}>
+    <Dialog title={`Lease ${kindName(asset.kind)} of ${asset.host_name}`} onClose={onClose}>
       <form className="stack" onSubmit={submitting(() => void lease())}>
         <div className="form-grid">
           <Field label={isBytes ? "Size" : asset.kind === "cpu" ? "Cores" : "Units"} hint={`${units(asset.free, asset.kind)} free`} wrong={wrong}>
-            {(attributes) => <input {...attributes} value={text} onChange={(event) => setText(event.target.value)} autoFocus />}
+            {(attributes) => <input {...attributes} value={text} onChange={(event) => setText(event.target.value)} data-first />}
           </Field>
           <Field label="Minutes" hint="at most a day" wrong={rightTime ? null : "Between a second and a day"}>
             {(attributes) => <input {...attributes} inputMode="decimal" value={minutes} onChange={(event) => setMinutes(event.target.value)} />}

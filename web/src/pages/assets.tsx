@@ -7,7 +7,7 @@ import { KindIcon } from "../components/icon.tsx";
 import { Page } from "../components/page.tsx";
 import { Level, State, StateOf } from "../components/state.tsx";
 import { type Column, More, Table } from "../components/table.tsx";
-import { plural, price, units, words } from "../format.ts";
+import { kindName, plural, price, units, words } from "../format.ts";
 import { amend, link, usePlace } from "../route.ts";
 
 type Asset = Schemas["AssetView"];
@@ -19,9 +19,12 @@ const COLUMNS: readonly Column<Asset>[] = [
   {
     title: "Asset",
     cell: (asset) => (
-      <a href={link(`/assets/${asset.asset}`)}>
-        <KindIcon kind={asset.kind} /> {asset.kind === "cpu" ? "CPU" : words(asset.kind)} of {asset.host_name}
-      </a>
+      <>
+        <KindIcon kind={asset.kind} />{" "}
+        <a href={link(`/assets/${asset.asset}`)}>
+          {kindName(asset.kind)} of {asset.host_name}
+        </a>
+      </>
     ),
   },
   { title: "State", cell: (asset) => <StateOf state={asset.state} /> },
@@ -55,7 +58,7 @@ export function AssetsPage() {
         <Select
           label="Kind"
           value={kind}
-          options={[["", "All kinds"], ...KINDS.map((each) => [each, each === "cpu" || each === "gpu" ? each.toUpperCase() : words(each)] as const)]}
+          options={[["", "All kinds"], ...KINDS.map((each) => [each, kindName(each)] as const)]}
           onChange={(chosen) => amend({ kind: chosen, pages: undefined })}
         />
         <Select

@@ -3,8 +3,8 @@ import { useState } from "react";
 import { type Problem, asProblem, write } from "../api/client.ts";
 import { useRead } from "../api/resource.ts";
 import type { Page as PageOf, Schemas } from "../api/types.ts";
-import { Empty, Loaded, ProblemNote } from "../components/feedback.tsx";
-import { Field, WriteButton } from "../components/form.tsx";
+import { Empty, Loaded, NoPermission, ProblemNote } from "../components/feedback.tsx";
+import { Field, useMayWrite, WriteButton } from "../components/form.tsx";
 import { Page } from "../components/page.tsx";
 import { State } from "../components/state.tsx";
 import { Fact, Facts } from "../components/text.tsx";
@@ -20,7 +20,8 @@ interface Outcome {
 }
 
 export function CheatPage() {
-  const attempts = useRead<PageOf<Attempt>>("/v1/attempts");
+  const may = useMayWrite();
+  const attempts = useRead<PageOf<Attempt>>(may ? "/v1/attempts" : null);
   const [outcomes, setOutcomes] = useState<Record<string, Outcome>>({});
   const [running, setRunning] = useState<string | null>(null);
   const attempt = async (name: string, content?: string): Promise<void> => {
@@ -52,7 +53,8 @@ export function CheatPage() {
       }
     >
       <Summary outcomes={outcomes} />
-      <Loaded of={attempts} what="the attempts">
+      {!may && <NoPermission title="Only the owner may attack">Each attempt is real, so it is for whoever has the node's token.</NoPermission>}
+      {may && <Loaded of={attempts} what="the attempts">
         {({ items }) =>
           items.length === 0 ? (
             <Empty icon="cheat" title="This node knows no attempts" />
@@ -71,7 +73,7 @@ export function CheatPage() {
             </div>
           )
         }
-      </Loaded>
+      </Loaded>}
     </Page>
   );
 }
@@ -104,10 +106,10 @@ function AttemptCard({ attempt, outcome, busy, blocked, onTry }: AttemptCardProp
       <div className="row spread">
         <h2>{attempt.title}</h2>
         <WriteButton busy={busy} disabled={blocked || !right || attempt.unavailable !== ""} onClick={() => onTry(changed ? edited : undefined)}>
-          {`Try: ${attempt.title}`}
+          Try it<span className="hidden">: {attempt.title}</span>
         </WriteButton>
       </div>
-      <p>{attempt.what}</p>
+      <p className="sentence">{attempt.what}</p>
       <p className="muted">The rule against it: {attempt.rule}</p>
       {attempt.unavailable && (
         <p className="row">

@@ -29,7 +29,9 @@ export function FirstRunPage() {
       <Card>
         <ol className="checklist">
           <Step done={isUp} title="This node is up, and its four proofs are in force">
-            <p className="muted">`hm up` started it. The first proofs take a few seconds; until then nothing can be leased from here.</p>
+            <p className="muted">
+              <code>hm up</code> started it. The first proofs take a few seconds; until then nothing can be leased from here.
+            </p>
           </Step>
           <Step done={hasOthers} title="Another machine has joined">
             <Invite />

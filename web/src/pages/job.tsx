@@ -3,7 +3,7 @@ import { type ReactNode, useEffect, useRef } from "react";
 import { write } from "../api/client.ts";
 import { touch, useRead } from "../api/resource.ts";
 import type { Schemas } from "../api/types.ts";
-import { Empty, Loaded, ProblemNote } from "../components/feedback.tsx";
+import { Loaded, NoPermission, ProblemNote } from "../components/feedback.tsx";
 import { Field, useMayWrite, useWrite, WriteButton, WriteProblem } from "../components/form.tsx";
 import { Card, Page } from "../components/page.tsx";
 import { State, StateOf } from "../components/state.tsx";
@@ -36,9 +36,9 @@ export function JobPage({ id }: { id: string }) {
       {may ? (
         <JobBody key={id} id={id} />
       ) : (
-        <Empty icon="lock" title="Jobs are yours alone">
-          <Command>hm ui</Command>
-        </Empty>
+        <NoPermission title="Jobs are yours alone">
+          What it prints may be private, so the node shows it only to whoever has its token.
+        </NoPermission>
       )}
     </Page>
   );
@@ -135,7 +135,7 @@ function Log({ id }: { id: string }) {
       </pre>
       {output.stderr && (
         <>
-          <h3>Standard error</h3>
+          <h2>Standard error</h2>
           <pre className="log" tabIndex={0} role="log" aria-label="Standard error">
             {marked(output.stderr, search)}
           </pre>

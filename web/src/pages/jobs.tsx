@@ -3,7 +3,7 @@ import { useState } from "react";
 import { write } from "../api/client.ts";
 import { touch, usePages } from "../api/resource.ts";
 import type { Schemas } from "../api/types.ts";
-import { Empty, Loaded } from "../components/feedback.tsx";
+import { Empty, Loaded, NoPermission } from "../components/feedback.tsx";
 import { Field, Select, submitting, useMayWrite, useWrite, WriteButton, WriteProblem } from "../components/form.tsx";
 import { Card, Page } from "../components/page.tsx";
 import { StateOf } from "../components/state.tsx";
@@ -33,10 +33,9 @@ export function JobsPage() {
       {may ? (
         <JobList />
       ) : (
-        <Empty icon="lock" title="Jobs are yours alone">
-          <p>What they print may be private, so the node shows them only to whoever has its token.</p>
-          <Command>hm ui</Command>
-        </Empty>
+        <NoPermission title="Jobs are yours alone">
+          What they print may be private, so the node shows them only to whoever has its token.
+        </NoPermission>
       )}
     </Page>
   );

@@ -11,7 +11,7 @@ import { ReleaseButton } from "../components/release.tsx";
 import { Level, StateOf } from "../components/state.tsx";
 import { Tabs } from "../components/tabs.tsx";
 import { Command, Fact, Facts, Id, Json, Moment } from "../components/text.tsx";
-import { caes, duration, price, units, words } from "../format.ts";
+import { caes, duration, kindName, price, units } from "../format.ts";
 import { link } from "../route.ts";
 
 type Lease = Schemas["LeaseView"];
@@ -57,7 +57,7 @@ function Overview({ lease, events }: { lease: Lease; events: LeaseStep[] }) {
         <Facts>
           <Fact name="Asset">
             <a href={link(`/assets/${lease.asset}`)}>
-              {lease.kind === "cpu" ? "CPU" : words(lease.kind)} of {lease.provider_name || lease.provider.slice(0, 12)}
+              {kindName(lease.kind)} of {lease.provider_name || lease.provider.slice(0, 12)}
             </a>
           </Fact>
           <Fact name="Consumer">

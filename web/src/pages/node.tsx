@@ -13,7 +13,7 @@ import { Hearing, type NodeView, Place } from "./nodes.tsx";
 export function NodePage({ id }: { id: string }) {
   const node = useRead<NodeView>(`/v1/nodes/${id}`, { topics: ["node", "asset", "lease"] });
   return (
-    <Page title={node.data?.name || "Node"} subtitle={<span className="mono">{id}</span>} subject={{ noun: "node", id }}>
+    <Page title={node.data?.name || "Node"} subtitle={<Id of={id} what="the node's id" whole />} subject={{ noun: "node", id }}>
       <Loaded of={node} what="the node">
         {(data) => (
           <Tabs

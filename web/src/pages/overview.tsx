@@ -9,8 +9,8 @@ import { AssetMeter } from "../components/meter.tsx";
 import { OperationLine } from "../components/operation.tsx";
 import { Card, Page } from "../components/page.tsx";
 import { State } from "../components/state.tsx";
-import { Ago, AsOf, Command } from "../components/text.tsx";
-import { caesShort, count, duration, micros, plural, words } from "../format.ts";
+import { AsOf, Command } from "../components/text.tsx";
+import { caesFigure, count, duration, micros, plural, words } from "../format.ts";
 import { live, ring } from "../live/feed.ts";
 import { link } from "../route.ts";
 import { useStore } from "../store.ts";
@@ -83,7 +83,7 @@ function Action({ action }: { action: Schemas["ActionView"] }) {
         <strong>{action.what}</strong>
       </div>
       <p className="muted">{action.why}</p>
-      {command.startsWith("hm ") ? <Command>{command}</Command> : <p>{action.fix}</p>}
+      {/^([A-Z_]+=\S* )?hm /.test(command) ? <Command>{command}</Command> : <p>{action.fix}</p>}
     </li>
   );
 }
@@ -94,7 +94,7 @@ function Figures() {
   const balance = account.data?.balance;
   useEffect(() => {
     if (balance !== undefined) ring("balance").push(Date.now(), Number(balance));
-  }, [balance, now?.height]);
+  }, [balance, now?.time_ms]);
   const connected = now?.links.filter((each) => each.connected).length ?? 0;
   return (
     <div className="figures">
@@ -118,8 +118,7 @@ function Figures() {
       />
       <Figure
         label="Balance"
-        value={balance === undefined ? "…" : caesShort(balance)}
-        unit="CAES"
+        {...(balance === undefined ? { value: "…" } : caesFigure(balance))}
         series="balance"
         note={<a href={link("/wallet")}>Why this balance</a>}
       />
@@ -167,14 +166,7 @@ function Recent() {
           return (
             <ul className="stack">
               {done.slice(0, 7).map(({ block, operation }) => (
-                <li key={`${block.height}.${operation.index}`} className="row spread">
-                  <ul>
-                    <OperationLine operation={operation} />
-                  </ul>
-                  <small>
-                    <Ago ms={block.time_ms} />
-                  </small>
-                </li>
+                <OperationLine key={`${block.height}.${operation.index}`} operation={operation} time_ms={block.time_ms} />
               ))}
             </ul>
           );
@@ -195,7 +187,7 @@ function Latencies() {
           <div key={name} className="figure">
             <span className="label">{words(name)}</span>
             <span className="live">
-              <strong>{micros(each.p50_us)}</strong> half of them; {micros(each.p99_us)} at most for 99 %
+              <strong>{micros(each.p50_us)}</strong> median; 99 % within {micros(each.p99_us)}
             </span>
             <small>{plural(each.count, "operation")}</small>
           </div>

@@ -11,7 +11,7 @@ import { Page, Section } from "../components/page.tsx";
 import { More, Table } from "../components/table.tsx";
 import { Id, Moment } from "../components/text.tsx";
 import { announce } from "../components/toast.tsx";
-import { caes, caesShort, parseCaes } from "../format.ts";
+import { caes, caesFigure, parseCaes } from "../format.ts";
 import { amend, link, usePlace } from "../route.ts";
 
 type Account = Schemas["AccountView"];
@@ -36,10 +36,10 @@ export function WalletPage() {
         {(data) => (
           <>
             <div className="figures">
-              <Figure label="Balance" value={caesShort(data.balance)} unit="CAES" note={`${caes(data.balance)} exactly`} />
-              <Figure label="Bonded for nodes" value={caesShort(data.bonded)} unit="CAES" note="it backs the nodes' word" />
-              <Figure label="In escrow" value={caesShort(data.in_escrow)} unit="CAES" note="set aside for open leases" />
-              <Figure label="On the way back" value={caesShort(data.unbonding)} unit="CAES" note="from bonds" />
+              <Figure label="Balance" {...caesFigure(data.balance)} note={`${caes(data.balance)} exactly`} />
+              <Figure label="Bonded for nodes" {...caesFigure(data.bonded)} note="it backs the nodes' word" />
+              <Figure label="In escrow" {...caesFigure(data.in_escrow)} note="set aside for open leases" />
+              <Figure label="On the way back" {...caesFigure(data.unbonding)} note="from bonds" />
             </div>
             {data.anchor === "none" && <p className="muted">Test units: this network has no reserve, so they are worth nothing elsewhere.</p>}
             <Entries owner={data.owner} />
@@ -121,7 +121,7 @@ function SendDialog({ account, onClose }: { account: Account; onClose: () => voi
     <Dialog title="Send CAES" onClose={onClose}>
       <form className="stack" onSubmit={submitting(() => void send())}>
         <Field label="To (an owner's id)" wrong={to === "" || rightTo ? null : "64 hex digits"}>
-          {(attributes) => <input {...attributes} autoFocus value={to} onChange={(event) => setTo(event.target.value.trim())} />}
+          {(attributes) => <input {...attributes} data-first value={to} onChange={(event) => setTo(event.target.value.trim())} />}
         </Field>
         <Field label="CAES" hint={`${caes(account.balance)} are there`} wrong={text !== "" && !amount ? "An amount, such as 1.5" : tooMuch ? "More than is there" : null}>
           {(attributes) => <input {...attributes} inputMode="decimal" value={text} onChange={(event) => setText(event.target.value)} />}

@@ -25,6 +25,7 @@ from hypermesh.node.api.guard import BODY_BYTES_MAX
 from hypermesh.node.api.idempotency import Idempotency
 from hypermesh.node.api.problem import on_bug, on_deep_nesting, on_error, on_http_error
 from hypermesh.node.api.protocol import HttpProtocol
+from hypermesh.node.api.request import StrictRequest
 from hypermesh.node.api.routes import ROUTES, dependencies
 from hypermesh.node.composition import Node
 from hypermesh.node.configuration import API_PORT, API_PORTS_TRIED
@@ -49,6 +50,7 @@ def application(node: Node, answers: Answers) -> Litestar:
         route_handlers=ROUTES,
         middleware=[Authority, DefineMiddleware(Idempotency, answers=answers)],
         dependencies=dependencies(node),
+        request_class=StrictRequest,
         exception_handlers={
             HyperMeshError: on_error,
             HTTPException: on_http_error,

@@ -69,8 +69,6 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/v1/accounts/{owner}"): READ,
     ("GET", "/v1/accounts/{owner}/entries"): READ,
     ("POST", "/v1/accounts/transfer"): MANAGE,
-    ("GET", "/v1/attempts"): READ,
-    ("POST", "/v1/attempts/{name}"): MANAGE,
 }
 
 API_ROOTS: Final = frozenset(path.split("/")[1] for _, path in PERMISSIONS)

@@ -16,6 +16,7 @@ blocks behind, and those are read again.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -86,6 +87,8 @@ CREATE INDEX certificates_by_owner ON certificates (owner, height);
 CREATE TABLE assets (id BLOB PRIMARY KEY, kind TEXT NOT NULL, host BLOB NOT NULL) WITHOUT ROWID;
 """
 
+_NAMES = frozenset(re.findall(r"CREATE (?:TABLE|INDEX) (\w+)", _TABLES))
+
 Amounts = tuple[int, int, int, int]
 """nCAES of the four parts of an account, in the order of `movements.PARTS`."""
 
@@ -152,9 +155,11 @@ class Database:
         """Whether the file is whole, of this version and of this network."""
         with self._lock:
             (state,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+            names = {row[0] for row in self._all("SELECT name FROM sqlite_master")}
             schema, network = self._meta("schema"), self._meta("genesis")
             return bool(
                 state == "ok"
+                and names >= _NAMES
                 and schema == str(SCHEMA).encode()
                 and (network == genesis or (network is None and self._meta("height") == b"0"))
             )
@@ -205,6 +210,12 @@ class Database:
                 "SELECT owner, sum(balance), sum(bonded), sum(unbonding), sum(in_escrow) "
                 "FROM entries GROUP BY owner"
             )
+        return {row[0]: (row[1], row[2], row[3], row[4]) for row in rows}
+
+    def sums(self) -> dict[OwnerId, Amounts]:
+        """Every account as it stands beside its entries."""
+        with self._lock:
+            rows = self._all("SELECT owner, balance, bonded, unbonding, in_escrow FROM accounts")
         return {row[0]: (row[1], row[2], row[3], row[4]) for row in rows}
 
     def entries(self, owner: OwnerId, before: int | None, limit: int) -> list[Entry]:

@@ -1,10 +1,10 @@
 """The index of a node: follows the ledger, and is built again wherever it does not fit it.
 
-Nothing here is believed for being there. A file that is damaged, of another version or network, or
-whose last block is not the ledger's, is removed. Whenever the index has caught up, what its entries
-add up to is compared with the balances, bonds and escrows in the ledger's state, the accounts that
-changed each time and all of them at the start; where they differ, it is built again, and where they
-differ even then, it says so and shows no entries.
+No amount here is believed for being there. A file that is damaged, of another version or network,
+or whose last block is not the ledger's, is removed. Whenever the index has caught up, what its
+entries add up to is compared with the balances, bonds and escrows in the ledger's state: of the
+accounts that changed each time, and of all of them at the start. Where they differ, it is built
+again, and where they differ even then, it says so and shows no entries.
 
 Blocks come with the events that the ledger keeps. For blocks whose events it no longer keeps, the
 chain is executed again from genesis in memory, and the events are those of that execution.
@@ -149,8 +149,9 @@ class Index:
             except (sqlite3.Error, HyperMeshError, OSError, ValueError) as error:
                 if self._stopping.is_set():
                     return
+                if str(error) != str(self._trouble):
+                    log.warning("index: %s", error)
                 self._trouble = error
-                log.warning("index: %s", error)
                 if _is_damage(error) and self._rebuilds < REBUILDS_MAX:
                     self._rebuild(str(error))
                     whole = True
@@ -265,7 +266,8 @@ class Index:
                 return None
             held = holdings(state, owners)
         if owners is None:
-            return _first_difference(self._database.accounts(), held)
+            added = self._database.accounts()
+            return _first_difference(added, held) or _first_difference(self._database.sums(), held)
         return _first_difference({owner: self._database.account(owner) for owner in owners}, held)
 
 

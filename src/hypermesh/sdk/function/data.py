@@ -102,8 +102,9 @@ def _pack_extension(value: Any, kind: type, parts: list[bytes], depth: int) -> N
         _pack(value.item(), parts, depth + 1)
         return
     else:
+        module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
         raise NotData(
-            f"a {kind.__module__}.{kind.__qualname__} is no data; use None, bool, int, float, "
+            f"{module}{kind.__qualname__} is no data; use None, bool, int, float, "
             "complex, str, bytes, list, tuple, set, dict or a NumPy array"
         )
     content = b"".join(inner)

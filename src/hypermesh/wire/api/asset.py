@@ -33,7 +33,8 @@ class TitleOfferView(msgspec.Struct, frozen=True):
 
 class AssetView(msgspec.Struct, frozen=True):
     """An asset as this node may show it. Below FullPublic, `capacity`, `price` and `detail` of
-    other owners' assets are null: they come from the host, after its access check.
+    other owners' assets are null: they come from the host, after its access check. `free` is what
+    may be lent, as far as that is known here: at FullPublic the host may lend less.
 
     `mine` says that this node hosts it, `owned` that this node's owner owns it; they differ after
     a change of owner. `shared_basis_points` and `region` are null where only the host knows them.

@@ -69,7 +69,7 @@ class AssetEvent(LedgerEvent, frozen=True):
     revision: int
 
 
-class LeaseEvent(LedgerEvent, frozen=True):
+class LeaseStateEvent(LedgerEvent, frozen=True):
     """`lease`: it came to a new state, which `what` says as well. `mine`: this node's owner lends
     or borrows it. `paid`, `fee` and `refund` are null until the lease is final."""
 
@@ -115,7 +115,7 @@ class JobEvent(msgspec.Struct, frozen=True):
     lease: Hex32 | None = None
 
 
-class OperationView(msgspec.Struct, frozen=True):
+class LatencyView(msgspec.Struct, frozen=True):
     """Recent operations of one name that this node waited for. Times in microseconds."""
 
     count: int
@@ -162,7 +162,7 @@ class LiveEvent(msgspec.Struct, frozen=True):
     assets: int
     leases: int
     rates: RatesView
-    operations: dict[str, OperationView]
+    operations: dict[str, LatencyView]
     memory: list[MemoryLeaseView]
     links: list[LinkView]
 

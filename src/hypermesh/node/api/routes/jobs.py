@@ -7,7 +7,7 @@ from typing import Annotated
 
 from litestar import Response, delete, get, post
 from litestar.openapi import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import Parameter, QueryParameter
 from litestar.types import ControllerRouterHandler
 
 from hypermesh.node.api.paging import PAGE_DEFAULT, Limit
@@ -22,7 +22,7 @@ Offset = Annotated[int, Parameter(ge=0, le=OFFSET_MAX)]
 Wait = Annotated[int, Parameter(ge=0, le=WAIT_MS_MAX)]
 
 # The framework keeps the name `state` for itself.
-OnlyIn = Annotated[JobState | None, Parameter(query="state")]
+OnlyIn = Annotated[JobState | None, QueryParameter(name="state")]
 
 _LATER = ResponseSpec(JobView, generate_examples=False, description="Accepted, durably")
 

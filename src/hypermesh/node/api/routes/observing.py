@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.openapi import ResponseSpec
+from litestar.params import HeaderParameter
 from litestar.types import ControllerRouterHandler
 
 from hypermesh.node.api.eventstream import MEDIA_TYPE, EventStream
+from hypermesh.node.api.problem import RETRY_AFTER_S
 from hypermesh.node.api.prompt import prompt
 from hypermesh.node.composition import Node
 from hypermesh.node.events import Place, kinds_of
+from hypermesh.wire.api.event import (
+    AccountEvent,
+    AssetEvent,
+    BlockEvent,
+    JobEvent,
+    LeaseStateEvent,
+    LiveEvent,
+    NodeEvent,
+    ResetEvent,
+)
+
+EVENTS_SPOKEN: Final = ResponseSpec(
+    BlockEvent
+    | AssetEvent
+    | LeaseStateEvent
+    | NodeEvent
+    | AccountEvent
+    | JobEvent
+    | LiveEvent
+    | ResetEvent,
+    description="Server-sent events; the `data` of each is one of these, by its `event`",
+    media_type=MEDIA_TYPE,
+    generate_examples=False,
+)
 
 
 @get("/metrics", media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -28,12 +54,12 @@ def performance(here: Node) -> dict[str, Any]:
     return here.metrics.performance()
 
 
-@get("/events", media_type=MEDIA_TYPE)
+@get("/events", media_type=MEDIA_TYPE, responses={200: EVENTS_SPOKEN})
 async def events(
     here: Node,
     since: str | None = None,
     kinds: str | None = None,
-    last_event_id: Annotated[str | None, Parameter(header="Last-Event-ID")] = None,
+    last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID")] = None,
 ) -> EventStream:
     """Server-sent events: what happens on the ledger, on this node, and (`live`) how it is three
     times a second. `since` or the header `Last-Event-ID` is the id of the last event that the
@@ -43,10 +69,10 @@ async def events(
     return EventStream(here.events.open(kinds_of(kinds), place))
 
 
-@get("/livez")
-async def livez() -> Response[str]:
+@get("/livez", media_type="text/plain")
+async def livez() -> str:
     """The process answers."""
-    return Response("ok", media_type="text/plain")
+    return "ok"
 
 
 @get("/readyz")
@@ -55,7 +81,9 @@ def readyz(here: Node) -> Response[dict[str, str]]:
     """The node is of use: ledger open and followed, certificate valid. 503 with the reason else."""
     checks = here.readiness()
     failed = any(state != "ok" for state in checks.values())
-    return Response(checks, status_code=503 if failed else 200)
+    if not failed:
+        return Response(checks)
+    return Response(checks, status_code=503, headers={"retry-after": str(RETRY_AFTER_S)})
 
 
 ROUTES: list[ControllerRouterHandler] = [metrics, performance, events, livez, readyz]
