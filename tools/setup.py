@@ -49,7 +49,9 @@ def main() -> int:
                 say(f"The dashboard is not built: {reason}. All else works; `make ui` builds it")
         case ["dashboard"]:
             if reason := dashboard():
-                return fail(f"The dashboard is not built: {reason}", "see CONTRIBUTING.md")
+                return fail(
+                    f"The dashboard is not built: {reason}", "put that right, then `make ui`"
+                )
         case ["browser"]:
             browser()
         case _:

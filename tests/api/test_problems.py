@@ -48,6 +48,8 @@ def test_the_member_at_fault_is_named(owner: httpx.Client) -> None:
         ({"to": "0" * 63}, "to"),
         ({"to": "A" * 64}, "to"),
         ({"amount": 0}, "amount"),
+        ({"amount": "1"}, "amount"),
+        ({"amount": True}, "amount"),
         ({"tip": 1}, "tip"),
     ):
         refused = problem(owner.post("/v1/accounts/transfer", json=body | wrong), 400)

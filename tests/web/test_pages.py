@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
-from tests.node.network import Network
+from tests.node.network import Network, hm
 
 from .conftest import Scene
 from .visit import visiting
@@ -166,6 +166,36 @@ def test_the_url_holds_the_state(browser: Browser, web_network: Network) -> None
             assert other.page.get_by_label("Kind").input_value() == "memory"
             assert other.page.get_by_text("1 asset", exact=False).first.is_visible()
             assert other.page.get_by_role("row").count() == 2
+
+
+def test_a_receipt_that_the_page_saves_is_checked_offline(
+    browser: Browser, web_network: Network, scene: Scene, tmp_path: Path
+) -> None:
+    with visiting(browser, web_network.alice) as visit:
+        visit.enter(web_network.alice, f"/leases/{scene.settled}?tab=receipt")
+        visit.page.get_by_role("button", name="Get the receipt").click()
+        visit.wait_for_text("as the host's meter says")
+        assert visit.violations() == []
+        with visit.page.expect_download() as saved:
+            visit.page.get_by_role("button", name="Save the receipt").click()
+        saved.value.save_as(tmp_path / "receipt.json")
+        assert visit.faults == []
+    checked = hm("verify", str(tmp_path / "receipt.json"))
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_an_attempt_to_cheat_is_refused_with_its_reason(
+    browser: Browser, web_network: Network
+) -> None:
+    with visiting(browser, web_network.alice) as visit:
+        visit.enter(web_network.alice, "/cheat")
+        visit.page.get_by_role("button", name="Try it Forge the proof of stake").click()
+        visit.wait_for_text("1 of 1 refused")
+        card = visit.page.get_by_role("article").filter(has_text="Forge the proof of stake")
+        assert "Reason" in card.inner_text()
+        assert "HM-" in card.inner_text()
+        assert visit.violations() == []
+        assert visit.faults == []
 
 
 class TestTheChecksThemselves:

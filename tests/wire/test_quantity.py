@@ -16,7 +16,8 @@ def test_amounts_have_units() -> None:
         0,
         7,
     ]
-    assert [parse_duration(each) for each in ("250ms", "0.25s", "5m", "1h")] == [
+    assert [parse_duration(each) for each in ("7d", "250ms", "0.25s", "5m", "1h")] == [
+        7 * 24 * 60 * 60 * 1000,
         250,
         250,
         300_000,

@@ -11,6 +11,11 @@ export function caes(amount: number | bigint): string {
   return `${sign}${grouped((size / NANO).toString())}${fraction ? `.${fraction}` : ""}`;
 }
 
+/** Amounts together, exact: each may be beyond what a double holds. */
+export function sum(...amounts: (number | bigint | null)[]): bigint {
+  return amounts.reduce<bigint>((whole, each) => whole + BigInt(each ?? 0), 0n);
+}
+
 /** An amount for a headline: cut, never rounded up, and in nCAES where it would look like nothing. */
 export function caesFigure(amount: number | bigint): { value: string; unit: string } {
   const nano = Number(amount);

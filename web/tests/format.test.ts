@@ -11,6 +11,10 @@ describe("amounts", () => {
     expect(plain(format.caes(9_223_372_036_854_775_807n))).toBe("9,223,372,036.854775807");
   });
 
+  test("add up exactly", () => {
+    expect(format.sum(1, 9_223_372_036_854_775_806n, null)).toBe(9_223_372_036_854_775_807n);
+  });
+
   test("are read back as they were written", () => {
     for (const amount of [1, 10, 123_456_789, 1_000_000_000, 7_500_000_001]) {
       expect(format.parseCaes(plain(format.caes(amount)).replaceAll(",", ""))).toBe(amount);

@@ -34,7 +34,9 @@ def token() -> None:
     type=click.Choice(["read", "lease", "jobs", "manage"]),
     help="What it lets its bearer do; may be given several times.",
 )
-@click.option("--for", "lifetime_ms", type=Quantity("duration", _duration_ms), help="30d.")
+@click.option(
+    "--for", "lifetime_ms", type=Quantity("duration", _duration_ms), help="How long (30d)."
+)
 @click.option(
     "--ca",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -22,7 +22,7 @@ _BYTES = {
     "GiB": 1 << 30,
     "TiB": 1 << 40,
 }
-_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _MILLICORES = {"m": 1, "": 1000}
 
 
@@ -32,7 +32,7 @@ def parse_bytes(text: str | int) -> int:
 
 
 def parse_duration(text: str | int) -> int:
-    """Milliseconds from `"250ms"`, `"30s"`, `"5m"`, `"1h"`. Raises `ValueError`: a bare number
+    """Milliseconds from `"250ms"`, `"30s"`, `"5m"`, `"1h"`, `"7d"`. Raises `ValueError`: a bare number
     could mean seconds or milliseconds."""
     return _amount(text, _MILLISECONDS)
 

@@ -3,7 +3,7 @@ import { useState } from "react";
 import { write } from "../api/client.ts";
 import { touch } from "../api/resource.ts";
 import type { Schemas } from "../api/types.ts";
-import { caes, units } from "../format.ts";
+import { caes, sum, units } from "../format.ts";
 import { Dialog } from "./dialog.tsx";
 import { useWrite, WriteButton, WriteProblem } from "./form.tsx";
 import { announce } from "./toast.tsx";
@@ -17,7 +17,7 @@ export function ReleaseButton({ lease, onReleased }: { lease: Lease; onReleased?
   const release = (): Promise<void> =>
     run(async () => {
       const settled = await write<Lease>("DELETE", `/assets/${lease.asset}/release`, undefined, { lease: lease.lease });
-      announce(`Settled: paid ${caes((settled.paid ?? 0) + (settled.fee ?? 0))} CAES, ${caes(settled.refund ?? 0)} came back`);
+      announce(`Settled: paid ${caes(sum(settled.paid, settled.fee))} CAES, ${caes(settled.refund ?? 0)} came back`);
       touch("lease");
       setOpen(false);
       onReleased?.();

@@ -1,5 +1,5 @@
 /** Tabs whose choice is in the URL. Arrow keys move between them (WAI-ARIA authoring practices). */
-import { type KeyboardEvent, type ReactNode, useId, useRef } from "react";
+import { type KeyboardEvent, type ReactNode, useEffect, useId, useRef } from "react";
 import { amend, usePlace } from "../route.ts";
 
 export interface Tab {
@@ -13,6 +13,11 @@ export function Tabs({ tabs, label }: { tabs: readonly Tab[]; label: string }) {
   const id = useId();
   const list = useRef<HTMLDivElement>(null);
   const chosen = tabs.find((each) => each.name === asked) ?? tabs[0];
+  const name = chosen?.name;
+  useEffect(() => {
+    // On a narrow screen the list scrolls sideways.
+    list.current?.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [name]);
   if (!chosen) return null;
   const choose = (tab: Tab | undefined): void => amend({ tab: tab === tabs[0] ? undefined : tab?.name });
   const onKeyDown = (event: KeyboardEvent): void => {

@@ -110,6 +110,7 @@ export async function follow(
       const headers: Record<string, string> = { accept: "text/event-stream" };
       if (lastId !== "") headers["last-event-id"] = lastId;
       const answer = await get(path, { headers, signal, cache: "no-store" });
+      parser.retryMs = 1000 * Number(answer.headers.get("retry-after") ?? 0) || undefined;
       if (!answer.ok || !answer.body) throw new Error(`HTTP ${answer.status}`);
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {

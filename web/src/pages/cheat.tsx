@@ -106,7 +106,7 @@ function AttemptCard({ attempt, outcome, busy, blocked, onTry }: AttemptCardProp
       <div className="row spread">
         <h2>{attempt.title}</h2>
         <WriteButton busy={busy} disabled={blocked || !right || attempt.unavailable !== ""} onClick={() => onTry(changed ? edited : undefined)}>
-          Try it<span className="hidden">: {attempt.title}</span>
+          Try it <span className="hidden">{attempt.title}</span>
         </WriteButton>
       </div>
       <p className="sentence">{attempt.what}</p>

@@ -9,7 +9,7 @@ import { Card, Page } from "../components/page.tsx";
 import { StateOf } from "../components/state.tsx";
 import { More, Table } from "../components/table.tsx";
 import { Ago, Command, Id } from "../components/text.tsx";
-import { bytes, caes, duration, parseBytes, units } from "../format.ts";
+import { bytes, caes, duration, parseBytes, sum, units } from "../format.ts";
 import { amend, go, link, usePlace } from "../route.ts";
 
 const STATES = ["queued", "leasing", "running", "settling", "done", "failed", "cancelled", "lost"];
@@ -80,7 +80,7 @@ function JobList() {
                   { title: "CPU", cell: (job) => units(job.limits.cpu_millicores, "cpu"), number: true },
                   { title: "Ran", cell: (job) => (job.wall_ms ? duration(job.wall_ms) : "not yet"), number: true },
                   { title: "Printed", cell: (job) => bytes(job.stdout_bytes + job.stderr_bytes), number: true },
-                  { title: "CAES", cell: (job) => (job.paid === null ? "not settled" : caes(job.paid + (job.fee ?? 0))), number: true },
+                  { title: "CAES", cell: (job) => (job.paid === null ? "not settled" : caes(sum(job.paid, job.fee))), number: true },
                   { title: "Submitted", cell: (job) => <Ago ms={job.submitted_ms} /> },
                 ]}
               />

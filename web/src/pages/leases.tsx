@@ -10,7 +10,7 @@ import { ReleaseButton } from "../components/release.tsx";
 import { StateOf } from "../components/state.tsx";
 import { More, Table } from "../components/table.tsx";
 import { Id, Moment } from "../components/text.tsx";
-import { caes, units } from "../format.ts";
+import { caes, sum, units } from "../format.ts";
 import { amend, link, usePlace } from "../route.ts";
 
 type Lease = Schemas["LeaseView"];
@@ -93,7 +93,7 @@ function LeaseTable({ leases, owner }: { leases: Lease[]; owner: string | undefi
         { title: "State", cell: (lease) => <StateOf state={lease.state} /> },
         {
           title: "CAES",
-          cell: (lease) => (lease.paid === null ? `at most ${caes(lease.escrow)}` : caes(lease.paid + (lease.fee ?? 0))),
+          cell: (lease) => (lease.paid === null ? `at most ${caes(lease.escrow)}` : caes(sum(lease.paid, lease.fee))),
           number: true,
         },
         { title: "Ends", cell: (lease) => (lease.end_ms ? <Moment ms={lease.end_ms} /> : "not begun") },

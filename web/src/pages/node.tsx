@@ -35,7 +35,6 @@ function NodeOverview({ node }: { node: NodeView }) {
     <>
       <p className="row">
         <Hearing node={node} />
-        <State tone={node.attested ? "good" : "warn"}>{node.attested ? "four proofs in force" : "proofs not in force"}</State>
         {node.mine && <State tone="idle">yours</State>}
       </p>
       <Proofs node={node.node} />

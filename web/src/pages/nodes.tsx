@@ -105,7 +105,7 @@ function Graph({ nodes }: { nodes: NodeView[] }) {
           <i className="swatch" /> connected to this node
         </span>
         <span>
-          <i className="swatch second" /> not connected now
+          <i className="swatch off" /> not connected now
         </span>
         <span>Thicker: more bytes. The table below says the same.</span>
       </p>

@@ -11,7 +11,7 @@ import { Page, Section } from "../components/page.tsx";
 import { More, Table } from "../components/table.tsx";
 import { Id, Moment } from "../components/text.tsx";
 import { announce } from "../components/toast.tsx";
-import { caes, caesFigure, parseCaes } from "../format.ts";
+import { caes, caesFigure, parseCaes, sum } from "../format.ts";
 import { amend, link, usePlace } from "../route.ts";
 
 type Account = Schemas["AccountView"];
@@ -72,7 +72,7 @@ function Entries({ owner }: { owner: string }) {
                   { title: "When", cell: (entry) => <Moment ms={entry.time_ms} /> },
                   { title: "What", cell: (entry) => <What entry={entry} />, wide: true },
                   { title: "Balance", cell: (entry) => <Signed amount={entry.change.balance} />, number: true },
-                  { title: "Bonded", cell: (entry) => <Signed amount={entry.change.bonded + entry.change.unbonding} />, number: true },
+                  { title: "Bonded", cell: (entry) => <Signed amount={sum(entry.change.bonded, entry.change.unbonding)} />, number: true },
                   { title: "Escrow", cell: (entry) => <Signed amount={entry.change.in_escrow} />, number: true },
                   { title: "Balance after", cell: (entry) => caes(entry.after.balance), number: true },
                   { title: "Block", cell: (entry) => <a href={link(`/blocks/${entry.height}`)}>{entry.height}</a>, number: true },
@@ -97,8 +97,8 @@ function What({ entry }: { entry: Entry }) {
   );
 }
 
-function Signed({ amount }: { amount: number }) {
-  if (amount === 0) return <span className="muted">0</span>;
+function Signed({ amount }: { amount: number | bigint }) {
+  if (BigInt(amount) === 0n) return <span className="muted">0</span>;
   return <>{amount > 0 ? `+${caes(amount)}` : caes(amount)}</>;
 }
 

@@ -1,8 +1,8 @@
 """The routes, one module a noun. Each route names the part of the node that answers and adds
 nothing of its own.
 
-Handlers run in worker threads (`sync_to_thread`): what they call may wait for the ledger or for
-another node. Submitting a transaction waits without a thread.
+Writes run in worker threads (`sync_to_thread`): what they call may wait for the ledger or for
+another node. Submitting a transaction waits without a thread. Reads are `prompt`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,78 @@
+"""`hm token` and `hm ui`: letting programs and the browser in."""
+
+from __future__ import annotations
+
+import ssl
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from .shell import Machine
+
+
+def test_a_token_from_its_making_to_its_end(home: Machine, tmp_path: Path) -> None:
+    ca = tmp_path / "root.pem"
+    made = home.succeeds("token", "create", "laptop", "--scope", "read", "--ca", str(ca))
+    token = made.stdout.decode().strip()
+    said = made.stderr.decode()
+    assert token.startswith("hm_")
+    assert token not in said
+    assert "not shown again" in said
+    assert f"curl --cacert {ca} --connect-to" in said
+    assert ssl.create_default_context(cafile=str(ca)).get_ca_certs()
+    (view,) = home.json("token", "ls")["items"]
+    assert (view["name"], view["scopes"], view["expired"]) == ("laptop", ["read"], False)
+    assert token not in str(view)
+    api = home.json("status")["api"]
+    asked = urllib.request.Request(
+        f"{api}/v1/network", headers={"authorization": f"Bearer {token}"}
+    )
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        assert answer.status == 200
+    shown = home.succeeds("token", "ls", "--quiet").stdout.decode().split()
+    assert shown == [view["id"]]
+    assert "laptop" in home.succeeds("token", "ls").stdout.decode()
+    gone = home.succeeds("token", "revoke", view["id"])
+    assert "opens nothing" in gone.stdout.decode()
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(asked, timeout=30)
+    assert home.json("token", "ls")["items"] == []
+
+
+def test_json_has_all_that_a_program_needs(home: Machine) -> None:
+    made = home.json("token", "create", "ci", "--scope", "jobs", "--scope", "read", "--for", "7d")
+    view = made["view"]
+    assert view["expires_ms"] - view["created_ms"] == 7 * 24 * 60 * 60 * 1000
+    assert made["remote"]["url"].startswith("https://[::]:")
+    home.succeeds("token", "revoke", view["id"])
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("create", "x"), 2),
+        (("create", "x", "--scope", "owner"), 2),
+        (("create", "x", "--scope", "read", "--for", "5"), 2),
+        (("create", "x", "--scope", "read", "--for", "9000d"), 2),
+        (("create", "", "--scope", "read"), 2),
+        (("revoke", "0000000000000000"), 5),
+        (("revoke", "../blocks"), 5),
+    ],
+)
+def test_what_cannot_be(home: Machine, words: tuple[str, ...], code: int) -> None:
+    assert home.hm("token", *words).returncode == code
+
+
+def test_the_dashboards_address_carries_the_session_token(home: Machine) -> None:
+    address = home.succeeds("ui", "--print").stdout.decode().strip()
+    api, _, token = address.partition("/#token=")
+    assert api == home.json("status")["api"]
+    assert token == (home.data / "api-token").read_text()
+    assert home.json("ui")["url"] == address
+
+
+def test_without_a_node_there_is_no_dashboard(nowhere: Machine) -> None:
+    assert nowhere.hm("ui", "--print").returncode == 7
+    assert nowhere.hm("token", "ls").returncode == 7
