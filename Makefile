@@ -4,7 +4,7 @@ BIN := .venv/bin
 REPORT ?=
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: help setup demo ui test-ui browser test test-rust test-python test-long check bench-core bench-proofs bench-killpoints status lock cometbft clean
+.PHONY: help setup demo ui wheel test-ui browser test test-rust test-python test-long check bench-core bench-proofs bench-killpoints status lock cometbft clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: setup ## Run the main job: three nodes, four proofs, leases, memory, jobs,
 
 ui: ## Build the dashboard into src/hypermesh/_ui (needs npm; setup does it where npm is there)
 	@$(PYTHON) tools/setup.py dashboard
+
+wheel: setup ui ## Build the wheel, with the dashboard inside, into dist/
+	$(BIN)/maturin build --release --locked --quiet --out dist
 
 test-ui: setup ## Test the dashboard's pure parts (needs npm; the pages are tested in tests/web)
 	cd web && npm run --silent check && npm test --silent

@@ -25,6 +25,7 @@ RUST_INSTALL = "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
 WEB = ROOT / "web"
 PAGE = ROOT / "src" / "hypermesh" / "_ui" / "index.html"
 NODE_MIN = (20, 19)
+BUILD_LINES_SHOWN_MAX = 20
 NPM_QUIET = ["--no-audit", "--no-fund", "--loglevel=error"]
 
 
@@ -153,7 +154,8 @@ def dashboard() -> str:
     build = ["npm", "run", "--silent", "build", "--", "--logLevel", "error"]
     built = subprocess.run(build, cwd=WEB, capture_output=True, text=True, check=False)
     if built.returncode:
-        print(built.stdout + built.stderr, file=sys.stderr)
+        said = (built.stdout + built.stderr).splitlines()
+        print("\n".join(said[:BUILD_LINES_SHOWN_MAX]), file=sys.stderr)
         return "`npm run build` failed"
     finish("dashboard", stamp)
     return ""

@@ -54,9 +54,7 @@ def test_it_is_hard(tmp_path: Path) -> None:
     assert not exposed(UNIT.read_text(), tmp_path)
 
 
-@pytest.mark.parametrize(
-    "line", ["CapabilityBoundingSet=", "SystemCallFilter=", "DynamicUser=yes"]
-)
+@pytest.mark.parametrize("line", ["CapabilityBoundingSet=", "SystemCallFilter=", "DynamicUser=yes"])
 def test_a_softer_one_would_be_seen(tmp_path: Path, line: str) -> None:
     kept = [each for each in UNIT.read_text().splitlines() if not each.startswith(line)]
     assert exposed("\n".join(kept), tmp_path)

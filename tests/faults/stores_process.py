@@ -171,11 +171,11 @@ class Life:
         key, request, now_ms = f"{self._own}-{number}", b"request", self._order.now_s * 1000
         answer = Answer(200, [(b"content-type", b"text/plain")], b"done %d" % number)
         self._scribe.begin(f"answer {key}", "none yet")
-        self._answers.begin(True, key, request, now_ms)
+        self._answers.begin("owner", key, request, now_ms)
         self._scribe.done(f"answer {key}", "none yet")
         kept = fingerprint(msgspec.msgpack.encode(answer))
         self._scribe.begin(f"answer {key}", kept)
-        self._answers.finish(True, key, answer)
+        self._answers.finish("owner", key, answer)
         self._scribe.done(f"answer {key}", kept)
 
 

@@ -32,8 +32,8 @@ def parse_bytes(text: str | int) -> int:
 
 
 def parse_duration(text: str | int) -> int:
-    """Milliseconds from `"250ms"`, `"30s"`, `"5m"`, `"1h"`, `"7d"`. Raises `ValueError`: a bare number
-    could mean seconds or milliseconds."""
+    """Milliseconds from `"250ms"`, `"30s"`, `"5m"`, `"1h"`, `"7d"`. Raises `ValueError`: a bare
+    number could mean seconds or milliseconds."""
     return _amount(text, _MILLISECONDS)
 
 

@@ -55,9 +55,7 @@ export function AsOf({ ms }: { ms: number | undefined }) {
 export function Command({ children, what = "the command" }: { children: string; what?: string }) {
   return (
     <div className="command">
-      <pre tabIndex={0} aria-label={what}>
-        {children}
-      </pre>
+      <pre>{children}</pre>
       <Copy text={children} what={what} />
     </div>
   );

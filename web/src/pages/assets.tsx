@@ -114,7 +114,7 @@ export function AssetsPage() {
                   )}
                 </Empty>
               ) : (
-                <Table caption="Assets" columns={COLUMNS} rows={shown} rowKey={(asset) => asset.asset} />
+                <Table caption="Assets" columns={COLUMNS} rows={shown.toSorted(byHost)} rowKey={(asset) => asset.asset} />
               )}
               <More more={more} onMore={() => amend({ pages: String(pages + 1) })} />
             </>
@@ -123,6 +123,11 @@ export function AssetsPage() {
       </Loaded>
     </Page>
   );
+}
+
+/** This machine's first, then by host and kind. */
+function byHost(one: Asset, other: Asset): number {
+  return Number(other.mine) - Number(one.mine) || one.host_name.localeCompare(other.host_name) || one.kind.localeCompare(other.kind);
 }
 
 function belongs(asset: Asset, whose: string): boolean {

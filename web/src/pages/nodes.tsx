@@ -27,16 +27,19 @@ export function NodesPage() {
       subject={{ noun: "nodes" }}
     >
       <Loaded of={nodes} what="the nodes">
-        {({ items }) => (
-          <Tabs
-            label="How to show the nodes"
-            tabs={[
-              { name: "cards", label: "Cards", content: () => <Cards nodes={items} /> },
-              { name: "graph", label: "Graph", content: () => <Graph nodes={items} /> },
-              { name: "table", label: "Table", content: () => <NodeTable nodes={items} /> },
-            ]}
-          />
-        )}
+        {({ items }) => {
+          const nodes = items.toSorted((one, other) => Number(other.here) - Number(one.here) || one.name.localeCompare(other.name));
+          return (
+            <Tabs
+              label="How to show the nodes"
+              tabs={[
+                { name: "cards", label: "Cards", content: () => <Cards nodes={nodes} /> },
+                { name: "graph", label: "Graph", content: () => <Graph nodes={nodes} /> },
+                { name: "table", label: "Table", content: () => <NodeTable nodes={nodes} /> },
+              ]}
+            />
+          );
+        }}
       </Loaded>
     </Page>
   );

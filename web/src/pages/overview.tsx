@@ -132,7 +132,7 @@ function Machine() {
     <Card title="This machine lends" aside={<a href={link("/assets", { whose: "here" })}>All its assets</a>}>
       <Loaded of={assets} what="the assets">
         {({ items }) => {
-          const mine = items.filter((each) => each.mine);
+          const mine = items.filter((each) => each.mine).toSorted((one, other) => one.kind.localeCompare(other.kind));
           if (mine.length === 0) {
             return (
               <Empty icon="assets" title="Nothing is lent from here">

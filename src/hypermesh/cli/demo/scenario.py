@@ -20,7 +20,6 @@ import click
 import msgspec
 import wasmtime
 
-from hypermesh.cli.demo.corruption import corrupted, signed
 from hypermesh.cli.demo.programs import COLLATZ, PRIMES, collatz_steps
 from hypermesh.cli.demo.report import (
     SCHEMA_VERSION,
@@ -37,8 +36,6 @@ from hypermesh.cli.demo.report import (
 )
 from hypermesh.cli.output import facts
 from hypermesh.crypto.digest import digest
-from hypermesh.crypto.keys import QuantumKeys
-from hypermesh.crypto.keystore import KeyStore
 from hypermesh.node.background import await_ready, launch, stop
 from hypermesh.node.claim import holder
 from hypermesh.node.configuration import Configuration
@@ -60,7 +57,6 @@ START_TIMEOUT_S = 90.0
 AGREE_TIMEOUT_S = 30.0
 POLL_S = 0.02
 REGION_BYTES = 32 << 20
-TAMPER_TRIES = 5
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -150,17 +146,7 @@ class Demo:
 
     def _lie(self, kind: ProofKind) -> list[str]:
         """The proofs that the ledger names when it refuses bob's lie about `kind`."""
-        bob = self.meshes["bob"]
-        status = bob.network.status()
-        keys = QuantumKeys.from_secret_bytes(KeyStore(self.data / "bob" / "keys").get("node"))
-        bundle = [each for node, each in self._bundles() if node.hex() == status.node][-1]
-        for _ in range(TAMPER_TRIES):
-            nonce = next(node.nonce for node in bob.network.nodes() if node.node == status.node)
-            lie = signed(corrupted(bundle, kind), keys, nonce, bob.network.status().block_time_ms)
-            answer = bob.ledger.submit(lie)
-            if answer.failures:
-                return answer.failures
-        return []
+        return self.meshes["bob"].attempts.run(f"forge-{kind.value}").failures
 
     def _bundles(self) -> Iterator[tuple[bytes, Bundle]]:
         """(node, bundle) of every accepted attestation on the ledger, oldest first."""
@@ -240,10 +226,14 @@ class Demo:
         after = self.balances()
         consumer = after["alice"] - before["alice"]
         provider = sum(after[name] - before[name] for name in NAMES[1:])
-        fees = sum(lease.fee or 0 for lease in self.settled) + sum(job.fee or 0 for job in self.jobs)
-        leases = [lease.lease for lease in self.settled] + [job.lease for job in self.jobs if job.lease]
+        fees = sum(lease.fee or 0 for lease in self.settled) + sum(
+            job.fee or 0 for job in self.jobs
+        )
+        leases = [lease.lease for lease in self.settled] + [
+            job.lease for job in self.jobs if job.lease
+        ]
         return PaymentReport(
-            lease_ids=leases,
+            lease_ids=[lease for lease, _ in settled],
             consumer_delta=consumer,
             provider_delta=provider,
             fees=fees,

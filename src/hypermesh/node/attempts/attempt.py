@@ -14,7 +14,7 @@ class Outcome:
 
     `refused` is False only where something got through. `code` and `reason` are the refusal's;
     `facts` says in words what was done and seen; `height` is the block that recorded the refusal,
-    where one did.
+    where one did; `failures` names the proofs that were refused.
     """
 
     refused: bool
@@ -22,13 +22,14 @@ class Outcome:
     reason: str
     facts: str
     height: int | None = None
+    failures: tuple[str, ...] = ()
 
     @classmethod
     def refusal(cls, error: HyperMeshError, facts: str, height: int | None = None) -> Outcome:
         """The attempt met `error`."""
-        why = error.why or "; ".join(getattr(error, "failures", ()))
-        reason = ": ".join(part for part in (error.what, why) if part)
-        return cls(True, error.code, reason, facts, height)
+        failures = tuple(getattr(error, "failures", ()))
+        reason = ": ".join(part for part in (error.what, error.why or "; ".join(failures)) if part)
+        return cls(True, error.code, reason, facts, height, failures)
 
     @classmethod
     def through(cls, facts: str, height: int | None = None) -> Outcome:

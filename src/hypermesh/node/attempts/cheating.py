@@ -57,6 +57,7 @@ class Cheating:
             reason=outcome.reason,
             rule=attempt.rule,
             height=outcome.height,
+            failures=list(outcome.failures),
             edited=content is not None,
             sent=sent.hex(),
             took_ms=round((time.monotonic() - began) * 1000, 1),

@@ -43,8 +43,8 @@ class AttemptOrder(Body, frozen=True):
 class AttemptResult(msgspec.Struct, frozen=True):
     """What became of an attempt. `refused` is false where something got through; `code` and
     `reason` are the refusal's own, `rule` names what is meant to catch it, `facts` says what was
-    done and seen. `height` is the block that records the refusal, where one does; `sent` the bytes
-    (hex)."""
+    done and seen. `height` is the block that records the refusal, where one does; `failures` names
+    the proofs that were refused; `sent` are the bytes (hex)."""
 
     name: str
     title: str
@@ -55,6 +55,7 @@ class AttemptResult(msgspec.Struct, frozen=True):
     reason: str
     rule: str
     height: int | None
+    failures: list[str]
     edited: bool
     sent: str
     took_ms: float
