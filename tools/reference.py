@@ -194,8 +194,8 @@ def errors() -> str:
         "",
         "An error has a code that stays, and says what happened, why, and how to mend it. `hm",
         "explain CODE` prints the same. Over HTTP it is a problem details object with that status;",
-        "in Python an exception of the class named, below `HyperMeshError`; `hm` ends with the exit",
-        "code.",
+        "in Python an exception of the class named, below `HyperMeshError`; `hm` ends with the",
+        "exit code.",
     ]
     for part, listed in families.items():
         lines += [
@@ -287,8 +287,8 @@ def configuration() -> str:
         "",
         "`hm config show --origin` says what counts and where it comes from. An unknown key is an",
         "error with its file, its line and the key that was probably meant. A file that somebody",
-        "else may write is refused. `share` and `level` are declared on the ledger at a node's first",
-        "start: from then on `hm asset share` changes them.",
+        "else may write is refused. `share` and `level` are declared on the ledger at a node's",
+        "first start: from then on `hm asset share` changes them.",
         "",
         "| key | variable | default | in a project file | says |",
         "|---|---|---|---|---|",

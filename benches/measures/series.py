@@ -25,7 +25,9 @@ def growth(values: Sequence[float]) -> float:
     return statistics.median(values[-quarter:]) - statistics.median(values[:quarter])
 
 
-def settled(at_s: Sequence[float], values: Sequence[float], warm: float) -> tuple[list[float], list[float]]:
+def settled(
+    at_s: Sequence[float], values: Sequence[float], warm: float
+) -> tuple[list[float], list[float]]:
     """Times and values after the first `warm` (a share, 0 to 1) of the time."""
     begin = at_s[0] + warm * (at_s[-1] - at_s[0])
     kept = [(at, value) for at, value in zip(at_s, values, strict=True) if at >= begin]

@@ -13,13 +13,14 @@ import pytest
 from hypermesh.node.api.routes import ROUTES
 from hypermesh.wire.api.account import AccountView
 from hypermesh.wire.api.asset import AssetView, Page
+from hypermesh.wire.api.attempt import AttemptPage, AttemptResult
 from hypermesh.wire.api.attestation import AttestationEvidence
 from hypermesh.wire.api.consensus import ConsensusStatus
 from hypermesh.wire.api.event import BlockEvent
 from hypermesh.wire.api.health import HealthView
 from hypermesh.wire.api.job import JobView
 from hypermesh.wire.api.lease import LeasePage, LeaseView, SessionView
-from hypermesh.wire.api.ledger import BlockView, TransactionView
+from hypermesh.wire.api.ledger import BlockPage, BlockView, TransactionDetail, TransactionView
 from hypermesh.wire.api.memory import MeasurementTaken, MemoryPage, MemorySeries
 from hypermesh.wire.api.network import InvitationView, NodePage, NodeView, StatusView
 from hypermesh.wire.api.privacy import PrivacyPage, PrivacyPreview, PrivacyView
@@ -422,6 +423,15 @@ def test_transactions(client: httpx.Client) -> None:
         problem(client.post("/v1/transactions", json={"transaction": text}), 400)
 
 
+def test_attempts_to_cheat(client: httpx.Client) -> None:
+    listed = read(client.get("/v1/attempts"), AttemptPage)
+    assert {"forge-space", "overspend", "tamper-block"} <= {each.name for each in listed.items}
+    result = read(client.post("/v1/attempts/overspend", json={}), AttemptResult)
+    assert result.refused
+    problem(client.post("/v1/attempts/no-such", json={}), 404)
+    problem(client.post("/v1/attempts/overspend", json={"content": "zz"}), 400)
+
+
 def test_consensus_is_described(client: httpx.Client) -> None:
     status = read(client.get("/consensus/status"), ConsensusStatus)
     assert status.network_class == "test"
@@ -467,3 +477,12 @@ def test_the_openapi_document_is_served(client: httpx.Client) -> None:
     document = client.get("/v1/openapi.json").json()
     assert document["openapi"].startswith("3.1")
     assert "/metrics" in document["paths"]
+
+
+def test_blocks_and_their_transactions_decoded(client: httpx.Client) -> None:
+    newest = read(client.get("/v1/blocks", params={"limit": 1}), BlockPage).items[0]
+    whole = read(client.get(f"/v1/blocks/{newest.height}"), BlockView)
+    assert whole.operations == newest.operations
+    page = read(client.get("/v1/blocks"), BlockPage)
+    tx = next(each.tx for block in page.items for each in block.operations if each.tx)
+    assert read(client.get(f"/v1/transactions/{tx}"), TransactionDetail).tx == tx

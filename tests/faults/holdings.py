@@ -24,7 +24,7 @@ from .promises import Promises, Verdict
 FOUNDED_MS = 1_800_000_000_000
 _CA = "SELECT request, certificate FROM issued"
 _INVITATIONS = "SELECT secret_digest, request FROM invitations"
-_ANSWERS = "SELECT key, answer FROM requests"
+_ANSWERS = "SELECT key, answer FROM answers"
 
 
 class Damaged(Exception):

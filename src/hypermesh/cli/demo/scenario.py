@@ -226,12 +226,9 @@ class Demo:
         after = self.balances()
         consumer = after["alice"] - before["alice"]
         provider = sum(after[name] - before[name] for name in NAMES[1:])
-        fees = sum(lease.fee or 0 for lease in self.settled) + sum(
-            job.fee or 0 for job in self.jobs
-        )
-        leases = [lease.lease for lease in self.settled] + [
-            job.lease for job in self.jobs if job.lease
-        ]
+        settled = [(lease.lease, lease.fee) for lease in self.settled]
+        settled += [(job.lease, job.fee) for job in self.jobs if job.lease]
+        fees = sum(fee or 0 for _, fee in settled)
         return PaymentReport(
             lease_ids=[lease for lease, _ in settled],
             consumer_delta=consumer,
