@@ -3,7 +3,7 @@ was acknowledged and lost.
 
     python -m benches.killpoints [--report FILE]
 
-It runs the campaigns of `tests/faults` at full length. `docs/durability.md` says what a kill point
+It runs the campaigns of `tests/faults` at full length. `docs/explanation/durability.md` says what a kill point
 is and what is taken for granted.
 """
 

@@ -132,7 +132,7 @@ def wrong_leases(
 
 
 def wrong_bytes(promised: Iterable[Kept], found: Mapping[str, bytes | str]) -> list[str]:
-    """Kept memory that is gone or altered. `found` has the bytes by lease, or why there are none."""
+    """Kept memory that is gone or altered. `found` has the bytes by lease, or a reason."""
     wrong = []
     for kept in promised:
         content = found.get(kept.lease, "unknown")

@@ -46,7 +46,6 @@ DESCRIPTORS_GOAL = 2.0
 """Flat: no more than that many at the end over the beginning, medians of a quarter each."""
 AGREE_S = 60.0
 JOBS_OVER_S = 120.0
-SEED = 20
 
 
 def measure(minutes: float = MINUTES) -> list[Metric]:
@@ -77,7 +76,7 @@ class Soak:
         self._pool = pool
         self._minutes = minutes
         self._over = threading.Event()
-        self.load = Load(pool.members, pool["carol"], SEED)
+        self.load = Load(pool.members, pool["carol"])
         self.faults: list[str] = []
         self.kills = 0
 

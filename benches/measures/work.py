@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import random
+import secrets
 import threading
 import time
 import traceback
@@ -43,7 +43,7 @@ Question = tuple[str, Call[object], Callable[[object], bool]]
 class Load:
     """The threads, what they did and what they were promised."""
 
-    def __init__(self, members: list[Member], lender: Member, seed: int) -> None:
+    def __init__(self, members: list[Member], lender: Member) -> None:
         self.promised = Promised()
         self.reads_good = 0
         self.reads_bad = 0
@@ -61,7 +61,6 @@ class Load:
         """The first refusal of each sort, in its own words."""
         self._members = members
         self._lender = lender
-        self._seed = seed
         self._hashes: dict[int, str] = {}
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -79,7 +78,7 @@ class Load:
         ):
             for index in range(threads):
                 name = f"{work.__name__}-{index}"
-                rng = random.Random(f"{self._seed}-{name}")
+                rng = secrets.SystemRandom()
                 thread = threading.Thread(target=self._go, name=name, args=(work, pause_s, rng))
                 self._threads.append(thread)
                 thread.start()
@@ -89,7 +88,7 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def read(self, rng: random.Random) -> None:
+    def read(self, rng: secrets.SystemRandom) -> None:
         """One read by a client that goes to the next node where one fails."""
         name, call, holds = rng.choice(self._questions(rng))
         nodes = rng.sample(self._members, len(self._members))
@@ -110,7 +109,7 @@ class Load:
         with self._lock:
             self.reads_bad += 1
 
-    def pay(self, rng: random.Random) -> None:
+    def pay(self, rng: secrets.SystemRandom) -> None:
         payer, payee = rng.sample(self._members, 2)
         memo = f"soak {next(self._numbers)}"
         answer = payer.mesh.accounts.transfer(payee.owner, 1, memo)
@@ -119,7 +118,7 @@ class Load:
         else:
             self._refusal("pay", answer.code)
 
-    def run(self, rng: random.Random) -> None:
+    def run(self, rng: secrets.SystemRandom) -> None:
         member = rng.choice(self._members)
         job = member.mesh.jobs.submit(program(SOURCE, cpu_millicores=100, memory_bytes=64 << 20))
         self.promised.accept(job.id, member.name)
@@ -131,7 +130,7 @@ class Load:
             code = view.problem.code if view.problem is not None else view.reason
             self._refusal("run", f"{view.state.value} {code}")
 
-    def sweep(self, rng: random.Random) -> None:
+    def sweep(self, rng: secrets.SystemRandom) -> None:
         """Lease memory anywhere, write, read back, settle."""
         member = rng.choice(self._members)
         content = os.urandom(SWEEP_BYTES)
@@ -145,7 +144,7 @@ class Load:
         if final is not None and final.state is LeaseState.SETTLED:
             self.promised.settle(final.lease, member.name, final.paid)
 
-    def keep(self, rng: random.Random) -> None:
+    def keep(self, rng: secrets.SystemRandom) -> None:
         """Write bytes that stay to the end, at the lender that never goes down."""
         if len(self.promised.kept) >= KEPT_MAX:
             return
@@ -158,7 +157,7 @@ class Load:
             region.write(0, content)
             self.promised.keep(Kept(member.name, region.lease.lease, content))
 
-    def hold(self, rng: random.Random) -> None:
+    def hold(self, rng: secrets.SystemRandom) -> None:
         """Lease a share of a processor, and settle."""
         member, lender = rng.sample(self._members, 2)
         processors = member.mesh.assets.list(AssetKind.CPU)
@@ -172,7 +171,7 @@ class Load:
             self.promised.settle(final.lease, member.name, final.paid)
 
     def _go(
-        self, work: Callable[[random.Random], None], pause_s: float, rng: random.Random
+        self, work: Callable[[secrets.SystemRandom], None], pause_s: float, rng: secrets.SystemRandom
     ) -> None:
         while not self._stop.wait(pause_s * rng.uniform(0.5, 1.5)):
             try:
@@ -186,7 +185,7 @@ class Load:
                 with self._lock:
                     self.done[work.__name__] += 1
 
-    def _questions(self, rng: random.Random) -> list[Question]:
+    def _questions(self, rng: secrets.SystemRandom) -> list[Question]:
         whom = rng.choice(self._members)
         with self._lock:
             height = rng.randint(1, max(self._hashes, default=1))

@@ -18,7 +18,7 @@ from hypermesh.wire.api.attestation import AttestationEvidence
 from hypermesh.wire.api.consensus import ConsensusStatus
 from hypermesh.wire.api.event import BlockEvent
 from hypermesh.wire.api.health import HealthView
-from hypermesh.wire.api.job import JobView
+from hypermesh.wire.api.job import JobOutput, JobPage, JobState, JobView
 from hypermesh.wire.api.lease import LeasePage, LeaseView, SessionView
 from hypermesh.wire.api.ledger import BlockPage, BlockView, TransactionDetail, TransactionView
 from hypermesh.wire.api.memory import MeasurementTaken, MemoryPage, MemorySeries
@@ -329,6 +329,22 @@ def test_a_job(client: httpx.Client, bob: Running) -> None:
     assert done.provider == bob.node
     assert done.paid >= 1
     assert set(done.enforced) == {"cpu", "memory"}
+
+
+def test_a_job_that_is_not_waited_for(client: httpx.Client) -> None:
+    body = {"engine": "python", "program": b"print(9)".hex(), "cpu_millicores": 50}
+    taken = read(client.post("/v1/jobs?wait=false", json=body), JobView, 202)
+    said, wait = "", {"wait_ms": 30_000}
+    piece = read(client.get(f"/v1/jobs/{taken.job}/output", params=wait), JobOutput)
+    while not piece.ended:
+        said += piece.stdout
+        after = {**wait, "stdout": piece.stdout_next, "stderr": piece.stderr_next}
+        piece = read(client.get(f"/v1/jobs/{taken.job}/output", params=after), JobOutput)
+    assert said + piece.stdout == "9\n"
+    assert read(client.get(f"/v1/jobs/{taken.job}"), JobView).state is JobState.DONE
+    assert read(client.delete(f"/v1/jobs/{taken.job}"), JobView).state is JobState.DONE
+    listed = read(client.get("/v1/jobs", params={"state": "done"}), JobPage)
+    assert taken.job in {each.job for each in listed.items}
 
 
 def test_a_job_can_be_sent_to_one_asset(owner: httpx.Client, alice: Running) -> None:

@@ -1,4 +1,4 @@
-"""docs/consensus.md names tests that exist, and the figures of the class test."""
+"""docs/explanation/consensus.md names tests that exist, and the figures of the class test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-TEXT = (HERE.parents[1] / "docs" / "consensus.md").read_text()
+TEXT = (HERE.parents[1] / "docs" / "explanation" / "consensus.md").read_text()
 FILES = {
     "A": "test_attacks.py",
     "T": "test_attestation.py",

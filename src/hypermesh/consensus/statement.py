@@ -8,7 +8,7 @@ Nobody supplies a challenge. All of them follow from the genesis id, the epoch a
 
 The hash of a block alone could be ground by whoever makes the block; y costs sequential time. It is
 known soon after the epoch begins, though, so a sequencer can still choose between last blocks: what
-that gives it is in docs/consensus.md.
+that gives it is in docs/explanation/consensus.md.
 
 Pure. `H` is `digest_of` with a name of its own for each use.
 """

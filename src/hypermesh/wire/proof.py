@@ -2,7 +2,7 @@
 
 One bundle a node and epoch. A proof may be absent on the wire: leaving one out is a claim like any
 other, to be refused with the name of what is missing, not a malformed message. What each proof
-binds, and what it does not stop, is in docs/consensus.md.
+binds, and what it does not stop, is in docs/explanation/consensus.md.
 """
 
 from __future__ import annotations

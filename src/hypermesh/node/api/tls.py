@@ -2,8 +2,8 @@
 
 The chain is the classical part of the node's hybrid chain: P-256 signatures up to the network's
 root, an Ed25519 key in the leaf. OpenSSL, and so curl and Python, take it with the root as their
-CA; browsers know no Ed25519 certificates (`docs/remote-access.md`). The key never touches a file:
-OpenSSL reads it from anonymous memory.
+CA; browsers know no Ed25519 certificates (`docs/how-to/reach-a-node-from-elsewhere.md`).
+The key never touches a file: OpenSSL reads it from anonymous memory.
 """
 
 from __future__ import annotations
