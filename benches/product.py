@@ -14,10 +14,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from measures import soak
+from measures import api, soak
 from result import RESULTS, Metric, write
 
-MEASURES: dict[str, Callable[[], list[Metric]]] = {}
+MEASURES: dict[str, Callable[[], list[Metric]]] = {"api": api.measure}
 SOAK = "soak"
 
 

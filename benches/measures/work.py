@@ -171,7 +171,10 @@ class Load:
             self.promised.settle(final.lease, member.name, final.paid)
 
     def _go(
-        self, work: Callable[[secrets.SystemRandom], None], pause_s: float, rng: secrets.SystemRandom
+        self,
+        work: Callable[[secrets.SystemRandom], None],
+        pause_s: float,
+        rng: secrets.SystemRandom,
     ) -> None:
         while not self._stop.wait(pause_s * rng.uniform(0.5, 1.5)):
             try:

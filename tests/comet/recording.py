@@ -36,9 +36,14 @@ from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.ids import ZERO_HASH
 from hypermesh.wire.proof import Bundle, VdfOutput
 from hypermesh.wire.tx import (
+    AssetAccept,
+    AssetOffer,
     AssetRegister,
     AssetSetPrivacy,
     AssetSetState,
+    AssetSetTerms,
+    AssetTransfer,
+    AssetWithdraw,
     BankTransfer,
     Body,
     ConsensusAttest,
@@ -84,13 +89,14 @@ class Recorder:
     def record(self, count: int) -> Log:
         """A log of `count` operations."""
         self._settle_in()
+        # Thirteen, for each turn draws its lots from remainders of its number by 2, 3, 4 and 16.
         turns: list[Callable[[int], None]] = [
             self._pay,
             self._register,
             self._bond,
             self._lease,
             self._refused_payments,
-            self._pay,
+            self._sell,
             self._unbond,
             self._change,
             self._refused_proofs,
@@ -184,6 +190,45 @@ class Recorder:
             self._say(OWNERS[node], AssetSetState(body.asset, state), attested=node)
         private = AssetSetPrivacy(body.asset, PrivacyLevel.PRIVATE, ZERO_HASH, None, b"", None)
         self._say(node, private, attested=node)
+
+    def _sell(self, number: int) -> None:
+        """Terms, a gift, a sale, and an offer that is withdrawn or whose time runs out."""
+        host = sorted(OWNERS)[number % 3]
+        seller, buyer = OWNERS[host], OWNERS[sorted(OWNERS)[(number + 1) % 3]]
+        registration = self._registration(host, 2 * (number + 400_000))
+        asset = registration.asset
+        self._say(host, registration, attested=host)
+        self._say(seller, self._terms(registration, number), attested=host)
+        self._say(seller, AssetTransfer(asset, self._network.id(buyer)), attested=host)
+        self._say(seller, self._terms(registration, number), attested=host)
+        self._say(buyer, AssetTransfer(asset, self._network.id(seller)), attested=host)
+        price, later_ms = 1 + number, self._network.created_ms + 24 * 3_600_000
+        offered = AssetOffer(asset, price, None, later_ms)
+        sale = digest_of("tx", self._say(seller, offered, attested=host))
+        self._say(seller, offered, attested=host)
+        self._say(buyer, AssetAccept(asset, sale, price + 1), attested=host)
+        self._say(buyer, AssetAccept(asset, sale, price), attested=host)
+        self._say(buyer, AssetWithdraw(asset), attested=host)
+        # Some of these are over before the log is sent, some end on the way, some outlast it.
+        soon_ms = self._network.created_ms + 15_000 * (1 + number % 16)
+        reserved = AssetOffer(asset, price, self._network.id(seller), soon_ms)
+        self._say(buyer, reserved, attested=host)
+        if number % 2:
+            self._say(buyer, AssetWithdraw(asset), attested=host)
+
+    def _terms(self, registered: AssetRegister, number: int) -> AssetSetTerms:
+        return AssetSetTerms(
+            asset=registered.asset,
+            level=registered.level,
+            audience_hash=ZERO_HASH,
+            descriptor=registered.descriptor,
+            salt=registered.salt,
+            price=registered.price,
+            terms=digest("test", registered.asset),
+            concurrent_max=1 + number % 4,
+            duration_ms_min=1 + number,
+            region=f"region-{number}",
+        )
 
     def _lease(self, number: int) -> None:
         """A life of a lease; every third stops early and is left to its deadline."""

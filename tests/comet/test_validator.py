@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from hypermesh.ledger.replay import Archive, replay
 from hypermesh.ledger.state import Overlay
 from hypermesh.wire.block import Block
 from hypermesh.wire.codec import decode, encode
+from hypermesh.wire.tx import Body, SignedTransaction, tag_of
 
 from .comparison import Decided, decided, first_difference
 from .network import Network
@@ -29,6 +31,20 @@ KILL_APPLICATION_AT = 350
 KILL_ENGINE_AT = 700
 
 pytestmark = pytest.mark.long
+
+
+def tag_of_type(body: type) -> str:
+    return str(body.__struct_config__.tag)  # type: ignore[attr-defined]
+
+
+def _tags(blocks: list[Block], code: str | None = None) -> set[str]:
+    """The types that were executed, with any result or with `code`."""
+    return {
+        tag_of(decode(SignedTransaction, entry).transaction.body)
+        for block in blocks
+        for entry, result in zip(block.entries[1:], block.results[1:], strict=True)
+        if code in (None, result.code)
+    }
 
 
 @dataclass
@@ -105,6 +121,8 @@ def test_the_log_is_mixed_and_refusals_are_part_of_it(run: Run) -> None:
         "asset",
         "lease",
     }
+    assert _tags(blocks) == {tag_of_type(each) for each in get_args(Body)}
+    assert _tags(blocks, "ok") >= _tags(blocks) - {"lease.claim"}
     assert codes["ok"] >= 500
     assert codes.total() - codes["ok"] >= 150
     assert codes.keys() >= {
@@ -114,6 +132,8 @@ def test_the_log_is_mixed_and_refusals_are_part_of_it(run: Run) -> None:
         "HM-TX-PROOF-0001",
         "HM-TX-ASSET-0002",
         "HM-TX-LEASE-0012",
+        "HM-TX-TITLE-0003",
+        "HM-TX-TITLE-0006",
     }
 
 

@@ -150,7 +150,7 @@ class Life:
         keys = self._membership.keys
         sequence = self._order.now_s * 1000 + number
         self._scribe.begin(f"locator {keys.id.hex()}", ANY)
-        signed = self._locators.sign_own(keys, "alice", "::1", 4433, sequence)
+        signed = self._locators.sign_own(keys, "alice", ["::1"], 4433, sequence)
         self._scribe.done(f"locator {keys.id.hex()}", str(signed.locator.sequence))
 
     def _borrow(self, number: int) -> None:

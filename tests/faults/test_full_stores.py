@@ -32,7 +32,8 @@ def test_locators(tmp_path: Path) -> None:
     signature = QuantumSignature(HYBRID_V1, bytes(FALCON_SIGNATURE_BYTES), bytes(64))
     records = [
         SignedLocator(
-            Locator(number.to_bytes(32, "big"), ["h" * 64], 65535, 2**53, 2**53, "n" * 64), signature
+            Locator(number.to_bytes(32, "big"), ["h" * 64], 65535, 2**53, 2**53, "n" * 64),
+            signature,
         )
         for number in range(LOCATORS)
     ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
-from hypermesh.ledger.store import SNAPSHOT_ROWS_KEPT, Store
+from hypermesh.ledger.store import READERS_MAX, SNAPSHOT_ROWS_KEPT, Store
 from hypermesh.wire.block import Block
 
 from .toys import BALANCES, faucet, keys, own, pay
 
+WAIT_S = 10.0
 Extend = Callable[..., Block]
 KEY = BALANCES.key(keys("alice").id)
 
@@ -50,3 +52,27 @@ def test_what_is_kept_is_bounded(store: Store, chain: Extend) -> None:
             state.get(b"bank/%d" % number)
         assert len(state._kept) == SNAPSHOT_ROWS_KEPT
         assert state.get(KEY) is None
+
+
+def test_threads_that_read_within_a_read_do_not_wait_for_one_another(
+    store: Store, chain: Extend
+) -> None:
+    """As many as there are places, each with one snapshot in hand when it asks for the second."""
+    chain(own("alice"))
+    together = threading.Barrier(READERS_MAX)
+    heights: list[int] = []
+
+    def read() -> None:
+        with store.snapshot():
+            together.wait(WAIT_S)
+            with store.snapshot() as inner:
+                heights.append(inner.height)
+
+    readers = [threading.Thread(target=read, daemon=True) for _ in range(READERS_MAX)]
+    for each in readers:
+        each.start()
+    for each in readers:
+        each.join(WAIT_S)
+    assert heights == [1] * READERS_MAX
+    with store.snapshot() as again:
+        assert again.height == 1

@@ -25,7 +25,7 @@ from hypermesh.node.lending import Lending
 from hypermesh.node.service import Peer
 from hypermesh.wire.asset import Locator, Offer, Price, PrivacyLevel
 from hypermesh.wire.errors import HyperMeshError
-from hypermesh.wire.rpc import DescribeRequest, LeaseRequest
+from hypermesh.wire.rpc import DescribeRequest, LeaseRequest, SetTermsRequest, TermsRequest
 
 WAIT_S = 10.0
 CAPACITY = 1000
@@ -42,10 +42,15 @@ class Ledger:
         self.answers = threading.Event()
         self.answers.set()
         self.submitted: list[object] = []
+        self.reading = threading.local()
 
     @contextmanager
     def state(self) -> Iterator[State]:
-        yield self.network.state
+        self.reading.depth = getattr(self.reading, "depth", 0) + 1
+        try:
+            yield self.network.state
+        finally:
+            self.reading.depth -= 1
 
     def now_ms(self) -> int:
         return self.network.now_ms
@@ -184,3 +189,33 @@ def test_the_share_is_kept_where_the_ledger_knows_nothing_of_it(tmp_path: Path) 
     scene.lending.activate(scene.bob, LeaseRequest(first, 0))
     with pytest.raises(NoCapacity, match="100 are free"):
         scene.lending.activate(scene.bob, LeaseRequest(second, 0))
+
+
+class Watched:
+    """The lock of the books, which nobody may wait for with a state in hand."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        assert not getattr(self._ledger.reading, "depth", 0), "waits for the books with a state"
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_nobody_waits_for_the_books_while_reading_a_state(scene: Scene) -> None:
+    """Whoever follows the ledger reads a state with the lock held; there are few places to read
+    one from, so the other way round both would wait for ever."""
+    watched = Watched(scene.ledger)
+    scene.lending._lock = watched  # type: ignore[assignment]
+    asset = scene.record.asset
+    alice = Peer(scene.network.alice, scene.network.alice_owner, "hm/1", b"")
+    scene.lending.inspect(scene.bob, DescribeRequest(asset))
+    scene.lending.describe(scene.bob, DescribeRequest(asset))
+    scene.lending.terms(alice, TermsRequest(asset, 0))
+    scene.lending.set_terms(alice, SetTermsRequest(asset, scene.record.sharing, 0))
+    with scene.ledger.state(), pytest.raises(AssertionError, match="with a state"):
+        scene.lending.free(asset)

@@ -25,7 +25,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -47,12 +47,14 @@ from hypermesh.wire.ids import ZERO_HASH, Hash, TxId
 
 SCHEMA: Final = 1
 READERS_MAX: Final = 4
-"""Snapshots open at a time; a further one waits for its turn."""
+"""Threads with a snapshot open at a time; a further one waits for its turn."""
 SCAN_FIRST: Final = 16
 SCAN_PAGE: Final = 512
 """Rows read ahead by a scan. It reads in pages, so that no cursor outlives its snapshot."""
 CACHE_KIB: Final = 16 * 1024
 """Page cache of the writer's connection."""
+READER_CACHE_KIB: Final = 2 * 1024
+"""Page cache of a reader's; a block that was committed meanwhile empties it."""
 ROWS_KEPT: Final = 8192
 ROW_KEPT_BYTES_MAX: Final = 2048
 """The writer keeps that many small rows at hand, for blocks read the same few rows again."""
@@ -218,6 +220,7 @@ class Store:
         self._connections: list[sqlite3.Connection] = []
         self._idle: list[Snapshot] = []
         self._places = threading.BoundedSemaphore(READERS_MAX)
+        self._mine = threading.local()
         self._turn = threading.Lock()
         """Held while the database and the tree in memory move on together."""
         self._kept: dict[bytes, bytes | None] = {}
@@ -344,17 +347,30 @@ class Store:
 
     @contextmanager
     def _borrowed(self) -> Iterator[Snapshot]:
-        with self._places:
+        with self._place():
             try:
                 reader = self._idle.pop()
             except IndexError:
-                reader = Snapshot(self._connect())
+                reader = Snapshot(self._connect(READER_CACHE_KIB))
             try:
                 yield reader
             finally:
                 self._idle.append(reader)
 
-    def _connect(self) -> sqlite3.Connection:
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """One place for each thread, however many snapshots it opens inside one another: threads
+        that waited for a second with the first in hand would wait for one another for ever."""
+        mine = self._mine
+        held: int = getattr(mine, "held", 0)
+        with nullcontext() if held else self._places:
+            mine.held = held + 1
+            try:
+                yield
+            finally:
+                mine.held = held
+
+    def _connect(self, cache_kib: int = CACHE_KIB) -> sqlite3.Connection:
         if self._closed:
             raise LedgerStopped("The ledger is closed")
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
@@ -362,7 +378,7 @@ class Store:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute(f"PRAGMA cache_size = -{cache_kib}")
         return connection
 
     @contextmanager

@@ -6,7 +6,8 @@ from hypermesh.ledger import identity
 from hypermesh.node.admitting import Admitting
 from hypermesh.node.chain import Chain, Sequencing
 from hypermesh.node.lending import Lending
-from hypermesh.node.service import Method, Peer
+from hypermesh.node.service import WORKERS, Method, Peer
+from hypermesh.node.waits import Waits
 from hypermesh.node.whereabouts import Whereabouts
 from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import InvalidInput
@@ -34,11 +35,15 @@ NODES = frozenset({ALPN_NODE})
 SESSIONS = frozenset({ALPN_SESSION})
 STRANGERS = frozenset({ALPN_ENROL})
 
+POLLS_OF_ONE_MAX = 4
+"""Of `ledger.blocks`. A follower has one; those of connections that it lost still wait."""
+
 
 def methods(
     chain: Chain, lending: Lending, admitting: Admitting, whereabouts: Whereabouts
 ) -> dict[str, Method]:
     """Every method by its name."""
+    polls = Waits(WORKERS, POLLS_OF_ONE_MAX)
 
     def submit(peer: Peer, signed: SignedTransaction) -> SubmitResponse:
         del peer
@@ -47,8 +52,8 @@ def methods(
         return chain.submit(encode(signed))
 
     def blocks(peer: Peer, request: BlocksRequest) -> BlocksResponse:
-        del peer
-        response = chain.ledger.blocks(request)
+        with polls.one(peer.id):
+            response = chain.ledger.blocks(request)
         if not isinstance(chain, Sequencing):
             return response
         return BlocksResponse(response.blocks, response.height, chain.now_ms())

@@ -2,9 +2,9 @@
 
 The decisions are `assets.provider`'s and the adapters'; this is the shell that carries them out.
 Adapters keep plain books, so one lock lets one thread at a time in; nobody holds it while waiting
-for the ledger. The ledger is the truth: what a restarted node holds is what the ledger says it has
-leased, as far as the kind outlives a process, and whose an asset is and on what terms is what the
-ledger has committed to.
+for the ledger to move on, and nobody waits for it while reading a state. The ledger is the truth:
+what a restarted node holds is what the ledger says it has leased, as far as the kind outlives a
+process, and whose an asset is and on what terms is what the ledger has committed to.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from hypermesh.assets.adapters.storage import StorageAssetAdapter
 from hypermesh.assets.discovery import discover
 from hypermesh.assets.hosting import Hosted, HostedAssets
 from hypermesh.assets.inventory import Share
-from hypermesh.assets.privacy import Caller, may_change
+from hypermesh.assets.privacy import Caller, Decision, may_change
 from hypermesh.caesar.economics import staking
 from hypermesh.catalog.engines.ladder import Ladder
 from hypermesh.catalog.outcome import outcome
@@ -41,7 +41,8 @@ from hypermesh.node.executing import Executing
 from hypermesh.node.membership import Membership
 from hypermesh.node.metrics import Metrics
 from hypermesh.node.readings import Readings
-from hypermesh.node.service import Peer
+from hypermesh.node.service import WORKERS, Peer
+from hypermesh.node.waits import Waits
 from hypermesh.node.wallet import Wallet
 from hypermesh.wire.api.asset import PriceView, RegisterAsset
 from hypermesh.wire.asset import (
@@ -84,7 +85,10 @@ from hypermesh.wire.tx import LeaseActivate, LeaseClaim
 HOUR_MS = 60 * 60 * 1000
 DURATION_MS_MAX = 24 * HOUR_MS
 CONCURRENT_MAX = 64
-SEEN_TIMEOUT_S = 10.0
+ACTIVATING_TIMEOUT_S = 10.0
+WAITS_MAX = WORKERS // 2
+WAITS_OF_ONE_MAX = WAITS_MAX // 2
+"""Calls that wait for a block, of all callers and of one."""
 RECEIPTS_KEPT = 1024
 
 PRICES: dict[AssetKind, Price] = {
@@ -111,6 +115,14 @@ class Served:
 
     record: Hosted
     adapter: AssetAdapter
+
+
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """What an adapter has left, and whether it serves a lease."""
+
+    free: int
+    in_use: bool
 
 
 class Lending:
@@ -141,6 +153,7 @@ class Lending:
         self._receipts: dict[LeaseId, ReceiptResponse] = {}
         self._readings = readings
         self._activating: set[LeaseId] = set()
+        self._waits = Waits(WAITS_MAX, WAITS_OF_ONE_MAX)
         self._lock = threading.RLock()
         self._activated = threading.Condition(self._lock)
         self._trusted = frozenset({membership.genesis_id})
@@ -195,13 +208,11 @@ class Lending:
 
     def describe(self, peer: Peer, request: DescribeRequest) -> DescribeResponse:
         """`asset.describe`: the view and an offer, for a caller that the terms let in."""
-        served = self._of(request.asset)
+        books = self._books(request.asset)
         with self._chain.ledger.state() as state:
             caller = self._caller(state, peer)
             asset, committed = _row(state, request.asset)
-            view = self._view(state, request.asset, caller)
-            with self._lock:
-                free = served.adapter.free
+            view = self._view(state, request.asset, caller, books)
             offer = provider.offer(
                 self._membership.genesis_id,
                 request.asset,
@@ -209,7 +220,7 @@ class Lending:
                 self._of(request.asset).record,
                 caller,
                 self._trusted,
-                free=free,
+                free=books.free,
                 now_ms=self._chain.now_ms(),
                 committed=committed,
             )
@@ -219,8 +230,9 @@ class Lending:
 
     def inspect(self, peer: Peer, request: DescribeRequest) -> AssetView:
         """`asset.inspect`: the view alone, also of what cannot be leased now."""
+        books = self._books(request.asset)
         with self._chain.ledger.state() as state:
-            return self._view(state, request.asset, self._caller(state, peer))
+            return self._view(state, request.asset, self._caller(state, peer), books)
 
     def terms(self, peer: Peer, request: TermsRequest) -> TermsResponse:
         """`asset.terms`: all that its owner has set, for its owner."""
@@ -241,7 +253,8 @@ class Lending:
 
     def activate(self, peer: Peer, request: LeaseRequest) -> ActivateResponse:
         """`lease.activate`: set the amount aside, say so on the ledger, let the session in."""
-        self._chain.feed.wait(request.height, SEEN_TIMEOUT_S)
+        if not self._is_known(request.lease):
+            self._waits.seen(self._chain.feed, request.height, peer.id)
         row = self._leased(request.lease)
         self._require_consumer(peer, row)
         with self._alone(request.lease):
@@ -364,7 +377,7 @@ class Lending:
         """One thread at a time for a lease: a consumer that hears nothing asks again."""
         with self._activated:
             if not self._activated.wait_for(
-                lambda: lease_id not in self._activating, SEEN_TIMEOUT_S
+                lambda: lease_id not in self._activating, ACTIVATING_TIMEOUT_S
             ):
                 raise Conflict("This lease is being activated")
             self._activating.add(lease_id)
@@ -406,20 +419,27 @@ class Lending:
             bonded=staking.bonded(state, peer.id),
         )
 
-    def _view(self, state: State, asset_id: AssetId, caller: Caller) -> AssetView:
+    def _books(self, asset_id: AssetId) -> _Books:
+        """To be read before a state is: whoever follows the ledger reads a state with the lock
+        held, and there are few places to read one from."""
+        with self._lock:
+            adapter = self._of(asset_id).adapter
+            return _Books(adapter.free, adapter.in_use)
+
+    def _view(
+        self, state: State, asset_id: AssetId, caller: Caller, books: _Books
+    ) -> AssetView:
         """Raises where the terms keep `caller` out."""
         served = self._of(asset_id)
         asset, committed = _row(state, asset_id)
-        with self._lock:
-            free, in_use = served.adapter.free, served.adapter.in_use
         return provider.view(
             asset_id,
             asset,
             served.record,
             caller,
             self._trusted,
-            free=free,
-            in_use=in_use,
+            free=books.free,
+            in_use=books.in_use,
             committed=committed,
             title=title.open_offer(state, asset_id, self._chain.now_ms()),
         )
@@ -427,13 +447,17 @@ class Lending:
     def _require_owner(self, peer: Peer, asset_id: AssetId, height: int) -> None:
         """By the ledger: a host serves whoever owns the asset now, and whoever has just bought it
         may have seen that a block earlier than this copy."""
+        if not self._decision(peer, asset_id).allowed:
+            self._waits.seen(self._chain.feed, height, peer.id)
+            self._decision(peer, asset_id).require()
+
+    def _decision(self, peer: Peer, asset_id: AssetId) -> Decision:
         record = self._of(asset_id).record
-        self._chain.feed.wait(height, SEEN_TIMEOUT_S)
         with self._chain.ledger.state() as state:
             asset, _ = _row(state, asset_id)
             caller = self._caller(state, peer)
         terms = provider.terms_of(asset.owner, asset.level, record.sharing, self._trusted)
-        may_change(terms, caller).require()
+        return may_change(terms, caller)
 
     def _follow(self, asset_id: AssetId) -> Hosted:
         """The record of an asset as the ledger has it now, durable."""
@@ -533,6 +557,10 @@ class Lending:
         if served is None:
             raise NotFound(f"This node does not host asset {asset_id.hex()}")
         return served
+
+    def _is_known(self, lease_id: LeaseId) -> bool:
+        with self._chain.ledger.state() as state:
+            return lease.LEASES.get(state, lease_id) is not None
 
     def _leased(self, lease_id: LeaseId) -> Lease:
         with self._chain.ledger.state() as state:

@@ -1,0 +1,267 @@
+"""HTTP/1.1 as a load: many connections of one process, each with one request under way.
+
+It is made to take little of the machine that it shares with the node: requests are bytes that were
+built before, one thread waits for all sockets with epoll, an answer is cut at its Content-Length,
+and a check decodes no more than the members that it looks at.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+import selectors
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+RECEIVE_BYTES = 1 << 18
+SILENCE_S = 30.0
+RETURN_S = 1.0
+"""After which a client that was refused its connection opens another."""
+_LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
+_RETRY_AFTER = re.compile(rb"\r\nretry-after: \d+\r\n", re.IGNORECASE)
+STATUS_AT = slice(9, 12)
+"""Of `HTTP/1.1 200 OK` (RFC 9112 section 4)."""
+REFUSALS = (429, 503)
+
+Place: TypeAlias = "Path | tuple[str, int]"
+"""A UNIX socket, or host and port."""
+Check: TypeAlias = "Callable[[int, bytes], bool]"
+"""Whether an answer (status, body) is the right one."""
+
+
+class Broken(Exception):
+    """A node closed a connection, or fell silent, in the middle of an answer."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """`head` and body as they are sent, and what tells a right answer."""
+
+    content: bytes
+    check: Check
+
+
+@dataclass
+class Outcome:
+    """What came of the requests. Times are in seconds; `answered_s` has those of right answers."""
+
+    began_s: float = 0.0
+    ended_s: float = 0.0
+    good: int = 0
+    refused: int = 0
+    without_retry: int = 0
+    """Refusals that do not say when to come again."""
+    wrong: list[bytes] = field(default_factory=list)
+    broken: int = 0
+    unsent: int = 0
+    """Arrivals that found no free connection: the client's own limit, or a node that takes none."""
+    taken_s: list[float] = field(default_factory=list)
+    good_at_s: list[float] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Right answers in a second."""
+        return self.good / (self.ended_s - self.began_s)
+
+    def rates(self, step_s: float = 1.0) -> list[float]:
+        """The same for each whole step of the time."""
+        steps = int((self.ended_s - self.began_s) / step_s)
+        counts = [0] * steps
+        for at in self.good_at_s:
+            step = int((at - self.began_s) / step_s)
+            if step < steps:
+                counts[step] += 1
+        return [count / step_s for count in counts]
+
+    def take(self, request: Request, head: bytes, body: bytes, sent_s: float) -> None:
+        now = time.monotonic()
+        status = int(head[STATUS_AT])
+        if status in REFUSALS:
+            self.refused += 1
+            self.without_retry += _RETRY_AFTER.search(head + b"\r\n") is None
+        elif request.check(status, body):
+            self.good += 1
+            self.taken_s.append(now - sent_s)
+            self.good_at_s.append(now)
+        else:
+            self.wrong.append(head[:200] + b"\r\n\r\n" + body[:500])
+
+
+class Connection:
+    """One keep-alive connection with at most one request under way."""
+
+    def __init__(self, place: Place) -> None:
+        if isinstance(place, Path):
+            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.socket.connect(str(place))
+        else:
+            self.socket = socket.create_connection(place)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._received = b""
+        self.request: Request | None = None
+        self.sent_s = 0.0
+
+    def send(self, request: Request) -> None:
+        self.request, self.sent_s = request, time.monotonic()
+        self.socket.sendall(request.content)
+
+    def receive(self) -> tuple[bytes, bytes] | None:
+        """Head and body, once all is there. Raises `Broken`."""
+        try:
+            received = self.socket.recv(RECEIVE_BYTES)
+        except OSError as error:
+            raise Broken(str(error)) from error
+        if not received:
+            raise Broken("the connection was closed")
+        self._received += received
+        head, separator, body = self._received.partition(b"\r\n\r\n")
+        if not separator:
+            return None
+        length = _LENGTH.search(head)
+        if length is None:
+            raise Broken(f"an answer without a length: {head!r:.200}")
+        if len(body) < int(length[1]):
+            return None
+        self._received = b""
+        return head, body
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def closed_loop(
+    place: Place, clients: list[Iterator[Request]], seconds: float | None = None
+) -> Outcome:
+    """Each client sends its next request when it has the answer to the one before, until `seconds`
+    are over or it has no more. Refusals are not sent again."""
+    outcome = Outcome()
+    with selectors.EpollSelector() as selector:
+        connections = {}
+        for requests in clients:
+            connection = Connection(place)
+            connections[connection] = requests
+            selector.register(connection.socket, selectors.EVENT_READ, connection)
+        outcome.began_s = time.monotonic()
+        until = None if seconds is None else outcome.began_s + seconds
+        for connection, requests in connections.items():
+            connection.send(next(requests))
+        left = len(connections)
+        while left:
+            ready = selector.select(SILENCE_S)
+            if not ready:
+                raise Broken(f"no answer within {SILENCE_S:g} s")
+            for key, _ in ready:
+                connection = key.data
+                answer = connection.receive()
+                if answer is None:
+                    continue
+                outcome.take(connection.request, *answer, connection.sent_s)
+                following = None
+                if until is None or time.monotonic() < until:
+                    following = next(connections[connection], None)
+                if following is None:
+                    selector.unregister(connection.socket)
+                    connection.close()
+                    left -= 1
+                else:
+                    connection.send(following)
+    outcome.ended_s = time.monotonic()
+    return outcome
+
+
+def open_loop(
+    place: Place, requests: Iterator[Request], per_s: float, connections_max: int, seconds: float
+) -> Outcome:
+    """Requests that arrive at a steady rate, whether or not those before have an answer. Each takes
+    a free connection, or a new one up to `connections_max`; without one it is `unsent`. A client
+    whose connection was refused comes back over a new one, a second later."""
+    outcome = Outcome()
+    free: list[Connection] = []
+    opened = 0
+    back: list[float] = []
+    """When those that lost their connection may open another."""
+    with selectors.EpollSelector() as selector:
+        outcome.began_s = now = time.monotonic()
+        until, sent = now + seconds, 0
+        while now < until:
+            due = int((now - outcome.began_s) * per_s)
+            while back and back[0] <= now:
+                heapq.heappop(back)
+                opened -= 1
+            while sent < due:
+                sent += 1
+                if not free:
+                    if opened >= connections_max:
+                        outcome.unsent += due - sent + 1
+                        sent = due
+                        break
+                    connection = _connected(place)
+                    if connection is None:
+                        outcome.broken += 1
+                        continue
+                    opened += 1
+                    selector.register(connection.socket, selectors.EVENT_READ, connection)
+                    free.append(connection)
+                connection = free.pop()
+                try:
+                    connection.send(next(requests))
+                except OSError:
+                    outcome.broken += 1
+                    _drop(selector, connection, back, now)
+            for key, _ in selector.select(0.001):
+                connection = key.data
+                try:
+                    answer = connection.receive()
+                except Broken:
+                    if connection.request is None:
+                        free.remove(connection)
+                    else:
+                        outcome.broken += 1
+                    _drop(selector, connection, back, now)
+                    continue
+                if answer is None:
+                    continue
+                head, body = answer
+                if connection.request is None:
+                    # Refused before it asked: the node has too many connections.
+                    free.remove(connection)
+                    outcome.take(_NONE, head, body, now)
+                    _drop(selector, connection, back, now)
+                    continue
+                outcome.take(connection.request, head, body, connection.sent_s)
+                connection.request = None
+                if b"connection: close" in head:
+                    _drop(selector, connection, back, now)
+                else:
+                    free.append(connection)
+            now = time.monotonic()
+        outcome.ended_s = now
+        for key in list(selector.get_map().values()):
+            key.data.close()
+    return outcome
+
+
+def _never(_: int, __: bytes) -> bool:
+    return False
+
+
+_NONE = Request(b"", _never)
+
+
+def _connected(place: Place) -> Connection | None:
+    try:
+        return Connection(place)
+    except OSError:
+        return None
+
+
+def _drop(
+    selector: selectors.BaseSelector, connection: Connection, back: list[float], now: float
+) -> None:
+    selector.unregister(connection.socket)
+    connection.close()
+    heapq.heappush(back, now + RETURN_S)
