@@ -14,10 +14,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from measures import api, soak
+from measures import api, command, events, overload, soak
 from result import RESULTS, Metric, write
 
-MEASURES: dict[str, Callable[[], list[Metric]]] = {"api": api.measure}
+MEASURES: dict[str, Callable[[], list[Metric]]] = {
+    "cli": command.measure,
+    "api": api.measure,
+    "events": events.measure,
+    "overload": overload.measure,
+}
 SOAK = "soak"
 
 

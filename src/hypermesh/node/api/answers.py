@@ -20,6 +20,10 @@ KEPT_MS = 24 * 60 * 60 * 1000
 KEYS_MAX = 1_000_000
 BYTES_MAX = 512 * 1024 * 1024
 """Of all answers together; with either bound reached, writes with a key are not taken."""
+SHARE = 10
+"""Of each bound, any principal but the owner may take up one part in so many."""
+OWNERS = frozenset({"owner", "session"})
+"""Principals whose writes nobody else can keep out."""
 FORGOTTEN_AT_ONCE = 64
 """Old keys that one write takes away: more than one, so that they go faster than they come."""
 NOT_TAKEN = frozenset({429, 503})
@@ -86,9 +90,14 @@ class Answers:
             ) from error
         self._lock = threading.Lock()
         self._running: set[tuple[str, str]] = set()
-        self._count, self._bytes = self._query(
-            "SELECT count(*), ifnull(sum(length(answer)), 0) FROM answers"
-        )[0]
+        self._kept: dict[str, tuple[int, int]] = {
+            principal: (count, size)
+            for principal, count, size in self._query(
+                "SELECT principal, count(*), ifnull(sum(length(answer)), 0) FROM answers "
+                "GROUP BY principal"
+            )
+        }
+        """How many keys each principal has, and the bytes of their answers."""
 
     def begin(self, principal: str, key: str, request: bytes, now_ms: int) -> Answer | None:
         """The answer that `request` had, or None where it is to run now."""
@@ -121,7 +130,7 @@ class Answers:
             self._running.discard((principal, key))
             if answer.status in NOT_TAKEN:
                 self._query("DELETE FROM answers WHERE principal = ? AND key = ?", principal, key)
-                self._count -= 1
+                self._count(principal, -1, 0)
                 return
             encoded = msgspec.msgpack.encode(answer)
             self._query(
@@ -130,7 +139,7 @@ class Answers:
                 principal,
                 key,
             )
-            self._bytes += len(encoded)
+            self._count(principal, 0, len(encoded))
 
     def _note(self, principal: str, key: str, request: bytes, now_ms: int) -> None:
         """Write down that the request runs; what is older than a day goes in the same commit."""
@@ -140,9 +149,7 @@ class Answers:
             now_ms - KEPT_MS,
             FORGOTTEN_AT_ONCE,
         )
-        count, size = self._count - len(old), self._bytes - sum(each[2] for each in old)
-        if count >= KEYS_MAX or size >= BYTES_MAX:
-            raise Overloaded(f"{count} idempotency keys are kept already, in {size} bytes")
+        self._require_room(principal, old)
         try:
             with self._database:
                 self._database.execute("BEGIN IMMEDIATE")
@@ -156,8 +163,29 @@ class Answers:
                 )
         except sqlite3.Error as error:
             raise KeysNotKept(why=str(error)) from error
-        self._count, self._bytes = count + 1, size
+        for gone in old:
+            self._count(gone[0], -1, -gone[2])
+        self._count(principal, 1, 0)
         self._running.add((principal, key))
+
+    def _require_room(self, principal: str, old: list[Any]) -> None:
+        """Raise `Overloaded` where there is none, also once `old` rows have gone."""
+        everybody, own = list(self._kept.values()), self._kept.get(principal, (0, 0))
+        kept = [(everybody, old, 1)]
+        if principal not in OWNERS:
+            kept.append(([own], [each for each in old if each[0] == principal], SHARE))
+        for counted, going, part in kept:
+            count = sum(each[0] for each in counted) - len(going)
+            size = sum(each[1] for each in counted) - sum(each[2] for each in going)
+            if count >= KEYS_MAX // part or size >= BYTES_MAX // part:
+                raise Overloaded(f"{count} idempotency keys are kept already, in {size} bytes")
+
+    def _count(self, principal: str, keys: int, size: int) -> None:
+        count, held = self._kept.get(principal, (0, 0))
+        if count + keys:
+            self._kept[principal] = count + keys, held + size
+        else:
+            self._kept.pop(principal, None)
 
     def close(self) -> None:
         with self._lock:
