@@ -1,6 +1,6 @@
 """Several machines on one: Linux network namespaces, each with a cable to one switch.
 
-Needs root and `ip` (iproute2). Nothing in them reaches any other network.
+Needs root, `ip` (iproute2) and `nsenter` (util-linux). Nothing in them reaches any other network.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ def unavailable() -> str:
     """Why namespaces cannot be had here; empty where they can."""
     if shutil.which("ip") is None:
         return "`ip` is not installed (Debian: iproute2)"
+    if shutil.which("nsenter") is None:
+        return "`nsenter` is not installed (Debian: util-linux)"
     if os.geteuid() != 0:
         return "network namespaces need root"
     name = f"hm-{os.getpid()}-try"
@@ -41,8 +43,11 @@ class Machines:
         return f"{PREFIX}{self._names.index(name) + 1}"
 
     def command(self, name: str, *words: str) -> list[str]:
-        """`words` as a command line that runs at the machine `name`."""
-        return ["ip", "netns", "exec", self._namespace(name), *words]
+        """`words` as a command line that runs at the machine `name`.
+
+        `ip netns exec` would mount a `/sys` of its own over the control groups.
+        """
+        return ["nsenter", f"--net=/run/netns/{self._namespace(name)}", *words]
 
     def unplug(self, name: str) -> None:
         """The switch's end of the cable goes down: the machine loses its carrier, and keeps its

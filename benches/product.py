@@ -14,10 +14,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from measures import api, command, events, overload, soak
+from measures import api, command, events, install, overload, soak
 from result import RESULTS, Metric, write
 
 MEASURES: dict[str, Callable[[], list[Metric]]] = {
+    "install": install.measure,
     "cli": command.measure,
     "api": api.measure,
     "events": events.measure,

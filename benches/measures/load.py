@@ -94,13 +94,8 @@ class Outcome:
 class Connection:
     """One keep-alive connection with at most one request under way."""
 
-    def __init__(self, place: Place) -> None:
-        if isinstance(place, Path):
-            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.socket.connect(str(place))
-        else:
-            self.socket = socket.create_connection(place)
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, connected: socket.socket) -> None:
+        self.socket = connected
         self._received = b""
         self.request: Request | None = None
         self.sent_s = 0.0
@@ -133,6 +128,16 @@ class Connection:
         self.socket.close()
 
 
+def connected(place: Place) -> socket.socket:
+    if isinstance(place, Path):
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        opened.connect(str(place))
+        return opened
+    opened = socket.create_connection(place)
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return opened
+
+
 def closed_loop(
     place: Place, clients: list[Iterator[Request]], seconds: float | None = None
 ) -> Outcome:
@@ -142,7 +147,7 @@ def closed_loop(
     with selectors.EpollSelector() as selector:
         connections = {}
         for requests in clients:
-            connection = Connection(place)
+            connection = Connection(connected(place))
             connections[connection] = requests
             selector.register(connection.socket, selectors.EVENT_READ, connection)
         outcome.began_s = time.monotonic()
@@ -174,94 +179,120 @@ def closed_loop(
 
 
 def open_loop(
-    place: Place, requests: Iterator[Request], per_s: float, connections_max: int, seconds: float
+    place: tuple[str, int],
+    requests: Iterator[Request],
+    per_s: float,
+    connections_max: int,
+    seconds: float,
 ) -> Outcome:
-    """Requests that arrive at a steady rate, whether or not those before have an answer. Each takes
-    a free connection, or a new one up to `connections_max`; without one it is `unsent`. A client
-    whose connection was refused comes back over a new one, a second later."""
-    outcome = Outcome()
-    free: list[Connection] = []
-    opened = 0
-    back: list[float] = []
-    """When those that lost their connection may open another."""
-    with selectors.EpollSelector() as selector:
-        outcome.began_s = now = time.monotonic()
-        until, sent = now + seconds, 0
+    """Requests that arrive at a steady rate, whether or not those before have an answer, over TCP.
+    Each takes a free connection, or a new one up to `connections_max`; without one it is `unsent`.
+    A client whose connection was closed opens another `RETURN_S` later."""
+    flood = _Flood(place, requests, connections_max)
+    outcome = flood.outcome
+    outcome.began_s = now = time.monotonic()
+    until, arrived = now + seconds, 0
+    try:
         while now < until:
             due = int((now - outcome.began_s) * per_s)
-            while back and back[0] <= now:
-                heapq.heappop(back)
-                opened -= 1
-            while sent < due:
-                sent += 1
-                if not free:
-                    if opened >= connections_max:
-                        outcome.unsent += due - sent + 1
-                        sent = due
-                        break
-                    connection = _connected(place)
-                    if connection is None:
-                        outcome.broken += 1
-                        continue
-                    opened += 1
-                    selector.register(connection.socket, selectors.EVENT_READ, connection)
-                    free.append(connection)
-                connection = free.pop()
-                try:
-                    connection.send(next(requests))
-                except OSError:
-                    outcome.broken += 1
-                    _drop(selector, connection, back, now)
-            for key, _ in selector.select(0.001):
-                connection = key.data
-                try:
-                    answer = connection.receive()
-                except Broken:
-                    if connection.request is None:
-                        free.remove(connection)
-                    else:
-                        outcome.broken += 1
-                    _drop(selector, connection, back, now)
-                    continue
-                if answer is None:
-                    continue
-                head, body = answer
-                if connection.request is None:
-                    # Refused before it asked: the node has too many connections.
-                    free.remove(connection)
-                    outcome.take(_NONE, head, body, now)
-                    _drop(selector, connection, back, now)
-                    continue
-                outcome.take(connection.request, head, body, connection.sent_s)
-                connection.request = None
-                if b"connection: close" in head:
-                    _drop(selector, connection, back, now)
-                else:
-                    free.append(connection)
+            flood.come_back(now)
+            while arrived < due and flood.arrive():
+                arrived += 1
+            outcome.unsent += due - arrived
+            arrived = due
+            flood.listen(now)
             now = time.monotonic()
+    finally:
         outcome.ended_s = now
-        for key in list(selector.get_map().values()):
-            key.data.close()
+        flood.close()
     return outcome
 
 
-def _never(_: int, __: bytes) -> bool:
-    return False
+class _Flood:
+    """The connections of `open_loop`: free, opening, or with a request under way."""
 
+    def __init__(
+        self, place: tuple[str, int], requests: Iterator[Request], connections_max: int
+    ) -> None:
+        self.outcome = Outcome()
+        self._place = place
+        self._requests = requests
+        self._connections_max = connections_max
+        self._selector = selectors.EpollSelector()
+        self._free: list[Connection] = []
+        self._opening: set[Connection] = set()
+        self._back_s: list[float] = []
+        """When clients that lost their connection may open another."""
 
-_NONE = Request(b"", _never)
+    def come_back(self, now: float) -> None:
+        while self._back_s and self._back_s[0] <= now:
+            heapq.heappop(self._back_s)
 
+    def arrive(self) -> bool:
+        """Send one request; False where there is no connection for it."""
+        if self._free:
+            connection = self._free.pop()
+            connection.request = next(self._requests)
+            self._send(connection)
+            return True
+        if len(self._selector.get_map()) + len(self._back_s) >= self._connections_max:
+            return False
+        opened = socket.socket()
+        opened.setblocking(False)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opened.connect_ex(self._place)
+        connection = Connection(opened)
+        connection.request = next(self._requests)
+        connection.sent_s = time.monotonic()
+        self._opening.add(connection)
+        self._selector.register(opened, selectors.EVENT_WRITE, connection)
+        return True
 
-def _connected(place: Place) -> Connection | None:
-    try:
-        return Connection(place)
-    except OSError:
-        return None
+    def listen(self, now: float) -> None:
+        """Take what came."""
+        for key, _ in self._selector.select(0.001):
+            connection: Connection = key.data
+            if connection in self._opening:
+                self._opening.discard(connection)
+                self._selector.modify(connection.socket, selectors.EVENT_READ, connection)
+                self._send(connection)
+                continue
+            try:
+                answer = connection.receive()
+            except Broken:
+                self._lose(connection, now)
+                continue
+            if answer is None:
+                continue
+            head, body = answer
+            asked, connection.request = connection.request, None
+            if asked is not None:
+                self.outcome.take(asked, head, body, connection.sent_s)
+            if b"connection: close" in head.lower():
+                self._drop(connection, now)
+            else:
+                self._free.append(connection)
 
+    def close(self) -> None:
+        for key in list(self._selector.get_map().values()):
+            key.data.close()
+        self._selector.close()
 
-def _drop(
-    selector: selectors.BaseSelector, connection: Connection, back: list[float], now: float
-) -> None:
-    selector.unregister(connection.socket)
-    connection.close()
-    heapq.heappush(back, now + RETURN_S)
+    def _send(self, connection: Connection) -> None:
+        try:
+            connection.send(connection.request)
+        except OSError:
+            self._lose(connection, time.monotonic())
+
+    def _lose(self, connection: Connection, now: float) -> None:
+        """The node has closed it: with a request under way that one has no answer."""
+        if connection.request is None:
+            self._free.remove(connection)
+        else:
+            self.outcome.broken += 1
+        self._drop(connection, now)
+
+    def _drop(self, connection: Connection, now: float) -> None:
+        self._selector.unregister(connection.socket)
+        connection.close()
+        heapq.heappush(self._back_s, now + RETURN_S)

@@ -44,4 +44,4 @@ def test_they_follow_what_happens(owner: httpx.Client, bob: Running) -> None:
 
 
 def test_readiness_has_a_reason_for_each_check(owner: httpx.Client) -> None:
-    assert set(owner.get("/readyz").json()) == {"ledger", "certificate", "settled"}
+    assert set(owner.get("/readyz").json()) == {"ledger", "certificate", "settled", "threads"}

@@ -113,6 +113,16 @@ def test_health_needs_no_token_and_everything_else_does(
     assert made.status_code == 201
 
 
+def test_no_token_makes_a_node_of_the_owner_that_outlives_it(
+    remote: httpx.Client, token: TokenCreated
+) -> None:
+    """Whoever joins as one of the owner's own machines acts as the owner for good."""
+    remote.headers["authorization"] = f"Bearer {token.token}"
+    more = {"extensions": named(token)}
+    made = remote.post("/v1/network/invitations", json={"mine": True}, **more)  # type: ignore[arg-type]
+    assert problem(made, 403)["code"] == "HM-API-0008"
+
+
 def test_the_session_token_is_not_for_here(
     remote: httpx.Client, alice: Running, token: TokenCreated
 ) -> None:

@@ -17,6 +17,7 @@ from hypermesh.assets.registry import (
     UnknownAsset,
 )
 from hypermesh.assets.title import (
+    GIVEN_MAX,
     OFFER_MS_MAX,
     OFFERS,
     NotForSale,
@@ -221,6 +222,21 @@ def test_the_number_of_assets_of_an_owner_follows_and_is_bounded(sale: Sale) -> 
     registry._OWNERS.put(network.state, network.carol_owner, ASSETS_PER_OWNER_MAX)
     with pytest.raises(TooManyAssets):
         sale.say(AssetTransfer(sale.id, network.carol_owner), network.bob)
+
+
+def test_gifts_leave_room_for_what_an_owner_registers_and_buys(sale: Sale) -> None:
+    """Nobody is asked before being given an asset, and one whose host is gone is never got rid of:
+    gifts must not keep an owner from having assets of its own."""
+    network = sale.network
+    registry._OWNERS.put(network.state, network.carol_owner, GIVEN_MAX - 1)
+    sale.say(AssetTransfer(sale.id, network.carol_owner), network.alice)
+    sale.say(AssetTransfer(sale.id, network.alice_owner), network.carol_owner)
+    registry._OWNERS.put(network.state, network.carol_owner, GIVEN_MAX)
+    with pytest.raises(TooManyAssets, match="given"):
+        sale.say(AssetTransfer(sale.id, network.carol_owner), network.alice)
+    sale.accept(sale.offer(), network.carol_owner)
+    assert sale.asset.owner == network.carol_owner
+    assert GIVEN_MAX < ASSETS_PER_OWNER_MAX
 
 
 # -- leases that run -------------------------------------------------------------------------------

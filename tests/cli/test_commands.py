@@ -270,7 +270,7 @@ def test_wallet(home: Machine) -> None:
 
 
 def test_leases_that_are_not_there(home: Machine) -> None:
-    assert "0 leases begin with 'ffff'" in home.fails("lease", "release", "ffff", exit_code=5)
+    assert "No leases begin with 'ffff'" in home.fails("lease", "release", "ffff", exit_code=5)
     assert "empty" in home.fails("lease", "release", "", exit_code=2)
 
 

@@ -175,7 +175,7 @@ def test_a_job_that_waits_for_room_says_so(home: Machine) -> None:
 def test_a_job_that_is_not_there(home: Machine) -> None:
     for command in ("show", "logs", "cancel"):
         assert "no job" in home.fails("job", command, "0" * 32, exit_code=5)
-        assert "0 jobs begin with" in home.fails("job", command, "zz", exit_code=5)
+        assert "No jobs begin with" in home.fails("job", command, "zz", exit_code=5)
         home.fails("job", command, "", exit_code=2)
 
 

@@ -64,3 +64,19 @@ def test_a_problem_is_one_too(form: str, capsys: pytest.CaptureFixture[str]) -> 
     details = json.loads(said)
     assert (details["schema_version"], details["code"], details["fix"]) == (1, "HM-0006", "do")
     assert (said.count("\n") == 1) == (form == "jsonl")
+
+
+HOSTILE = "bob\x1b]0;root\x07\x1b[2J\x9b1A\u202etxt\r0 CAES\x00"
+
+
+def test_what_others_wrote_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    output.emit({}, "table", f"\x1b[32mok\x1b[0m\t{HOSTILE}\nnext")
+    output.complain(Conflict(HOSTILE, why=HOSTILE, fix=HOSTILE), "table")
+    said = capsys.readouterr()
+    for text in (said.out, said.err):
+        assert "bob\ufffd]0;root\ufffd\ufffd[2J\ufffd1A\ufffdtxt\ufffd0 CAES\ufffd" in text
+        assert not set(text) & set("\x07\x9b\u202e\r\x00")
+    # Colours, tabs and line ends are ours.
+    assert output.printable("\x1b[32mok\x1b[0m\ta\nb") == "\x1b[32mok\x1b[0m\ta\nb"
+    output.emit(HOSTILE, "jsonl", "unused")
+    assert "\x1b" not in capsys.readouterr().out

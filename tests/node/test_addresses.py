@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from hypermesh.node.addresses import HOSTS_MAX, published
+from hypermesh.node.addresses import HOSTS_MAX, dialable, published
 from hypermesh.node.dialling import dial
 from hypermesh.stoq.errors import HandshakeTimeout, PeerRevoked, WrongPeer
 from hypermesh.wire.asset import Locator
-from hypermesh.wire.errors import HyperMeshError
+from hypermesh.wire.errors import HyperMeshError, Unreachable
 
 LINES = {
     "::1": "00000000000000000000000000000001 01 80 10 80 lo",
@@ -61,11 +61,11 @@ def locator(*hosts: str) -> Locator:
 
 
 def test_the_first_address_that_answers_is_tried_first_next_time() -> None:
-    places = Places({"a1": HandshakeTimeout(), "b2": None, "c3": None})
-    connection, found = dial(places, locator("a1", "b2", "c3"), "hm/1")  # type: ignore[arg-type]
-    assert (connection, found.hosts) == ("b2", ["b2", "a1", "c3"])
+    places = Places({"fd00::a1": HandshakeTimeout(), "fd00::b2": None, "fd00::c3": None})
+    connection, found = dial(places, locator("fd00::a1", "fd00::b2", "fd00::c3"), "hm/1")  # type: ignore[arg-type]
+    assert (connection, found.hosts) == ("fd00::b2", ["fd00::b2", "fd00::a1", "fd00::c3"])
     dial(places, found, "hm/1")  # type: ignore[arg-type]
-    assert places.tried == ["a1", "b2", "b2"]
+    assert places.tried == ["fd00::a1", "fd00::b2", "fd00::b2"]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,47 @@ def test_the_first_address_that_answers_is_tried_first_next_time() -> None:
 def test_the_failure_that_is_told_is_the_node_s_own(
     first: HyperMeshError, second: HyperMeshError, raised: type[HyperMeshError]
 ) -> None:
-    places = Places({"a1": first, "b2": second})
+    places = Places({"fd00::a1": first, "fd00::b2": second})
     with pytest.raises(raised):
-        dial(places, locator("a1", "b2"), "hm/1")  # type: ignore[arg-type]
+        dial(places, locator("fd00::a1", "fd00::b2"), "hm/1")  # type: ignore[arg-type]
+
+
+STRANGE = [
+    "victim.example",
+    "localhost",
+    "ff02::1",
+    "ff0e::1",
+    "::",
+    "::ffff:192.0.2.1",
+    "fe80::1",
+    "fe80::1%eth0",
+    "192.0.2.1",
+    "2a00:1::3 ",
+    "",
+]
+"""What a node may write into its locator and no other is to send anything to: a name would be
+looked up, a group answers many times, and the rest is not one machine on IPv6."""
+
+
+@pytest.mark.parametrize("host", STRANGE)
+def test_only_plain_addresses_of_one_machine_are_dialled(host: str) -> None:
+    assert not dialable([host])
+    places = Places({"fd00::b2": None})
+    connection, found = dial(places, locator(host, "fd00::b2"), "hm/1")  # type: ignore[arg-type]
+    assert (connection, found.hosts) == ("fd00::b2", ["fd00::b2"])
+    with pytest.raises(Unreachable):
+        dial(places, locator(host), "hm/1")  # type: ignore[arg-type]
+    assert places.tried == ["fd00::b2"]
+
+
+def test_what_a_node_publishes_may_be_dialled() -> None:
+    hosts = published("::", "\n".join(LINES.values()))
+    assert dialable(hosts) == hosts
+
+
+def test_an_address_is_tried_once_however_often_it_is_named() -> None:
+    places = Places({"fd00::a1": HandshakeTimeout()})
+    named = locator("fd00::a1", "fd00:0::a1", "FD00::A1", "fd00::a1")
+    with pytest.raises(HandshakeTimeout):
+        dial(places, named, "hm/1")  # type: ignore[arg-type]
+    assert places.tried == ["fd00::a1"]

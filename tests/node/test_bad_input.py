@@ -276,6 +276,26 @@ def test_a_node_cannot_publish_the_place_of_another(
         assert refused.value.status in (400, 403, 422)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hosts": ["victim.example"]},
+        {"hosts": ["::1", "ff02::1"]},
+        {"hosts": ["::ffff:192.0.2.1"]},
+        {"hosts": ["::1", "0::1", "::1", "::1"]},
+        {"name": "bob\x1b]0;root\x07"},
+    ],
+)
+def test_a_node_cannot_send_others_anywhere(
+    network: Network, connections: dict[str, Connection], changes: dict[str, object]
+) -> None:
+    keys, genesis = network.bob.membership.keys, network.bob.membership.genesis_id
+    locator = replaced(Locator(keys.id, ["::1"], 1, 2**52, 2**52, "bob"), **changes)
+    record = SignedLocator(locator, sign(keys, "locator", genesis, encode(locator)))
+    with pytest.raises(InvalidInput):
+        call(connections[ALPN_NODE], "locator.publish", record)
+
+
 def test_an_enrolment_is_worthless_on_another_connection(network: Network) -> None:
     invitation = parse(network.invite())
     keys, owner = QuantumKeys.generate(), QuantumKeys.generate()

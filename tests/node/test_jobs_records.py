@@ -288,14 +288,16 @@ def provider() -> Any:
     answer: list[JobResult] = []
     thread = threading.Thread(
         target=lambda: answer.append(
-            executing.run(b"session", REQUEST, lambda did: spent.append(did.cpu_us))
+            executing.run(
+                b"session", REQUEST, lambda: None, lambda did: spent.append(did.cpu_us)
+            )
         )
     )
     thread.start()
     assert ladder.said.wait(10)
     yield SimpleNamespace(executing=executing, spent=spent, answer=answer, thread=thread)
-    executing.end(bytes(32))
-    thread.join(10)
+    with executing.ended(bytes(32)):
+        thread.join(10)
 
 
 def asked(stdout: int = 0, wait_ms: int = 0) -> JobOutputRequest:
@@ -333,7 +335,8 @@ def test_a_newer_reader_sends_the_older_one_away(provider: Any) -> None:
 
 
 def test_the_end_of_a_lease_ends_its_jobs_and_their_time_is_spent(provider: Any) -> None:
-    provider.executing.end(bytes(32))
+    with provider.executing.ended(bytes(32)):
+        pass
     assert provider.spent == [RESULT.cpu_us]
     provider.thread.join(10)
     assert provider.answer[0].reason == "killed"
@@ -341,4 +344,43 @@ def test_the_end_of_a_lease_ends_its_jobs_and_their_time_is_spent(provider: Any)
 
 def test_one_id_runs_once_at_a_time(provider: Any) -> None:
     with pytest.raises(Conflict):
-        provider.executing.run(b"session", REQUEST, lambda _: None)
+        provider.executing.run(b"session", REQUEST, lambda: None, lambda _: None)
+
+
+def test_no_job_begins_while_its_lease_is_settled_nor_after() -> None:
+    """The instant between the last look at the lease and the start of the program."""
+    executing = Executing(Slow())  # type: ignore[arg-type]
+    spent: list[JobResult] = []
+    released = threading.Event()
+
+    def allow() -> None:
+        if released.is_set():
+            raise NotHeld
+
+    with executing.ended(REQUEST.lease):
+        with pytest.raises(Conflict, match="settled"):
+            executing.run(b"session", REQUEST, allow, spent.append)
+        with executing.ended(REQUEST.lease):
+            pass
+        with pytest.raises(Conflict, match="settled"):
+            executing.run(b"session", REQUEST, allow, spent.append)
+        released.set()
+    with pytest.raises(NotHeld):
+        executing.run(b"session", REQUEST, allow, spent.append)
+    assert not spent
+    assert not executing._jobs
+    assert not executing._ending
+
+
+def test_what_is_forgotten_is_never_run(tmp_path: Path) -> None:
+    """As a restore does: what waited at the time of the backup may have been run since."""
+    file = tmp_path / "jobs.sqlite"
+    kept = KeptJobs(file)
+    record = jobs.accepted(bytes(16), SUBMIT, 1)
+    kept.add(record, SUBMIT)
+    kept.close()
+    forget_programs(file)
+    kept = KeptJobs(file)
+    assert kept.submitted(record.job) is None
+    assert kept.unfinished() == [record]
+    kept.close()

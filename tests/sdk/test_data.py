@@ -142,6 +142,12 @@ def test_a_changed_byte_is_another_value_or_malformed(value: Any, at: int, byte:
         return
 
 
+def array(kind: str, shape: list[int], content: bytes) -> bytes:
+    """An array as no honest sender packs it."""
+    inner = pack([kind, shape, content])
+    return b"\xc7" + bytes([len(inner), 6]) + inner
+
+
 class Boom:
     """What runs when a pickle is opened."""
 
@@ -165,6 +171,9 @@ class Boom:
         pack(np.zeros(4))[:-1],
         pack(np.zeros(4)).replace(b"<f8", b"|O8"),
         pack(np.zeros(4)).replace(b"\x91\x04", b"\x91\x05"),
+        array("<f8", [0, 1 << 39, 1 << 39], b""),
+        array("<f8", [True], bytes(8)),
+        array("<f8", [-1], bytes(8)),
     ],
 )
 def test_hostile_bytes_are_malformed_at_little_cost(data: bytes) -> None:

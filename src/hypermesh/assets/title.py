@@ -36,6 +36,10 @@ OFFER_MS_MAX = 30 * 24 * 60 * 60 * 1000
 DUE_PER_BLOCK_MAX = 4096
 """Offers that one block lets go; the next goes on."""
 
+GIVEN_MAX = registry.ASSETS_PER_OWNER_MAX // 2
+"""An owner who has so many assets is given no more. Nobody is asked before being given one, so the
+other half stays free for what an owner registers or buys."""
+
 OFFERS: Table[TitleOffer] = Table("title/offer/", TitleOffer)
 """Asset id -> the open offer."""
 
@@ -164,6 +168,8 @@ class Titles:
         self._require_receiver(context.state, asset.owner, body.to)
         if OFFERS.get(context.state, body.asset) is not None:
             raise OfferOpen
+        if registry.owned(context.state, body.to) >= GIVEN_MAX:
+            raise registry.TooManyAssets(why=f"an owner who has {GIVEN_MAX} is given no more")
         passed = registry.pass_on(context.state, body.asset, body.to)
         context.events.append(Event("asset.transferred", body.asset, encode(passed)))
 

@@ -112,6 +112,7 @@ def _line(result: AttemptResult) -> str:
     where = f", in block {result.height}" if result.height is not None else ""
     return (
         f"{result.title}: {verdict}{code} after {result.took_ms:.0f} ms{where}\n"
+        f"  what:   {result.what}\n"
         f"  tried:  {result.facts}\n"
         f"  reason: {result.reason}\n"
         f"  rule:   {result.rule}\n"
@@ -119,7 +120,7 @@ def _line(result: AttemptResult) -> str:
 
 
 def _not_tried(attempt: AttemptView) -> str:
-    return f"{attempt.title}: not tried\n  reason: {attempt.unavailable}\n"
+    return f"{attempt.title}: not tried\n  what:   {attempt.what}\n  reason: {attempt.unavailable}\n"
 
 
 def _summary(tried: int, left_out: int, through: int) -> str:

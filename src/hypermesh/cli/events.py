@@ -31,12 +31,12 @@ def events(since: str | None, kinds: str | None, data: Path | None, output: str)
     One line an event. Over a break of the connection, or a restart of the node, it goes on where
     it was. With JSON every line is a document with the event's id, by which --since goes on.
     """
-    from hypermesh.cli.output import line
+    from hypermesh.cli.output import line, printable
 
     wanted = [kind for kind in KINDS if kind != "live"] if kinds is None else kinds.split(",")
     with mesh(data) as here:
         for event in here.events(since, wanted):
-            click.echo(_told(event) if output == "table" else line(event))
+            click.echo(printable(_told(event)) if output == "table" else line(event))
 
 
 def _told(event: Event) -> str:

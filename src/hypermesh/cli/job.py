@@ -335,5 +335,9 @@ def _whole_id(here: Mesh, job_id: str) -> str:
         raise InvalidInput("The id of a job is empty", fix="See `hm job ls`")
     found = [each.job for each in here.jobs.list() if each.job.startswith(job_id)]
     if len(found) != 1:
-        raise NotFound(f"{len(found)} jobs begin with {job_id!r}", fix="See `hm job ls`")
+        raise NotFound(
+            f"{len(found) or 'No'} jobs begin with {job_id!r}",
+            why="an id may be shortened to what no other begins with",
+            fix="hm job ls",
+        )
     return found[0]

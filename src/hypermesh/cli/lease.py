@@ -149,7 +149,9 @@ def _meant(lease_id: str, leases: Iterable[LeaseView]) -> LeaseView:
     found = [each for each in leases if each.lease.startswith(lease_id)]
     if len(found) != 1:
         raise NotFound(
-            f"{len(found)} leases begin with {lease_id!r}", fix="See `hm lease ls --all`"
+            f"{len(found) or 'No'} leases begin with {lease_id!r}",
+            why="an id may be shortened to what no other begins with",
+            fix="hm lease ls --all",
         )
     return found[0]
 

@@ -7,6 +7,7 @@ document and every line carries `schema_version`, so that a line means the same 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -23,11 +24,18 @@ SCHEMA_VERSION = 1
 Emission = tuple[object, str]
 """A value, and the table made of it."""
 
+_COMMANDS = re.compile(
+    "(?!\x1b\\[[0-9;]*m)[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+"""What a terminal obeys: control characters but colours, tabs and line ends, and what turns the
+direction of writing."""
+
 _taken: list[Emission] | None = None
 
 
 def emit(value: object, output: str, table: str) -> None:
     """Print `value` as JSON where asked for, else the `table` made of it."""
+    table = printable(table)
     if _taken is not None:
         _taken.append((value, table))
     elif output == "json":
@@ -87,6 +95,11 @@ def _encoded(body: dict[str, Any]) -> bytes:
     return msgspec.json.encode({"schema_version": SCHEMA_VERSION, **body})
 
 
+def printable(text: str) -> str:
+    """`text` without what a terminal would obey: much of it was written by other nodes."""
+    return _COMMANDS.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def table(rows: Sequence[Mapping[str, Any]], empty: str) -> str:
     """Aligned columns, headed by the keys of the first row; `empty` where there are no rows."""
     if not rows:
@@ -120,7 +133,7 @@ def complain(error: HyperMeshError, output: str) -> None:
         said.append(f"  why: {error.why}")
     if error.fix:
         said.append(f"  fix: {error.fix}")
-    click.echo("\n".join(said), err=True)
+    click.echo(printable("\n".join(said)), err=True)
 
 
 def moment(time_ms: int) -> str:
@@ -138,7 +151,18 @@ def amount(count: int | None, kind: AssetKind) -> str | None:
         return size(count)
     if unit == "millicore":
         return f"{count / 1000:g} core" + ("" if count == 1000 else "s")
+    if unit == "bit/s":
+        return rate(count)
     return f"{count} {unit}".rstrip()
+
+
+def rate(bits: int) -> str:
+    """A number of bits a second for people, in powers of ten as networks have it."""
+    scaled, units = float(bits), ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"]
+    while scaled >= 1000 and len(units) > 1:
+        scaled /= 1000
+        units.pop(0)
+    return f"{scaled:g} {units[0]}"
 
 
 def size(count: int) -> str:

@@ -159,6 +159,12 @@ class Pull:
         """Whether blocks are still being asked for."""
         return self._thread.is_alive()
 
+    @property
+    def failure(self) -> BaseException | None:
+        """Why no more blocks are asked for, where nobody told it to stop."""
+        ended = self._thread.ident is not None and not self._thread.is_alive()
+        return self._trouble if ended and not self._stopping.is_set() else None
+
     def start(self) -> None:
         self._thread.start()
 

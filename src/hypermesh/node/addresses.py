@@ -1,8 +1,9 @@
-"""At which IPv6 addresses the other nodes may reach this machine."""
+"""IPv6 addresses: where others may reach this machine, and where it tries to reach them."""
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from pathlib import Path
 
 HOSTS_MAX = 4
@@ -33,6 +34,26 @@ def published(stoq_host: str, if_inet6: str) -> list[str]:
 def of_this_machine(stoq_host: str) -> list[str]:
     """`published`, as it is now."""
     return published(stoq_host, IF_INET6.read_text() if IF_INET6.exists() else "")
+
+
+def dialable(hosts: Iterable[str]) -> list[str]:
+    """Those of `hosts` to which this node sends something because another says that it is there:
+    addresses of one machine, each once. Never a name, which would be looked up, nor a group.
+    Loopback is among them, for nodes of the same machine."""
+    found: dict[str, None] = {}
+    for host in hosts:
+        try:
+            address = ipaddress.IPv6Address(host)
+        except ValueError:
+            continue
+        if not (
+            address.is_multicast
+            or address.is_unspecified
+            or address.is_link_local
+            or address.ipv4_mapped
+        ):
+            found[str(address)] = None
+    return list(found)
 
 
 def _lasting(if_inet6: str) -> list[ipaddress.IPv6Address]:

@@ -14,11 +14,10 @@ from hypermesh.consensus.epoch import current_epoch, turns_at
 from hypermesh.consensus.prover import time as vdf
 from hypermesh.consensus.prover.bundle import Attestor
 from hypermesh.consensus.record import LAST_BUNDLES
-from hypermesh.ledger.errors import LedgerStopped
 from hypermesh.node.chain import Chain, Sequencing
+from hypermesh.node.trouble import Trouble
 from hypermesh.node.wallet import Wallet
 from hypermesh.wire.block import Genesis
-from hypermesh.wire.errors import HyperMeshError
 from hypermesh.wire.ids import GenesisId, Hash
 from hypermesh.wire.proof import VdfOutput
 from hypermesh.wire.tx import ConsensusAttest
@@ -64,6 +63,11 @@ class Attesting:
             return False
         return True
 
+    @property
+    def threads(self) -> tuple[threading.Thread, ...]:
+        """Those that last as long as the node."""
+        return (self._thread,)
+
     def start(self) -> None:
         self._thread.start()
 
@@ -76,20 +80,21 @@ class Attesting:
         self._woken.set()
 
     def _run(self) -> None:
+        trouble = Trouble(log, "attesting")
         while True:
             self._woken.clear()
             if self._stopping.is_set():
                 return
             try:
                 wait_s = self._turn() if isinstance(self._chain, Sequencing) else WAIT_S_MAX
-                if self.attest():
-                    continue
-                self._woken.wait(wait_s)
-            except LedgerStopped:
-                return
-            except HyperMeshError as error:
-                log.warning("attesting failed, and is tried again: %s", error)
+                is_new = self.attest()
+            except Exception as error:  # noqa: BLE001
+                trouble.note(error)
                 self._stopping.wait(RETRY_S)
+            else:
+                trouble.over()
+                if not is_new:
+                    self._woken.wait(wait_s)
 
     def _turn(self) -> float:
         """Turn the epoch where it is due; seconds until it is."""

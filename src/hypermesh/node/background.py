@@ -94,11 +94,7 @@ def await_ready(
     deadline = time.monotonic() + timeout_s
     while not _ready(configuration.socket):
         if process.poll() is not None:
-            failure = DidNotStart(
-                f"The node process ended with status {process.returncode}",
-                why=_last_lines(configuration.log),
-                fix=f"The whole log is in {configuration.log}",
-            )
+            failure = _failure(configuration.log, process.returncode)
             if 1 <= process.returncode <= EXIT_CODE_MAX:
                 failure.exit_code = process.returncode
             raise failure
@@ -140,6 +136,25 @@ def _ready(path: Path) -> bool:
                 return answer.readline(STATUS_LINE_BYTES_MAX).startswith(b"HTTP/1.1 200 ")
         except OSError:
             return False
+
+
+def _failure(log: Path, status: int) -> DidNotStart:
+    """What the process said last, in its three parts; else the end of its log."""
+    whole = f"The whole log is in {log}"
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    said = [place for place, line in enumerate(lines) if line.startswith("Error: ")]
+    if not said or status not in range(1, EXIT_CODE_MAX + 1):
+        return DidNotStart(
+            f"The node process ended with status {status}", why=_last_lines(log), fix=whole
+        )
+    parts = {"why": "", "fix": whole}
+    for line in lines[said[-1] + 1 :]:
+        name, colon, text = line.strip().partition(": ")
+        if not colon or name not in parts or not line.startswith("  "):
+            break
+        parts[name] = text
+    what = lines[said[-1]].removeprefix("Error: ")
+    return DidNotStart(f"The node did not start: {what}", why=parts["why"], fix=parts["fix"])
 
 
 def _last_lines(log: Path) -> str:

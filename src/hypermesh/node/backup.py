@@ -28,6 +28,7 @@ from hypermesh.crypto.files import make_directory, replace, settle, sync
 from hypermesh.crypto.sealed import SealedDamaged, Sealer, Unsealer, require_passphrase
 from hypermesh.ledger.store import Store
 from hypermesh.node.configuration import DataDirectoryUnusable
+from hypermesh.node.jobs_kept import forget_programs
 from hypermesh.node.kept import read
 from hypermesh.node.membership import Membership
 from hypermesh.wire.codec import decode, encode
@@ -51,13 +52,15 @@ LEFT_OUT: dict[str, str] = {
 }
 """What of a data directory is not in its backup, and why. All else is."""
 
-FILES_MAX = 4096
+FILES_MAX = 16_384
+"""More than `READINGS_MAX`, of which each is a file."""
 MANIFEST_BYTES_MAX = 4 << 20
 PIECE_BYTES = 1 << 20
 
 _DATABASE = ".sqlite"
 _SIDECARS = ("-wal", "-shm", "-journal")
 _LEDGER = "ledger/ledger.sqlite"
+_JOBS = "jobs.sqlite"
 _LENGTH_BYTES = 4
 
 
@@ -112,7 +115,8 @@ def back_up(data: Path, target: Path, passphrase: str, name: str, now_ms: int) -
     if target.exists():
         raise Conflict(f"{target} exists already", fix="Choose another name: backups are not mixed")
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=data.parent) as staging:
-        entries = [_copied(data, Path(staging), path) for path in _files(data)]
+        copied = [_copied(data, Path(staging), path) for path in _files(data)]
+        entries = [each for each in copied if each is not None]
         manifest = Manifest(
             version=1,
             genesis=membership.genesis_id,
@@ -141,10 +145,12 @@ def restore(source: Path, data: Path, passphrase: str, now_ms: int) -> Manifest:
         with source.open("rb") as file:
             manifest = _read(Unsealer(file, passphrase), staging)
         _require_whole(staging, manifest)
+        if (staging / _JOBS).exists():
+            # What waited then may have been run since, and no program is run a second time.
+            forget_programs(staging / _JOBS)
         replace(staging / RESTORED, encode(Restored(manifest.height, now_ms)))
         settle(staging)
-        if data.exists():
-            data.rmdir()
+        # In one step, also where an empty directory is there.
         staging.rename(data)
         sync(data.parent)
     finally:
@@ -185,7 +191,8 @@ def _files(data: Path) -> list[str]:
     return sorted(found, key=lambda path: (path != _LEDGER, path))
 
 
-def _copied(data: Path, staging: Path, path: str) -> Entry:
+def _copied(data: Path, staging: Path, path: str) -> Entry | None:
+    """None where the running node has taken the file away meanwhile."""
     source, target = data / path, staging / path
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.endswith(_DATABASE):
@@ -197,7 +204,10 @@ def _copied(data: Path, staging: Path, path: str) -> Entry:
             # One file then, without a log beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
     else:
-        shutil.copyfile(source, target)
+        try:
+            shutil.copyfile(source, target)
+        except FileNotFoundError:
+            return None
     return Entry(path, target.stat().st_size)
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from hypermesh.assets import lease as leases
+from hypermesh.assets.adapters.adapter import NotHeld
 from hypermesh.crypto.digest import digest_of
 from hypermesh.crypto.files import replace
 from hypermesh.crypto.keys import QuantumKeys
@@ -25,7 +27,7 @@ from hypermesh.node.peers import Peers
 from hypermesh.node.readings import Readings
 from hypermesh.node.views import Views
 from hypermesh.node.wallet import Wallet
-from hypermesh.wire.amount import AMOUNT_MAX
+from hypermesh.wire.amount import AMOUNT_MAX, format_caes
 from hypermesh.wire.api.asset import AssetView
 from hypermesh.wire.api.lease import AllocateAsset, LeaseView, SessionView, TrustView
 from hypermesh.wire.asset import Lease, LeaseState, Locator
@@ -161,7 +163,10 @@ class Borrowing:
         if row.state is LeaseState.ACTIVE or row.state is LeaseState.ENDED:
             with self._metrics.timed("settle"):
                 request = LeaseRequest(lease_id, self._chain.feed.height)
-                final = self._peers.call(row.host, "lease.receipt", request, ReceiptResponse)
+                try:
+                    final = self._peers.call(row.host, "lease.receipt", request, ReceiptResponse)
+                except NotHeld as error:
+                    raise self._lost(row, error) from error
                 if final.receipt.held_ms > row.duration_ms:
                     raise Conflict("The host's receipt says more than the lease's length")
                 self._keep(lease_id, final)
@@ -170,6 +175,19 @@ class Borrowing:
                 )
         self._sessions.drop(lease_id)
         return self._views.lease(lease_id)
+
+    def _lost(self, row: Lease, error: NotHeld) -> NotHeld:
+        """The same error, with what becomes of the escrow: it is the ledger's to give back."""
+        due_ms = row.deadline_ms
+        if row.state is LeaseState.ACTIVE:
+            due_ms += self._membership.genesis.leases.claim_ms
+        due = datetime.fromtimestamp(due_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return NotHeld(
+            error.what,
+            why="its provider has started anew since, and what it held for the lease is lost",
+            fix=f"Nothing need be done: all of its escrow, {format_caes(row.escrow)} CAES, comes "
+            f"back by itself at {due}",
+        )
 
     def _keep(self, lease_id: LeaseId, final: ReceiptResponse) -> None:
         """What the host's meter read. Raises `Conflict` where its receipt is of something else."""

@@ -17,19 +17,21 @@ from pathlib import Path
 
 from hypermesh.crypto.files import sync
 from hypermesh.ledger import identity
+from hypermesh.ledger.errors import DiskFull, Diverged
 from hypermesh.ledger.feed import Feed
 from hypermesh.ledger.follower import Follower
 from hypermesh.ledger.state import Overlay
+from hypermesh.ledger.store import Store
 from hypermesh.node.admitting import renewed_own
 from hypermesh.node.backup import RESTORED, pending
 from hypermesh.node.chain import open_store
 from hypermesh.node.dialling import dial
-from hypermesh.node.locators import Locators, NoLocator
+from hypermesh.node.locators import Locators
 from hypermesh.node.membership import Membership
 from hypermesh.node.rules import kernel
 from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint
-from hypermesh.stoq.errors import PeerRefused
+from hypermesh.stoq.errors import CertificateExpired
 from hypermesh.stoq.trust import Identity
 from hypermesh.trustchain.ca.authority import CertificateAuthority
 from hypermesh.wire.codec import decode, encode
@@ -96,6 +98,9 @@ def _require_alone(endpoint: Endpoint, locators: Locators, own: NodeId) -> None:
         return
     try:
         connection, place = dial(endpoint, locators.of(own).locator, ALPN_NODE)
+    except CertificateExpired as error:
+        # One that answers and does not know us: our certificate is as old as the backup.
+        raise StillRunning(why="it answers, and refuses the certificate of the backup") from error
     except HyperMeshError:
         return
     connection.close()
@@ -109,38 +114,46 @@ def _fetch_own_blocks(
     rules = kernel(membership.genesis)
     store = open_store(data / "ledger", membership.genesis)
     try:
-        state = Overlay(store)
-        others = [
-            node
-            for node, row in identity.nodes(state)
-            if node != membership.keys.id and not row.revoked
-        ]
         follower = Follower(rules, store, Feed(store.height))
+        asked: set[NodeId] = {membership.keys.id}
         silent: list[str] = []
-        for node in others:
-            try:
-                connection, _ = dial(endpoint, locators.of(node).locator, ALPN_NODE)
-                _fetch(connection, follower)
-                connection.close()
-            except (NoLocator, PeerRefused, Unreachable) as error:
-                silent.append(f"{locators.name(node)} ({error.what})")
-        log.info("caught up to height %d from %d nodes", store.height, len(others) - len(silent))
+        # Blocks that come tell of nodes that came after the backup, and may have newer ones.
+        while others := _others(store, asked):
+            for node in others:
+                asked.add(node)
+                try:
+                    connection, _ = dial(endpoint, locators.of(node).locator, ALPN_NODE)
+                    with connection:
+                        _fetch(connection, follower)
+                except (Diverged, DiskFull):
+                    raise
+                except HyperMeshError as error:
+                    silent.append(f"{locators.name(node)} ({error.what})")
+        answered = len(asked) - 1 - len(silent)
+        log.info("caught up to height %d from %d nodes", store.height, answered)
     finally:
         store.close()
     return silent
 
 
+def _others(store: Store, asked: set[NodeId]) -> list[NodeId]:
+    """Nodes in good standing that nobody has asked yet."""
+    nodes = identity.nodes(Overlay(store))
+    return [node for node, row in nodes if node not in asked and not row.revoked]
+
+
 def _fetch(connection: Connection, follower: Follower) -> None:
     """Every block that the other side has and we do not."""
     while True:
-        request = BlocksRequest(follower.height + 1, BLOCKS_A_FETCH, 0)
+        height = follower.height
+        request = BlocksRequest(height + 1, BLOCKS_A_FETCH, 0)
         answer = connection.request(
             SERVICE_CONTROL,
             encode(Call("ledger.blocks", encode(request))),
             timeout_ms=FETCH_TIMEOUT_MS,
         )
-        blocks = decode(BlocksResponse, answer).blocks
-        if not blocks:
-            return
-        for encoded in blocks:
+        for encoded in decode(BlocksResponse, answer).blocks:
             follower.apply(encoded)
+        if follower.height == height:
+            # It has no more, or says what we have again and again.
+            return

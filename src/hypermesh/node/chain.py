@@ -152,7 +152,7 @@ class Following:
 
     @property
     def failure(self) -> BaseException | None:
-        return self._follower.diverged
+        return self._follower.diverged or self._pull.failure
 
     def now_ms(self) -> int:
         return self._clock.now_ms()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from hypermesh.catalog.engines.ladder import Ladder
@@ -53,6 +55,7 @@ from hypermesh.node.sightings import Sightings
 from hypermesh.node.streaming import Events
 from hypermesh.node.tokens import Tokens
 from hypermesh.node.topology import Topology
+from hypermesh.node.trouble import state_of
 from hypermesh.node.views import Listening, Views
 from hypermesh.node.wallet import Wallet
 from hypermesh.node.watching import Watching
@@ -113,9 +116,7 @@ class Node:
             data / "index", genesis, self.chain.ledger, self.chain.feed, lambda: kernel(genesis)
         )
         self.explorer = Explorer(self.chain, self._index, names)
-        self.leases = Leases(
-            genesis_id, membership.owner, self.chain, self._index, self.explorer
-        )
+        self.leases = Leases(genesis_id, membership.owner, self.chain, self._index, self.explorer)
         readings = Readings(data / "readings")
         self.evidence = Evidence(
             membership, self.chain, self._index, self.explorer, self.leases, readings
@@ -304,7 +305,13 @@ class Node:
             "ledger": "ok" if failure is None else f"stopped: {failure}",
             "certificate": "ok" if ends_in_s > 0 else f"ended {-ends_in_s} s ago",
             "settled": self._settling.state,
+            "threads": state_of(self._threads()),
         }
+
+    def _threads(self) -> Iterator[threading.Thread]:
+        parts = (self._watching, self._index, self._settling, self._attesting, self.running)
+        for part in parts:
+            yield from part.threads
 
     # What the API asks beyond its parts
 

@@ -1,9 +1,16 @@
-"""Connecting to a node at whichever of its addresses answers."""
+"""Connecting to a node at whichever of its addresses answers.
+
+A node's addresses are what it says itself, and it could name a machine that is not its own. What
+that one gets of a dial is first packets of a handshake: some six datagrams, 8 KB, to an address,
+four addresses a locator, only when this node has something to ask of that node, and no more than
+that where nobody answers as the node itself.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
+from hypermesh.node.addresses import dialable
 from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.errors import (
@@ -35,8 +42,11 @@ def dial(
     what the first address said.
     """
     failures: list[PeerRefused | Unreachable] = []
-    last = len(locator.hosts) - 1
-    for place, host in enumerate(locator.hosts):
+    hosts = dialable(locator.hosts)
+    if not hosts:
+        raise Unreachable("The node names no address that could be one machine's")
+    last = len(hosts) - 1
+    for place, host in enumerate(hosts):
         try:
             connection = endpoint.connect(
                 host,
@@ -49,7 +59,7 @@ def dial(
         except (PeerRefused, Unreachable) as error:
             failures.append(error)
         else:
-            others = [each for each in locator.hosts if each != host]
+            others = [each for each in hosts if each != host]
             return connection, msgspec.structs.replace(locator, hosts=[host, *others])
     own = [error for error in failures if not isinstance(error, _ELSEWHERE)]
     raise (own or failures)[0]

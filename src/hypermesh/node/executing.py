@@ -6,9 +6,11 @@ What a job says is given out to the session that bears its lease, and to nobody 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from hypermesh.catalog.engines.ladder import Ladder, output_of
@@ -48,20 +50,30 @@ class Executing:
     def __init__(self, ladder: Ladder) -> None:
         self._ladder = ladder
         self._jobs: dict[tuple[LeaseId, JobId], _Job] = {}
+        self._ending: Counter[LeaseId] = Counter()
         self._changed = threading.Condition()
 
     def run(
-        self, session: SessionId, request: JobRequest, spend: Callable[[JobResult], None]
+        self,
+        session: SessionId,
+        request: JobRequest,
+        allow: Callable[[], None],
+        spend: Callable[[JobResult], None],
     ) -> JobResult:
-        """Run a job to its end. `spend` gets what it did, before `end` takes the job for over."""
+        """Run a job to its end. `allow` raises where the lease does not admit it, and is asked when
+        `ended` would wait for the job; `spend` gets what it did, before `ended` takes it for
+        over."""
         key = request.lease, request.job
         with Cancellation() as cancellation:
             job = _Job(session, output_of(request), cancellation)
             with self._changed:
+                if self._ending[request.lease]:
+                    raise Conflict("The lease is being settled")
                 if key in self._jobs:
                     raise Conflict(f"Job {request.job.hex()} runs already under this lease")
                 self._jobs[key] = job
             try:
+                allow()
                 result = self._ladder.run(request, cancellation, job.output)
                 spend(result)
             finally:
@@ -95,18 +107,29 @@ class Executing:
                 job.cancellation.cancel()
         return JobCancelResponse(job is not None)
 
-    def end(self, lease: LeaseId) -> None:
-        """End all jobs of `lease`, and wait until their CPU time is known. Raises `SandboxBroken`
-        where one does not end."""
+    @contextlib.contextmanager
+    def ended(self, lease: LeaseId) -> Iterator[None]:
+        """End all jobs of `lease`, and wait until their CPU time is known; none begins while the
+        block lasts, in which the lease is released. Raises `SandboxBroken` where one does not
+        end."""
 
         def running() -> list[_Job]:
             return [job for (of, _), job in self._jobs.items() if of == lease]
 
         with self._changed:
-            for job in running():
-                job.cancellation.cancel()
-            if not self._changed.wait_for(lambda: not running(), END_S_MAX):
-                raise SandboxBroken(f"A job of lease {lease.hex()} does not end")
+            self._ending[lease] += 1
+        try:
+            with self._changed:
+                for job in running():
+                    job.cancellation.cancel()
+                if not self._changed.wait_for(lambda: not running(), END_S_MAX):
+                    raise SandboxBroken(f"A job of lease {lease.hex()} does not end")
+            yield
+        finally:
+            with self._changed:
+                self._ending[lease] -= 1
+                if not self._ending[lease]:
+                    del self._ending[lease]
 
     def _of(self, session: SessionId, lease: LeaseId, job_id: JobId) -> _Job | None:
         job = self._jobs.get((lease, job_id))

@@ -28,7 +28,8 @@ CLOCK_OFF_MS = 10_000
 CLOCK_BROKEN_MS = 5 * 60 * 1000
 """Certificates are backdated by about as much, and transactions are good for ten minutes."""
 LEASE_WAITING_MS = 30_000
-NODE_SILENT_MS = 60_000
+NODE_SILENT_MS = 20_000
+"""A node that follows asks the sequencer anew at least every 10 s."""
 SHARED = frozenset({PrivacyLevel.P2P, PrivacyLevel.PUBLIC_NETWORK, PrivacyLevel.FULL_PUBLIC})
 """Levels at which others than the network's own people use an asset."""
 
@@ -110,12 +111,17 @@ def _summary(facts: Facts) -> str:
         return "This network has no block yet"
     last = f"last block {span(facts.block_age_ms)} ago"
     everybody = 1 + len(facts.members)
-    agreeing = facts.attested + sum(member.attested for member in facts.members)
+    agreeing = facts.attested + sum(_agrees(member) for member in facts.members)
     if everybody == 1:
         return f"This node is alone in its network; {last}"
     if agreeing == everybody:
         return f"All {everybody} nodes agree; {last}"
     return f"{agreeing} of {everybody} nodes agree; {last}"
+
+
+def _agrees(member: Member) -> bool:
+    """An attestation outlives by some minutes the node that made it."""
+    return member.attested and (member.silent_ms or 0) <= NODE_SILENT_MS
 
 
 def _actions(facts: Facts) -> Iterator[ActionView]:

@@ -69,7 +69,11 @@ class KeptJobs:
         try:
             file.touch(mode=0o600)
             self._database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-            self._database.executescript(_SCHEMA)
+            try:
+                self._database.executescript(_SCHEMA)
+            except BaseException:
+                self._database.close()
+                raise
         except (sqlite3.Error, OSError) as error:
             raise JobsNotKept(
                 f"{file} cannot be used",
@@ -96,9 +100,9 @@ class KeptJobs:
                 self._query("INSERT INTO programs VALUES (?, ?)", record.job, encoded)
             self._drop_old()
 
-    def note(self, record: Record, *, owed: bool) -> None:
+    def note(self, record: Record, *, owed: bool, durable: bool = False) -> None:
         """Another step of a job. `owed`: it has a lease that is not settled yet."""
-        with self._lock, self._transaction(durable=False):
+        with self._lock, self._transaction(durable=durable):
             self._put(record, owed)
 
     def keep(self, record: Record, *, owed: bool, said: Said | None = None) -> None:
@@ -220,6 +224,15 @@ class KeptJobs:
                 return cursor.fetchall()
         except sqlite3.Error as error:
             raise JobsNotKept(why=str(error)) from error
+
+
+def forget_programs(file: Path) -> None:
+    """Leave nothing to be run in a file that nobody has open. Raises `JobsNotKept`."""
+    try:
+        with closing(sqlite3.connect(file, isolation_level=None)) as database:
+            database.execute("DELETE FROM programs")
+    except sqlite3.Error as error:
+        raise JobsNotKept(f"{file} cannot be used", why=str(error)) from error
 
 
 def _kept(row: tuple[int, bytes, int, int]) -> Kept:

@@ -279,20 +279,23 @@ class Lending:
             raise Forbidden("This session does not bear the lease that it names")
         with self._lock:
             adapter = self._of(row.asset).adapter
-            if not isinstance(adapter, CpuAssetAdapter):
-                raise Conflict("The lease is not one of CPU")
-            allowed = adapter.allowance(request.lease, request.epoch, self._chain.now_ms())
-        if request.limits.cpu_millicores > allowed:
-            raise Conflict(
-                f"The job asks for {request.limits.cpu_millicores} millicores",
-                why=f"the lease has {allowed}",
-            )
+        if not isinstance(adapter, CpuAssetAdapter):
+            raise Conflict("The lease is not one of CPU")
+
+        def allow() -> None:
+            with self._lock:
+                allowed = adapter.allowance(request.lease, request.epoch, self._chain.now_ms())
+            if request.limits.cpu_millicores > allowed:
+                raise Conflict(
+                    f"The job asks for {request.limits.cpu_millicores} millicores",
+                    why=f"the lease has {allowed}",
+                )
 
         def spend(result: JobResult) -> None:
             with self._lock:
                 adapter.spend(request.lease, result.cpu_us, outcome(request, result))
 
-        result = self._executing.run(peer.id, request, spend)
+        result = self._executing.run(peer.id, request, allow, spend)
         self._metrics.jobs.labels(result.reason).inc()
         return result
 
@@ -317,27 +320,47 @@ class Lending:
                 served.adapter.reserve(lease_id, row)
                 served.adapter.activate(lease_id, row)
 
-    def observe(self, commit: Commit) -> None:
+    def observe(self, commit: Commit) -> bool:
         """React to a block: claim what ended unsettled, free what expired, take up the terms and
-        the owner that it gave to an asset."""
+        the owner that it gave to an asset. Whether all of it was done; the rest is `catch_up`'s."""
+        is_done = True
         for event in commit.events:
             if event.name in CHANGES and event.subject in self._served:
                 try:
                     self._follow(event.subject)
                 except (HyperMeshError, OSError) as error:
                     log.warning("asset %s: %s", event.subject.hex(), error)
+                    is_done = False
             if event.name not in ("lease.ended", "lease.expired"):
                 continue
             row = decode(Lease, event.data)
             if row.host != self._membership.keys.id:
                 continue
-            try:
-                if event.name == "lease.ended":
-                    self._claim(event.subject, row)
-                else:
-                    self._release(event.subject, row)
-            except HyperMeshError as error:
-                log.warning("lease %s: %s", event.subject.hex()[:16], error)
+            is_done = self._wind_up(event.subject, row) and is_done
+        return is_done
+
+    def catch_up(self) -> bool:
+        """As `observe`, of all blocks so far, by the state that they led to: for blocks that were
+        missed, and for what could not be done at the time."""
+        for asset_id in list(self._served):
+            self._follow(asset_id)
+        is_done = True
+        for lease_id, row in self._own_leases():
+            if row.state not in lease.LIVE:
+                is_done = self._wind_up(lease_id, row) and is_done
+        return is_done
+
+    def _wind_up(self, lease_id: LeaseId, row: Lease) -> bool:
+        """Claim, or free, a lease that is over; whether that was done."""
+        try:
+            if row.state is LeaseState.ENDED:
+                self._claim(lease_id, row)
+            else:
+                self._release(lease_id, row)
+        except (HyperMeshError, OSError) as error:
+            log.warning("lease %s: %s", lease_id.hex()[:16], error)
+            return False
+        return True
 
     def _claim(self, lease_id: LeaseId, row: Lease) -> None:
         try:
@@ -347,16 +370,11 @@ class Lending:
         self._wallet.submit(LeaseClaim(final.receipt, final.signature), self._attestation())
 
     def _release(self, lease_id: LeaseId, row: Lease) -> None:
-        self._executing.end(lease_id)
-        with self._lock:
-            try:
-                self._of(row.asset).adapter.release(lease_id, self._chain.now_ms())
-            except NotHeld:
-                return
+        with self._executing.ended(lease_id), self._lock, contextlib.suppress(NotFound):
+            self._of(row.asset).adapter.release(lease_id, self._chain.now_ms())
 
     def _final_receipt(self, lease_id: LeaseId, row: Lease) -> ReceiptResponse:
-        self._executing.end(lease_id)
-        with self._lock:
+        with self._executing.ended(lease_id), self._lock:
             known = self._receipts.get(lease_id)
             if known is not None:
                 return known
@@ -426,9 +444,7 @@ class Lending:
             adapter = self._of(asset_id).adapter
             return _Books(adapter.free, adapter.in_use)
 
-    def _view(
-        self, state: State, asset_id: AssetId, caller: Caller, books: _Books
-    ) -> AssetView:
+    def _view(self, state: State, asset_id: AssetId, caller: Caller, books: _Books) -> AssetView:
         """Raises where the terms keep `caller` out."""
         served = self._of(asset_id)
         asset, committed = _row(state, asset_id)

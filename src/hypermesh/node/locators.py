@@ -15,10 +15,11 @@ import msgspec
 from hypermesh.crypto.files import replace
 from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.signature import sign, verify
+from hypermesh.node.addresses import dialable
 from hypermesh.node.kept import read
 from hypermesh.wire.asset import Locator
 from hypermesh.wire.codec import encode
-from hypermesh.wire.errors import NotFound, Overloaded
+from hypermesh.wire.errors import InvalidInput, NotFound, Overloaded
 from hypermesh.wire.ids import GenesisId, NodeId
 from hypermesh.wire.keys import PublicKeys
 from hypermesh.wire.rpc import SignedLocator
@@ -66,7 +67,14 @@ class Locators:
         return signed
 
     def admit(self, record: SignedLocator, public: PublicKeys) -> None:
-        """Keep a record whose signature verifies under its node's keys, unless a newer is known."""
+        """Keep a record whose signature verifies under its node's keys, unless a newer is known.
+        Raises `InvalidInput` where it names what nobody should dial."""
+        hosts = record.locator.hosts
+        if len(dialable(hosts)) != len(hosts):
+            raise InvalidInput(
+                f"A locator of node {record.locator.node.hex()[:16]} names no addresses",
+                why="each is the IPv6 address of one machine, and stands there once",
+            )
         verify(public, "locator", self._genesis, encode(record.locator), record.signature)
         known = self._records.get(record.locator.node)
         if known is None or known.locator.sequence < record.locator.sequence:

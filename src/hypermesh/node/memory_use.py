@@ -32,6 +32,8 @@ from hypermesh.wire.ids import AssetId, LeaseId, NodeId, parse_hex
 
 RATE_S = 5.0
 """Over how long rates are taken."""
+COUNT_S = 0.1
+"""Counts that are taken closer together are not all remembered: anybody may ask, and often."""
 SHOWN_LIVE_MAX = 64
 """Leases in one live snapshot."""
 FRESH_MS = 3_000
@@ -104,11 +106,15 @@ class MemoryUse:
         return row
 
     def _running(self) -> dict[LeaseId, Lease]:
-        return {
+        running = {
             lease_id: row
             for lease_id, row in self._holdings.held().leases.items()
             if row.state in leases.LIVE and self._is_memory(row.asset)
         }
+        with self._lock:
+            for over in self._counts.keys() - running.keys():
+                del self._counts[over]
+        return running
 
     def _is_memory(self, asset_id: AssetId) -> bool:
         if asset_id not in self._kinds:
@@ -151,7 +157,8 @@ class MemoryUse:
             while counts and now.at - counts[0].at > RATE_S:
                 counts.popleft()
             before = counts[0] if counts else now
-            counts.append(now)
+            if not counts or now.at - counts[-1].at >= COUNT_S:
+                counts.append(now)
         passed = now.at - before.at
         return CountedView(
             source=COUNTED_BY_PROVIDER,

@@ -39,6 +39,7 @@ from hypermesh.node.jobs_owing import Owing
 from hypermesh.node.jobs_session import GONE, Session
 from hypermesh.node.membership import Membership
 from hypermesh.node.placing import Placing
+from hypermesh.node.trouble import Trouble
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.trust import Identity
 from hypermesh.wire.api.job import (
@@ -147,6 +148,11 @@ class Running:
         To be said before `start`."""
         self._told = told
 
+    @property
+    def threads(self) -> tuple[threading.Thread, ...]:
+        """Those that last as long as the node."""
+        return (self._tidying,)
+
     def start(self) -> None:
         """Take up what a former run left, once this node can lease."""
         self._tidying.start()
@@ -179,13 +185,18 @@ class Running:
         """Take a job in; it is durable when this returns, and is run when there is room."""
         _bytes(submit)
         active = self._accept(submit, is_waited_for=False)
-        self._pool.submit(self._run, active, None)
+        with contextlib.suppress(RuntimeError):  # this node goes down: the next start runs it
+            self._pool.submit(self._run, active, None)
         return self._shown(active)
 
     async def run(self, submit: JobSubmit) -> JobView:
         """Run a job and wait for it. Raises what kept it from running, `ProviderLost` included."""
         self._reserve(RUNNERS)
-        future = self._pool.submit(self._run_waited_for, submit)
+        try:
+            future = self._pool.submit(self._run_waited_for, submit)
+        except RuntimeError as error:
+            self._give_back()
+            raise NodeWentDown from error
         # Whoever asked may go away; the job runs on.
         return await asyncio.shield(asyncio.wrap_future(future))
 
@@ -427,9 +438,12 @@ class Running:
             stdout, stderr = active.output.stdout, active.output.stderr
             try:
                 said = session.output(len(stdout.data), len(stderr.data))
-            except HyperMeshError:
+            except HyperMeshError as error:
                 if not session.is_open:
                     return
+                if not isinstance(error, GONE):
+                    # An answer too: a provider that has too much to do is not silent.
+                    heard = time.monotonic()
                 if time.monotonic() - heard > SILENCE_S:
                     session.close()
                     return
@@ -511,10 +525,13 @@ class Running:
             raise NodeWentDown
 
     def _step(self, active: Active, state: JobState, **known: Any) -> None:
-        self._note(active, jobs.moved(active.record, state, **known))
+        # The last one before a program is sent. One that is kept would be run after a restart, so
+        # this step must outlast a loss of power, too.
+        is_sent_once = state is JobState.RUNNING and not active.is_waited_for
+        self._note(active, jobs.moved(active.record, state, **known), durable=is_sent_once)
 
-    def _note(self, active: Active, record: Record) -> None:
-        self._kept.note(record, owed=active.owed)
+    def _note(self, active: Active, record: Record, *, durable: bool = False) -> None:
+        self._kept.note(record, owed=active.owed, durable=durable)
         is_new = record.state is not active.record.state
         active.record = record
         if is_new:
@@ -571,14 +588,16 @@ class Running:
         for active in self._again:
             with contextlib.suppress(RuntimeError):  # the pool is closed already
                 self._pool.submit(self._run, active, None)
-        pause = OWED_S
+        trouble, pause = Trouble(log, "settling the leases of jobs"), OWED_S
         while not self._stopping.wait(pause):
             try:
                 self._owing.end(self._active.__contains__)
                 is_done = self._owing.settle()
-            except HyperMeshError as error:
-                log.warning("settling the leases of jobs: %s", error)
+            except Exception as error:  # noqa: BLE001
+                trouble.note(error)
                 is_done = False
+            else:
+                trouble.over()
             pause = OWED_S if is_done else min(2 * pause, OWED_S_MAX)
 
     # Bounds, and what is shown

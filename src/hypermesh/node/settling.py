@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from hypermesh.assets.inventory import Share
 from hypermesh.caesar.economics import staking
 from hypermesh.caesar.token import bank
-from hypermesh.ledger.errors import LedgerStopped
 from hypermesh.node.attesting import Attesting
 from hypermesh.node.certification import Certification
 from hypermesh.node.chain import Chain, Following
 from hypermesh.node.configuration import Settings
 from hypermesh.node.lending import Lending
 from hypermesh.node.membership import Membership
+from hypermesh.node.trouble import Trouble
 from hypermesh.node.wallet import Wallet
 from hypermesh.node.whereabouts import Whereabouts
-from hypermesh.wire.errors import HyperMeshError, Unreachable
+from hypermesh.wire.errors import Unreachable
 from hypermesh.wire.tx import BankFaucet, StakeBond
 
 RETRY_S = 1.0
@@ -58,20 +59,25 @@ class Settling:
         self._whereabouts = whereabouts
         self._stopping = threading.Event()
         self._settled = threading.Event()
-        self._trouble: HyperMeshError | OSError | None = None
-        self._threads = [
-            threading.Thread(target=self._settle_until_done, name="settle", daemon=True),
+        self._wrong = ""
+        self._first = threading.Thread(target=self._settle_until_done, name="settle", daemon=True)
+        self._lasting = (
             threading.Thread(target=self._stay_certified, name="renew", daemon=True),
             threading.Thread(target=self._stay_found, name="place", daemon=True),
-        ]
+        )
+
+    @property
+    def threads(self) -> tuple[threading.Thread, ...]:
+        """Those that last as long as the node."""
+        return self._lasting
 
     @property
     def state(self) -> str:
         """`ok`, or what is not settled yet."""
-        return "ok" if self._settled.is_set() else f"not yet: {self._trouble or 'busy'}"
+        return "ok" if self._settled.is_set() else f"not yet: {self._wrong or 'busy'}"
 
     def start(self) -> None:
-        for thread in self._threads:
+        for thread in (self._first, *self._lasting):
             thread.start()
 
     def stop(self) -> None:
@@ -79,21 +85,19 @@ class Settling:
         self._stopping.set()
 
     def _settle_until_done(self) -> None:
+        trouble = Trouble(log, "settling")
         while not self._stopping.is_set():
             try:
                 self._settle()
-            except LedgerStopped:
-                return
-            except (HyperMeshError, OSError) as error:
-                if str(error) != str(self._trouble):
-                    log.warning("settling: %s", error)
-                self._trouble = error
+            except Exception as error:  # noqa: BLE001
+                trouble.note(error)
+                self._wrong = str(error) or type(error).__name__
                 if isinstance(error, Unreachable) and self._certification.is_known():
                     # An old member whose sequencer is away serves its reads meanwhile.
                     self._settled.set()
                 self._stopping.wait(RETRY_S)
             else:
-                self._trouble = None
+                self._wrong = ""
                 self._settled.set()
                 self._attesting.start()
                 return
@@ -122,33 +126,31 @@ class Settling:
             self._wallet.submit(StakeBond(node, missing))
 
     def _stay_certified(self) -> None:
-        """Renew in time, also where the first tries fail. Nothing before the node has settled:
-        coming up renews by itself."""
-        while not self._stopping.wait(RENEW_RETRY_S):
-            if not self._settled.is_set():
-                continue
-            try:
-                self._renew()
-            except LedgerStopped:
-                return
-            except (HyperMeshError, OSError) as error:
-                log.warning("renewing the certificate failed, and is tried again: %s", error)
+        """Renew in time, also where the first tries fail."""
+        self._repeat(RENEW_RETRY_S, "renewing the certificate", self._renew)
 
     def _stay_found(self) -> None:
         """Publish this node's place again when it has another."""
-        settings, trouble = self._settings, ""
-        while not self._stopping.wait(PLACE_CHECK_S):
+        self._repeat(PLACE_CHECK_S, "saying where this node is", self._publish)
+
+    def _repeat(self, pause_s: float, doing: str, do: Callable[[], None]) -> None:
+        """Nothing before the node has settled: coming up does it all by itself. Another node that
+        goes down says that its ledger has stopped, so that is no reason to end either."""
+        trouble = Trouble(log, doing)
+        while not self._stopping.wait(pause_s):
             if not self._settled.is_set():
                 continue
             try:
-                if self._whereabouts.is_stale(settings, settings.stoq_port):
-                    self._whereabouts.publish(settings, settings.stoq_port)
-            except LedgerStopped:
-                return
-            except (HyperMeshError, OSError) as error:
-                if str(error) != trouble:
-                    log.warning("saying where this node is failed, and is tried again: %s", error)
-                trouble = str(error)
+                do()
+            except Exception as error:  # noqa: BLE001
+                trouble.note(error)
+            else:
+                trouble.over()
+
+    def _publish(self) -> None:
+        settings = self._settings
+        if self._whereabouts.is_stale(settings, settings.stoq_port):
+            self._whereabouts.publish(settings, settings.stoq_port)
 
     def _renew(self) -> None:
         if self._certification.renew_if_due() and self._settled.is_set():

@@ -17,12 +17,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from types import TracebackType
 
-from hypermesh.ledger.errors import LedgerStopped
-from hypermesh.ledger.feed import Subscription
+from hypermesh.ledger.errors import Lagging, LedgerStopped
+from hypermesh.ledger.feed import Commit, Subscription
 from hypermesh.node.chain import Chain
 from hypermesh.node.events import RETRY_MS, Frame, Place, Said, frame, frames
+from hypermesh.node.trouble import Trouble
 from hypermesh.wire.api.event import EventKind, LiveEvent, ResetEvent
-from hypermesh.wire.errors import HyperMeshError, Overloaded
+from hypermesh.wire.errors import Overloaded
 from hypermesh.wire.ids import OwnerId
 
 READERS_MAX = 64
@@ -160,36 +161,45 @@ class Events:
         self._next += 1
 
     async def _follow(self, commits: Subscription) -> None:
+        trouble, cut = Trouble(log, "following the ledger for the event stream"), False
         try:
             while True:
                 try:
-                    commit = await commits.next_async()
+                    if cut:
+                        commits, cut = self._chain.feed.subscribe(), False
+                    self._append(await self._framed(await commits.next_async()))
                 except LedgerStopped:
                     return
-                except HyperMeshError:
-                    commits = self._chain.feed.subscribe()
+                except Exception as error:  # noqa: BLE001
+                    # Every reader is told that it has missed something, and loads afresh.
+                    trouble.note(error)
+                    cut = cut or isinstance(error, Lagging)
                     self._forget()
                     self._wake()
-                    continue
-                told = (commit.block, commit.events, self._owner)
-                if len(commit.block.entries) > FRAMED_HERE_MAX:
-                    self._append(await asyncio.to_thread(frames, *told))
+                    await asyncio.sleep(LIVE_S if cut else 0)
                 else:
-                    self._append(frames(*told))
+                    trouble.over()
         finally:
             commits.close()
 
+    async def _framed(self, commit: Commit) -> list[Frame]:
+        told = (commit.block, commit.events, self._owner)
+        if len(commit.block.entries) > FRAMED_HERE_MAX:
+            return await asyncio.to_thread(frames, *told)
+        return frames(*told)
+
     async def _look_again(self) -> None:
-        number = 0
+        number, trouble = 0, Trouble(log, "looking at the node for its event stream")
         while True:
             if any(EventKind.LIVE in reader.kinds for reader in self._readers):
                 try:
                     seen = await asyncio.to_thread(self._look)
                 except LedgerStopped:
                     return
-                except (HyperMeshError, OSError) as error:
-                    log.warning("looking at the node for its event stream: %s", error)
+                except Exception as error:  # noqa: BLE001
+                    trouble.note(error)
                 else:
+                    trouble.over()
                     number += 1
                     self._live = number, frame(EventKind.LIVE, seen)
                     self._wake()

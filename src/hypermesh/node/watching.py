@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 from hypermesh.ledger import identity
 from hypermesh.ledger.errors import LedgerStopped
@@ -13,11 +14,14 @@ from hypermesh.node.chain import Chain
 from hypermesh.node.lending import Lending
 from hypermesh.node.membership import Membership
 from hypermesh.node.metrics import Metrics
+from hypermesh.node.trouble import Trouble
 from hypermesh.node.whereabouts import Whereabouts
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.wire.errors import HyperMeshError
 
 WATCH_S = 1.0
+WATCH_S_MAX = 30.0
+"""Between two tries of what failed; it doubles up to this."""
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +46,9 @@ class Watching:
         self._lending = lending
         self._whereabouts = whereabouts
         self._metrics = metrics
+        self._trouble = Trouble(log, "reacting to the ledger")
+        self._owed_at: float | None = None
+        self._pause_s = WATCH_S
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
 
     def start(self) -> None:
@@ -55,24 +62,64 @@ class Watching:
             revoked = identity.revoked(state)
         self._endpoint.set_policy(self._membership.policy(revoked))
 
+    @property
+    def threads(self) -> tuple[threading.Thread, ...]:
+        """Those that last as long as the node."""
+        return (self._thread,)
+
     def _watch(self) -> None:
         while True:
-            self._report_refusals()
             try:
                 commit = self._commits.next(WATCH_S)
             except LedgerStopped:
                 return
             except HyperMeshError as error:
                 log.warning("the event feed was cut: %s", error)
-                self._commits = self._chain.feed.subscribe()
-                self.obey_revocations()
-                continue
-            if commit is None:
-                continue
+                if not self._follow_anew():
+                    return
+                commit = None
+            self._round(commit)
+
+    def _follow_anew(self) -> bool:
+        """Whether there is anything to follow."""
+        while True:
             try:
+                self._commits = self._chain.feed.subscribe()
+            except LedgerStopped:
+                return False
+            except HyperMeshError as error:
+                self._trouble.note(error)
+                time.sleep(WATCH_S)
+            else:
+                self._owe(0.0)
+                return True
+
+    def _round(self, commit: Commit | None) -> None:
+        """What has to be done now. Whatever goes wrong with it, the next block comes."""
+        try:
+            self._report_refusals()
+            if commit is not None:
                 self._react(commit)
-            except (HyperMeshError, OSError) as error:
-                log.warning("watching: %s", error)
+            if self._owed_at is not None and time.monotonic() >= self._owed_at:
+                self._catch_up()
+        except Exception as error:  # noqa: BLE001
+            self._trouble.note(error)
+            self._owe(self._pause_s)
+        else:
+            self._trouble.over()
+
+    def _owe(self, after_s: float) -> None:
+        """What blocks asked for was missed or failed: it is to be found in the state."""
+        self._owed_at = time.monotonic() + after_s
+
+    def _catch_up(self) -> None:
+        self._pause_s = min(2 * self._pause_s, WATCH_S_MAX)
+        self.obey_revocations()
+        self._attesting.epoch_turned()
+        if self._lending.catch_up():
+            self._owed_at, self._pause_s = None, WATCH_S
+        else:
+            self._owe(self._pause_s)
 
     def _react(self, commit: Commit) -> None:
         """Revocations and epochs first: what follows them may have to wait for another node."""
@@ -82,7 +129,8 @@ class Watching:
         if "consensus.epoch" in names:
             self._attesting.epoch_turned()
         self._count(commit)
-        self._lending.observe(commit)
+        if not self._lending.observe(commit) and self._owed_at is None:
+            self._owe(self._pause_s)
         for event in commit.events:
             if (
                 event.name == "consensus.attested"

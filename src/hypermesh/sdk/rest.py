@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import select
+import shlex
 import socket
 import ssl
 import threading
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from hypermesh.sdk.answer import understood
 from hypermesh.sdk.call import TIMEOUT_S, Call
+from hypermesh.sdk.location import data_directory, socket_path
 from hypermesh.sdk.remote import NotTrusted, Remote
 from hypermesh.sdk.retry import ConnectionBroke, drawn, fresh_key, pause_s, retry_after_s
 from hypermesh.sdk.threads import Threads
@@ -303,10 +305,18 @@ def _cause(error: BaseException) -> BaseException:
 def _unconnected(place: Place, error: BaseException) -> HyperMeshError:
     """Why there is no connection; nothing was sent."""
     if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
-        return NodeNotRunning(why=f"nothing listens on {place}")
+        return NodeNotRunning(why=f"nothing listens on {place}", fix=_start(place))
     if isinstance(error, ssl.SSLCertVerificationError):
         return NotTrusted(f"What answers at {place} is not the node", why=str(error))
     return Unreachable(f"{place} cannot be reached", why=str(error) or type(error).__name__)
+
+
+def _start(place: Place) -> str:
+    """The command that starts the node that should answer at `place`; as the class has it, where
+    that is this user's own."""
+    if not isinstance(place, Path) or place == socket_path(data_directory()):
+        return ""
+    return f"Start one with `hm up --data {shlex.quote(str(place.parent))}`"
 
 
 def _too_late(call: Call[Any], place: Place) -> Unreachable:

@@ -169,7 +169,7 @@ class Sharing(msgspec.Struct, frozen=True, array_like=True):
 class Locator(msgspec.Struct, frozen=True, array_like=True):
     """Where a node's STOQ endpoint is: one UDP port at one or more IPv6 addresses, the most widely
     reachable first. The newest sequence wins. Signed by the node. `name` is what the node calls
-    itself, for people: it identifies nothing."""
+    itself, for people: it identifies nothing, and holds nothing that a terminal would obey."""
 
     node: NodeId
     hosts: Annotated[
@@ -178,7 +178,7 @@ class Locator(msgspec.Struct, frozen=True, array_like=True):
     port: Annotated[int, Meta(ge=1, le=65535)]
     sequence: Annotated[int, Meta(ge=0, le=2**53)]
     expires_ms: TimeMs
-    name: Annotated[str, Meta(max_length=64)] = ""
+    name: Annotated[str, Meta(max_length=64, pattern="^[A-Za-z0-9_-]*$")] = ""
 
 
 class Offer(msgspec.Struct, frozen=True, array_like=True):

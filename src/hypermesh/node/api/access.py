@@ -54,7 +54,8 @@ class Permission(enum.StrEnum):
     MANAGE = "manage"
     """These four are the scopes that a token can have."""
     OWNER = "owner"
-    """Make and end tokens: no token makes another, or its end would not be one."""
+    """Make and end tokens, let in the owner's own machines, attack the network: no token makes
+    another or something like it, or its end would not be one."""
     SECRET = "secret"
     """Read key material. Only over the UNIX socket: it never crosses TCP."""
 
@@ -107,11 +108,11 @@ def authorize(principal: Principal, action: Permission | None, resource: str) ->
     if action is Permission.OWNER:
         raise ScopeMissing(
             f"No token may {resource}",
-            fix="Use `hm token` on the node's machine",
+            fix="Use `hm` on the node's machine",
         )
     has = ", ".join(sorted(principal.scopes)) or "none"
     raise ScopeMissing(
         f"{resource} needs the scope `{action.value}`",
         why=f"the token has {has}",
-        fix=f"hm token create --scope {action.value}",
+        fix=f"hm token create NAME --scope {action.value}",
     )

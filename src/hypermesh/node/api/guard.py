@@ -193,7 +193,7 @@ def _bearer_of(token: str, tokens: Tokens) -> Principal:
     if kept is None:
         raise TokenMissing(why="the one given is not known here, or was revoked")
     if kept.expires_ms <= time.time_ns() // 1_000_000:
-        raise TokenMissing(why=f"{kept.name!r} has expired", fix="hm token create")
+        raise TokenMissing(why=f"{kept.name!r} has expired", fix="hm token create NAME --scope read")
     return Principal(Role.TOKEN, f"token:{kept.id}", frozenset(kept.scopes))
 
 

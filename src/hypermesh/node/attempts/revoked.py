@@ -61,7 +61,7 @@ class RevokedNode:
         facts = f"node {keys.id.hex()[:16]}, revoked, pays and then connects to this node"
         if dialled is None:
             return Outcome.through(f"{facts}; it was let in")
-        reason = f"{paid.reason}; to its call: {dialled.what}"
+        reason = f"{paid.reason}; what it then called answered: {dialled.what}"
         return Outcome(True, paid.code, reason, facts, paid.height)
 
     def _make(self) -> tuple[QuantumKeys, list[Certificate]]:

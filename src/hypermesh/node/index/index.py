@@ -29,6 +29,7 @@ from hypermesh.ledger.module import Event, State
 from hypermesh.ledger.replay import executions
 from hypermesh.node.index.database import Amounts, Database
 from hypermesh.node.index.movements import Movement, Part
+from hypermesh.node.trouble import Trouble
 from hypermesh.node.waiting import refuse_on_event_loop
 from hypermesh.wire.api.account import Reason
 from hypermesh.wire.block import Block, Genesis
@@ -137,24 +138,32 @@ class Index:
 
     # The thread
 
+    @property
+    def threads(self) -> tuple[threading.Thread, ...]:
+        """Those that last as long as the node."""
+        return (self._thread,)
+
     def _run(self) -> None:
-        whole = True
+        trouble, damage, whole = Trouble(log, "reading the ledger into the index"), "", True
         while not self._stopping.is_set():
             try:
+                if damage:
+                    # In vain as well, where the disk is full: then it is tried again.
+                    self._rebuild(damage)
+                    damage, whole = "", True
                 whole = self._catch_up(whole=whole)
                 self._trouble = None
+                trouble.over()
                 self._feed.wait(self._height + 1, POLL_S)
             except LedgerStopped:
                 return
-            except (sqlite3.Error, HyperMeshError, OSError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001
                 if self._stopping.is_set():
                     return
-                if str(error) != str(self._trouble):
-                    log.warning("index: %s", error)
+                trouble.note(error)
                 self._trouble = error
                 if _is_damage(error) and self._rebuilds < REBUILDS_MAX:
-                    self._rebuild(str(error))
-                    whole = True
+                    damage = str(error)
                 self._stopping.wait(POLL_S)
 
     def _catch_up(self, *, whole: bool) -> bool:
@@ -238,11 +247,11 @@ class Index:
 
     def _rebuild(self, why: str) -> None:
         log.warning("index: it is built anew, for %s", why)
-        self._rebuilds += 1
         with self._moved:
             self._height = -1
             self._database.close()
             self._database = self._emptied()
+        self._rebuilds += 1
 
     def _is_of_the_chain(self, database: Database) -> bool:
         height = database.height

@@ -13,6 +13,9 @@ from hypermesh.wire.ids import Hash, NodeId, OwnerId, parse_hex
 PREFIX_DIGITS_MIN = 8
 """Hex digits with which an id may be begun in place of all 64."""
 
+_LISTED_BY = {"lease id": "hm lease ls --all", "transaction id": "hm block show HEIGHT"}
+"""The command that shows the ids of a kind."""
+
 _OWN_ACCOUNTS = {FAUCET: "faucet", FEES: "fees"}
 
 
@@ -45,10 +48,15 @@ def whole_id(text: str, what: str, find: Callable[[bytes, bytes], list[Hash]]) -
         raise InvalidInput(
             f"{text[:80]!r} is not a {what}",
             why=f"expected 64 lower-case hex digits, or the first {PREFIX_DIGITS_MIN} or more",
+            fix=f"Copy more of it: {_LISTED_BY[what]}",
         )
     found = find(bytes.fromhex(text.ljust(64, "0")), bytes.fromhex(text.ljust(64, "f")))
     if not found:
-        raise NotFound(f"No {what} begins with {text}")
+        raise NotFound(
+            f"No {what} begins with {text}",
+            why="this node's copy of the ledger has none",
+            fix=_LISTED_BY[what],
+        )
     if len(found) > 1:
         raise NotFound(f"More than one {what} begins with {text}", fix="Give more digits of it")
     return found[0]

@@ -264,7 +264,11 @@ def _array(parts: list[Any]) -> Any:
         raise Malformed(f"{dtype!r} is no type of an array") from None
     if math.prod(shape) * kind.itemsize != len(content):
         raise Malformed("the array's shape and its bytes differ")
-    return np.frombuffer(bytearray(content), kind).reshape(shape)
+    try:
+        return np.frombuffer(bytearray(content), kind).reshape(shape)
+    except ValueError as error:
+        # Of no items there may be axes that together are too long.
+        raise Malformed(str(error)) from None
 
 
 _CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}

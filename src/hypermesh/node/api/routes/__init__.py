@@ -56,4 +56,12 @@ def dependencies(node: Node) -> dict[str, Provide]:
     async def is_owner(scope: Any) -> bool:
         return bool(scope["state"].get("is_owner"))
 
-    return {"here": Provide(here), "is_owner": Provide(is_owner)}
+    async def principal(scope: Any) -> Principal:
+        found: Principal = scope["state"]["principal"]
+        return found
+
+    return {
+        "here": Provide(here),
+        "is_owner": Provide(is_owner),
+        "principal": Provide(principal),
+    }

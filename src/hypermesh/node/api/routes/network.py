@@ -5,6 +5,7 @@ from __future__ import annotations
 from litestar import get, post
 from litestar.types import ControllerRouterHandler
 
+from hypermesh.node.api.access import Permission, Principal, authorize
 from hypermesh.node.api.paging import PAGE_DEFAULT, Limit
 from hypermesh.node.api.prompt import prompt
 from hypermesh.node.composition import Node
@@ -26,8 +27,11 @@ def network(here: Node) -> StatusView:
 
 
 @post("/v1/network/invitations", sync_to_thread=True)
-def invite(here: Node, data: InvitationRequest) -> InvitationView:
-    """Make a token that lets one machine join."""
+def invite(here: Node, data: InvitationRequest, principal: Principal) -> InvitationView:
+    """Make a token that lets one machine join. One of the owner's own machines (`mine`) acts for
+    the owner from then on, so no bearer of a token invites it."""
+    if data.mine:
+        authorize(principal, Permission.OWNER, "invite one of the owner's own machines")
     return here.invite(mine=data.mine)
 
 

@@ -78,7 +78,8 @@ async def livez() -> str:
 @get("/readyz")
 @prompt
 def readyz(here: Node) -> Response[dict[str, str]]:
-    """The node is of use: ledger open and followed, certificate valid. 503 with the reason else."""
+    """The node is of use: ledger open and followed, certificate valid, every part at work. 503
+    with the reason else."""
     checks = here.readiness()
     failed = any(state != "ok" for state in checks.values())
     if not failed:
