@@ -4,7 +4,7 @@ BIN := .venv/bin
 REPORT ?=
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: help setup demo ui wheel test-ui browser test test-rust test-python test-long check bench-core bench-proofs bench-killpoints status lock cometbft clean
+.PHONY: help setup demo ui wheel test-ui browser test test-rust test-python test-long check bench-core bench-proofs bench-killpoints bench-product status lock cometbft clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,14 +39,16 @@ test-long: setup ## Run the long suites (kill points, the BFT engine)
 	$(BIN)/pytest -q -m long --timeout=3600
 
 check: setup ## Formatting, lints, types and import contracts
-	$(BIN)/ruff format --check src tests tools benches
-	$(BIN)/ruff check src tests tools benches
+	$(BIN)/ruff format --check src tests tools benches examples
+	$(BIN)/ruff check src tests tools benches examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	cargo fmt --all --check
 	cargo clippy --release --quiet --workspace --all-targets -- -D warnings
 	$(BIN)/python tools/openapi.py --check
+	$(BIN)/python tools/reference.py --check
 	$(BIN)/python tools/status.py --check
+	$(BIN)/python tools/claims.py --check
 
 bench-core: setup ## Measure the main job; writes benches/results/core.json (or REPORT=FILE)
 	$(BIN)/python benches/core.py $(if $(REPORT),--report $(REPORT))
@@ -57,8 +59,13 @@ bench-proofs: setup ## Measure the four proofs; writes benches/results/proofs.js
 bench-killpoints: setup ## Cut the power at every instant; writes benches/results/killpoints.json (or REPORT=FILE)
 	$(BIN)/python -m benches.killpoints $(if $(REPORT),--report $(REPORT))
 
-status: setup ## Write STATUS.md anew from the tests and the benchmark results
+bench-product: setup ui ## Measure the product, 20 minutes of soak among it; writes benches/results/product*.json (or REPORT=FILE)
+	$(BIN)/python benches/product.py $(if $(REPORT),--report $(REPORT))
+
+status: setup ## Write STATUS.md, docs/claims.md and docs/reference anew
 	$(BIN)/python tools/status.py
+	$(BIN)/python tools/claims.py
+	$(BIN)/python tools/reference.py
 
 lock: setup ## Resolve the Python dependencies anew, with hashes
 	$(BIN)/pip install --quiet uv

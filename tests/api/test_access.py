@@ -25,7 +25,10 @@ from hypermesh.node.api.guard import Guard, Listener, Loopback, OwnersSocket, Re
 from hypermesh.node.api.permissions import PERMISSIONS, permission
 from hypermesh.node.api.rate import Limit
 from hypermesh.node.api.routes import ROUTES
+from hypermesh.node.api.routes.observing import heard
+from hypermesh.node.events import KINDS
 from hypermesh.node.tokens import Tokens
+from hypermesh.wire.api.event import EventKind
 from hypermesh.wire.api.token import Scope, TokenRequest
 from hypermesh.wire.errors import Forbidden
 
@@ -192,6 +195,19 @@ def test_every_route_lets_in_whom_it_should(
     assert (status not in (401, 403)) is allowed, status
 
 
+@pytest.mark.parametrize("who", WHO)
+def test_events_of_jobs_are_for_whom_jobs_are_shown(who: str) -> None:
+    asks, shown = principal(who), who in MAY["jobs"].split()
+    assert (EventKind.JOB in heard(asks, None)) is shown
+    assert heard(asks, None) >= KINDS - {EventKind.JOB}
+    assert heard(asks, "block,live") == {EventKind.BLOCK, EventKind.LIVE}
+    if shown:
+        assert heard(asks, "job") == {EventKind.JOB}
+        return
+    with pytest.raises((Forbidden, TokenMissing)):
+        heard(asks, "block,job")
+
+
 def test_a_hole_in_the_table_would_be_seen(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     """The matrix fails where a route asks for too little."""
     monkeypatch.setitem(PERMISSIONS, ("POST", "/v1/jobs"), Permission.OPEN)
@@ -211,10 +227,27 @@ def test_a_hole_in_the_table_would_be_seen(asked: Asked, monkeypatch: pytest.Mon
         (("DELETE", "/v1/network/tokens/{token}"), Permission.OWNER),
         (("GET", "/v1/jobs/{job}/output"), Permission.JOBS),
         (("POST", "/v1/accounts/transfer"), Permission.MANAGE),
+        # Audiences and prices: below FullPublic they are nobody's but the owner's.
+        (("GET", "/privacy/settings"), Permission.MANAGE),
+        # An attempt leases, runs programs and has a node certified, whatever the token's scopes.
+        (("POST", "/v1/attempts/{name}"), Permission.OWNER),
     ],
 )
 def test_what_must_not_slip(route: tuple[str, str], action: Permission) -> None:
     assert PERMISSIONS[route] is action
+
+
+def test_a_token_that_is_none_is_a_stranger_s_request(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a stranger would ask as often as it likes, each time with another invented token."""
+    monkeypatch.setattr(guard, "LIMITS", {Role.REMOTE: Limit(per_s=1, burst=3)})
+    asked.guard("remote")._buckets._full_ns.clear()
+    monkeypatch.setitem(asked.bearer, Scope.READ, "hm_invented")
+    answers = [asked.answer("read", "GET", "/assets")["status"] for _ in range(4)]
+    assert answers == [401, 401, 401, 429]
+    assert asked.answer("remote", "GET", "/livez")["status"] == 429
+    assert asked.answer("jobs", "GET", "/livez")["status"] == 200
 
 
 def test_each_bearer_has_a_rate_of_its_own(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:

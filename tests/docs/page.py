@@ -180,3 +180,9 @@ class Reader:
             for (kind, page), (_, real) in zip(values, there[at][1], strict=True):
                 if kind in NAMED:
                     self.meant[page] = real
+                if kind == "address":  # The ids in it, too.
+                    self.meant |= zip(
+                        re.findall("[0-9a-f]{16,}", page),
+                        re.findall("[0-9a-f]{16,}", real),
+                        strict=True,
+                    )

@@ -1,4 +1,4 @@
-"""docs/claims.md is what its source, the results and the tests say; a claim on nothing is noticed."""
+"""docs/claims.md says what its source, the results and the tests say; nothing stands on nothing."""
 
 from __future__ import annotations
 

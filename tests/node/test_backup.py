@@ -5,15 +5,26 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from hypermesh.crypto.passphrase import PassphraseWrong
 from hypermesh.crypto.sealed import SealedDamaged
+from hypermesh.node import backup, catching_up, jobs
 from hypermesh.node.backup import LEFT_OUT, RESTORED, Manifest, back_up, restore
-from hypermesh.node.catching_up import NodesSilent, StillRunning
+from hypermesh.node.catching_up import NodesSilent, StillRunning, _fetch
+from hypermesh.node.jobs_kept import KeptJobs
+from hypermesh.node.locators import Locators
+from hypermesh.node.readings import READINGS_MAX
+from hypermesh.sdk.mesh import Mesh
+from hypermesh.stoq.errors import CertificateExpired
 from hypermesh.wire.amount import NANO
+from hypermesh.wire.api.job import JobSubmit
+from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import HyperMeshError
+from hypermesh.wire.rpc import BlocksResponse
 
 from .network import Network, Node, eventually, foreground, hm, problem
 
@@ -195,3 +206,115 @@ def test_the_commands(pair: Network, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert back.returncode == 0, back.stderr
     assert b"never runs again" in back.stderr
     assert hm("restore", str(file), data=copy).returncode == 6
+
+
+def test_a_node_that_came_after_the_backup_is_asked_as_well(pair: Network, tmp_path: Path) -> None:
+    """The instant: bob's copy ends before a payment that carol, whom the backup does not know, has.
+    To go on from bob's height would be to sign other blocks of heights that carol has."""
+    alice, bob = pair.alice, pair.bob
+    saved(alice, tmp_path / "alice.hm")
+    carol = pair.add("carol")
+    carol.start(pair.invite())
+    pair.await_agreed()
+    # Bob remembers where carol is once her attestation has come by.
+    eventually(lambda: carol.id in _places(bob), "bob knows carol's place")
+    bob.stop()
+    pay(alice, carol, 7 * NANO)
+    after = balances(alice)
+    eventually(lambda: carol.ask(_height) >= alice.ask(_height), "carol has the payment")
+    lose(alice)
+
+    restore(tmp_path / "alice.hm", alice.data, PASSPHRASE, 2)
+    bob.begin()
+    eventually(lambda: (bob.data / "hm.sock").exists(), "bob answers again")
+    alice.start()
+    assert balances(alice) == after
+    bob.ready()
+    pair.await_agreed()
+
+
+def _height(mesh: Mesh) -> int:
+    return mesh.network.status().height
+
+
+def _places(node: Node) -> list[bytes]:
+    return Locators(node.data / "locators", node.membership.genesis_id).nodes()
+
+
+@pytest.mark.timeout(20)
+def test_a_node_that_says_the_same_again_and_again_holds_nobody_up() -> None:
+    """It signed nothing itself, so all it can send is what is there already."""
+
+    class Follower:
+        height = 5
+        applied = 0
+
+        def apply(self, _: bytes) -> None:
+            self.applied += 1
+
+    answer = encode(BlocksResponse([b"block 5"], 9))
+    connection: Any = SimpleNamespace(request=lambda *_, **__: answer)
+    follower: Any = Follower()
+    _fetch(connection, follower)
+    assert follower.applied == 1
+
+
+def test_a_twin_that_refuses_an_old_certificate_is_a_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise CertificateExpired
+
+    monkeypatch.setattr(catching_up, "dial", refuse)
+
+    class Known:
+        def __contains__(self, node: bytes) -> bool:
+            return node == b"own"
+
+        def of(self, _: bytes) -> Any:
+            return SimpleNamespace(locator=None)
+
+    nothing: Any = None
+    with pytest.raises(StillRunning):
+        catching_up._require_alone(nothing, Known(), b"own")  # type: ignore[arg-type]
+
+
+def test_a_node_of_many_leases_can_be_backed_up(tmp_path: Path) -> None:
+    """Each reading is a file."""
+    readings = tmp_path / "readings"
+    readings.mkdir()
+    for number in range(READINGS_MAX):
+        (readings / f"{number:064x}").touch()
+    found = backup._files(tmp_path)
+    assert len(found) == READINGS_MAX
+    entries = [backup.Entry(path, 2**50) for path in found]
+    assert len(encode(entries)) < backup.MANIFEST_BYTES_MAX - 4096
+
+
+def test_a_file_that_the_node_takes_away_meanwhile_is_left_out(tmp_path: Path) -> None:
+    """The instant between the list and the copy: readings come and go, oldest first."""
+    data, staging = tmp_path / "n", tmp_path / "s"
+    data.mkdir()
+    (data / "stays").write_bytes(b"x")
+    assert backup._copied(data, staging, "readings/gone") is None
+    assert backup._copied(data, staging, "stays") == backup.Entry("stays", 1)
+
+
+def test_what_waited_at_the_time_of_the_backup_is_not_run_a_second_time(
+    pair: Network, tmp_path: Path
+) -> None:
+    """The instant: a job waits when the node is backed up, runs, and then the machine is lost."""
+    bob = pair.bob
+    kept = KeptJobs(tmp_path / "jobs.sqlite")
+    submit = JobSubmit(engine="python", program=b"print(1)".hex())
+    record = jobs.accepted(bytes(16), submit, 1)
+    kept.add(record, submit)
+    kept.close()
+    bob.stop()
+    shutil.copyfile(tmp_path / "jobs.sqlite", bob.data / "jobs.sqlite")
+    for suffix in ("-wal", "-shm"):
+        (bob.data / f"jobs.sqlite{suffix}").unlink(missing_ok=True)
+    saved(bob, tmp_path / "bob.hm")
+    shutil.rmtree(bob.data)
+    restore(tmp_path / "bob.hm", bob.data, PASSPHRASE, 2)
+    bob.start()
+    found = bob.ask(lambda mesh: mesh.jobs.get(record.job.hex()))
+    assert (found.state, found.reason) == ("lost", "node_down")

@@ -15,9 +15,12 @@ from typing import Any
 import pytest
 
 from hypermesh.node import running
+from hypermesh.node.jobs_active import Active
 from hypermesh.node.jobs_kept import JobsNotKept, KeptJobs
+from hypermesh.node.jobs_owing import Owing
 from hypermesh.node.placing import Attempt
 from hypermesh.node.running import Running
+from hypermesh.node.trouble import state_of
 from hypermesh.wire.api.job import (
     JobCancelled,
     JobState,
@@ -27,7 +30,7 @@ from hypermesh.wire.api.job import (
     ProvidersBusy,
     UnknownJob,
 )
-from hypermesh.wire.errors import HyperMeshError, InvalidInput, Overloaded
+from hypermesh.wire.errors import HyperMeshError, InvalidInput, Overloaded, Unreachable
 
 SUBMIT = JobSubmit(engine="python", program=b"print(1)".hex())
 
@@ -239,3 +242,93 @@ def test_an_end_that_could_not_be_written_is_written_later(
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert (ended.state, ended.reason) == (JobState.LOST, "node_down")
+
+
+def test_a_job_that_is_taken_in_while_the_node_goes_down_is_not_refused(
+    tmp_path: Path, providers: Providers
+) -> None:
+    """The instant between the durable write and the queue: it is there, so it is acknowledged."""
+    before = opened(tmp_path, providers)
+    before._pool.shutdown()
+    job = before.submit(SUBMIT).job
+    with pytest.raises(NodeWentDown):
+        asyncio.run(before.run(SUBMIT))
+    assert before._places == 1
+    before.stop()
+    before.close()
+
+    providers.refusal = NoProvider("never")
+    again = opened(tmp_path, providers)
+    again.start()
+    assert over(again, job).problem.code == "HM-JOB-0015"
+    again.stop()
+    again.close()
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_the_step_before_a_program_is_sent_outlasts_a_loss_of_power(
+    queue: Running, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next start would send it again. One that is waited for is never run again anyway."""
+    strengths: list[bool] = []
+    active = queue._accept(SUBMIT, is_waited_for=waits)
+    monkeypatch.setattr(queue._kept, "note", lambda *_, durable, **__: strengths.append(durable))
+    queue._step(active, JobState.LEASING)
+    queue._step(active, JobState.RUNNING)
+    assert strengths == [False, not waits]
+    monkeypatch.undo()
+    queue.cancel(active.record.job.hex())
+
+
+class Busy:
+    """A provider that answers, and has no time: then one that answers no more."""
+
+    is_open = True
+
+    def __init__(self, active: Active, error: HyperMeshError, answers: int) -> None:
+        self.active = active
+        self.error = error
+        self.left = answers
+        self.is_given_up = False
+
+    def output(self, *_: int) -> None:
+        self.left -= 1
+        if not self.left:
+            self.active.session = None
+        raise self.error
+
+    def close(self) -> None:
+        self.is_given_up = True
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"), [(Overloaded(), False), (Unreachable("no answer"), True)], ids=str
+)
+def test_a_provider_that_answers_is_not_given_up(
+    queue: Running, error: HyperMeshError, lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it answers: one that has too much to do is alive."""
+    monkeypatch.setattr(running, "SILENCE_S", 0.1)
+    monkeypatch.setattr(running, "AGAIN_S", 0.02)
+    active = queue._accept(SUBMIT, is_waited_for=False)
+    session: Any = Busy(active, error, 20)
+    active.session = session
+    active.stir.set()
+    queue._follow(active, session)
+    assert session.is_given_up is lost
+    queue.cancel(active.record.job.hex())
+
+
+def test_what_settles_leases_goes_on_whatever_happens(
+    queue: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = threading.Semaphore(0)
+
+    def broken(*_: object) -> bool:
+        tried.release()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Owing, "settle", broken)
+    for _ in range(2):
+        assert tried.acquire(timeout=30)
+    assert state_of(queue.threads) == "ok"

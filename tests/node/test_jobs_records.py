@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hypermesh.assets.adapters.adapter import NotHeld
 from hypermesh.catalog.output import Output
 from hypermesh.node import jobs, jobs_kept
 from hypermesh.node.executing import Executing
 from hypermesh.node.jobs import Record, Said
-from hypermesh.node.jobs_kept import JobsNotKept, KeptJobs
+from hypermesh.node.jobs_kept import JobsNotKept, KeptJobs, forget_programs
 from hypermesh.wire.api.job import (
     FINAL,
     JobState,
@@ -185,9 +186,11 @@ def test_what_is_acknowledged_is_synced_and_steps_on_the_way_are_not(tmp_path: P
     record = accepted()
     kept.add(record, SUBMIT)
     kept.note(jobs.moved(record, JobState.LEASING), owed=False)
+    kept.note(jobs.moved(record, JobState.LEASING), owed=False, durable=True)
     kept.add(accepted(), None)
     kept.keep(jobs.cancelled(record, 2), owed=False)
-    assert [each.rsplit(" ")[-1] for each in told] == ["FULL", "NORMAL", "NORMAL", "FULL"]
+    strengths = [each.rsplit(" ")[-1] for each in told]
+    assert strengths == ["FULL", "NORMAL", "FULL", "NORMAL", "FULL"]
     kept.close()
 
 
@@ -288,9 +291,7 @@ def provider() -> Any:
     answer: list[JobResult] = []
     thread = threading.Thread(
         target=lambda: answer.append(
-            executing.run(
-                b"session", REQUEST, lambda: None, lambda did: spent.append(did.cpu_us)
-            )
+            executing.run(b"session", REQUEST, lambda _: None, lambda did: spent.append(did.cpu_us))
         )
     )
     thread.start()
@@ -344,7 +345,23 @@ def test_the_end_of_a_lease_ends_its_jobs_and_their_time_is_spent(provider: Any)
 
 def test_one_id_runs_once_at_a_time(provider: Any) -> None:
     with pytest.raises(Conflict):
-        provider.executing.run(b"session", REQUEST, lambda: None, lambda _: None)
+        provider.executing.run(b"session", REQUEST, lambda _: None, lambda _: None)
+
+
+def test_what_a_lease_admits_is_asked_of_all_its_jobs_together(provider: Any) -> None:
+    """Each in a cgroup of its own, many jobs would else have the lease's share many times over."""
+    asked_for: list[int] = []
+
+    def refuse(together: int) -> None:
+        asked_for.append(together)
+        raise NotHeld
+
+    second = replaced(REQUEST, job=b"2" * 16, limits=replaced(REQUEST.limits, cpu_millicores=30))
+    elsewhere = replaced(second, lease=b"\1" * 32)
+    for request in (second, second, elsewhere):
+        with pytest.raises(NotHeld):
+            provider.executing.run(b"session", request, refuse, lambda _: None)
+    assert asked_for == [31, 31, 30]
 
 
 def test_no_job_begins_while_its_lease_is_settled_nor_after() -> None:
@@ -353,7 +370,7 @@ def test_no_job_begins_while_its_lease_is_settled_nor_after() -> None:
     spent: list[JobResult] = []
     released = threading.Event()
 
-    def allow() -> None:
+    def allow(_: int) -> None:
         if released.is_set():
             raise NotHeld
 
@@ -376,7 +393,7 @@ def test_what_is_forgotten_is_never_run(tmp_path: Path) -> None:
     """As a restore does: what waited at the time of the backup may have been run since."""
     file = tmp_path / "jobs.sqlite"
     kept = KeptJobs(file)
-    record = jobs.accepted(bytes(16), SUBMIT, 1)
+    record = accepted()
     kept.add(record, SUBMIT)
     kept.close()
     forget_programs(file)

@@ -81,5 +81,11 @@ SAMPLES: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, Any]]] = {
     ("memory", "lease"): ((64,), {}),
     ("memory", "open"): ((LEASE.address,), {}),
     ("memory", "put"): ((LEASE.address, b"x"), {}),
+    ("certificates", "list"): ((), {}),
+    ("certificates", "get"): ((HEX32,), {}),
+    ("stoq", "status"): ((), {}),
+    ("catalog", "get"): ((), {}),
+    ("caesar", "get"): ((), {}),
+    ("mfn", "list"): ((), {}),
     ("memory", "at"): ((LEASE.address,), {}),
 }

@@ -111,6 +111,7 @@ class NotTheOwner(Refusal):
     status = 403
     exit_code = 4
     title = "The asset belongs to someone else"
+    remedy = "Act as its owner, whom `hm asset show` names"
 
 
 class NotAHost(Refusal):

@@ -62,6 +62,7 @@ class OwnedAlready(Refusal):
 
     code = "HM-TX-TITLE-0002"
     title = "The asset belongs to that owner already"
+    remedy = "Nothing need be done; `hm asset ls --mine` shows what is yours"
 
 
 class OfferOpen(Refusal):
@@ -79,6 +80,7 @@ class NotForSale(Refusal):
     status = 404
     exit_code = 5
     title = "The asset is not for sale"
+    remedy = "Ask its owner, whom `hm asset show` names, to offer it: hm asset offer"
 
 
 class OfferedToAnother(Refusal):

@@ -69,7 +69,9 @@ def restore(file: Path, passphrase_file: Path | None, data: Path | None, output:
     passphrase = _passphrase(passphrase_file, confirm=False)
     manifest = backups.restore(file, directory, passphrase, time.time_ns() // 1_000_000)
     emit(_shown(manifest), output, f"{_words(manifest)}\nIt is in {directory}.")
-    say("Make sure that the node it was made from never runs again. Next: hm up", output)
+    # Under the name that was given: the plain one may start the very node that must not run again.
+    there = "" if data is None else f" --data {shlex.quote(str(directory))}"
+    say(f"Make sure that the node it was made from never runs again. Next: hm up{there}", output)
 
 
 def _passphrase(file: Path | None, *, confirm: bool) -> str:

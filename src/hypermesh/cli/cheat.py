@@ -61,7 +61,7 @@ def _chosen(known: Sequence[AttemptView], names: tuple[str, ...]) -> Sequence[At
 
     by_name = {each.name: each for each in known}
     if unknown := sorted(set(names) - set(by_name)):
-        raise NotFound(f"There is no attempt {unknown[0]!r}", why=f"there are {', '.join(by_name)}")
+        raise NotFound(f"There is no attempt {unknown[0]!r}", why=f"there are {', '.join(by_name)}", fix="Name some of these, or none for all")
     return [by_name[name] for name in dict.fromkeys(names)] or known
 
 
@@ -120,7 +120,9 @@ def _line(result: AttemptResult) -> str:
 
 
 def _not_tried(attempt: AttemptView) -> str:
-    return f"{attempt.title}: not tried\n  what:   {attempt.what}\n  reason: {attempt.unavailable}\n"
+    return (
+        f"{attempt.title}: not tried\n  what:   {attempt.what}\n  reason: {attempt.unavailable}\n"
+    )
 
 
 def _summary(tried: int, left_out: int, through: int) -> str:

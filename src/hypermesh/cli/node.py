@@ -229,7 +229,7 @@ def _show(here: Mesh, output: str) -> None:
         output,
         facts(
             {
-                **({"health": health.summary} if health is not None else {}),
+                **_health_facts(health),
                 "node": f"{status.name} ({status.node[:16]}), {status.role}, pid {status.pid}",
                 "network": f"{status.network} (class {status.network_class}), {status.assurance}",
                 "genesis": status.genesis,
@@ -244,6 +244,15 @@ def _show(here: Mesh, output: str) -> None:
             }
         ),
     )
+
+
+def _health_facts(health: HealthView | None) -> dict[str, object]:
+    """The line, and under it what its owner should see to, with the command that helps."""
+    if health is None:
+        return {}
+    wanted = [each for each in health.actions if each.level != "note"]
+    said = [f"{each.what}; fix: {each.fix}" for each in wanted]
+    return {"health": "\n        ! ".join([health.summary, *said])}
 
 
 def _health(here: Mesh) -> HealthView | None:

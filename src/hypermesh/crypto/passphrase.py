@@ -27,6 +27,7 @@ class PassphraseWrong(HyperMeshError):
     status = 401
     exit_code = 4
     title = "The passphrase is wrong"
+    remedy = "Try again with the one that was given when it was sealed; there is no other way in"
 
 
 class Seal(msgspec.Struct, frozen=True, array_like=True):

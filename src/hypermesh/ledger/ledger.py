@@ -59,6 +59,12 @@ class Ledger:
         with self._store.snapshot() as snapshot:
             yield snapshot
 
+    @contextmanager
+    def state_with_height(self) -> Iterator[tuple[int, State]]:
+        """As `state`, with the height that its rows are of."""
+        with self._store.snapshot() as snapshot:
+            yield snapshot.height, snapshot
+
     def status(self) -> LedgerStatus:
         """Height, app hash and time of the last block."""
         with self._store.snapshot() as snapshot:
@@ -74,7 +80,11 @@ class Ledger:
         with self._store.snapshot() as snapshot:
             encoded = snapshot.block(height)
         if encoded is None:
-            raise NotFound(f"There is no block {height} yet")
+            raise NotFound(
+                f"There is no block {height} yet",
+                why=f"the newest one here is {self.height}",
+                fix="hm block ls",
+            )
         return decode(Block, encoded)
 
     def happened(self, first: int, last: int) -> list[tuple[Block, tuple[Event, ...]]]:

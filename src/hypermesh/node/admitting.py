@@ -51,6 +51,11 @@ class Admitting:
             self._invitations = Invitations(data)
             self._enrolment = Enrolment(self._authority, self._invitations, membership.genesis)
 
+    @property
+    def authority(self) -> CertificateAuthority | None:
+        """The certificate authority, where it is here."""
+        return self._authority
+
     def close(self) -> None:
         for store in (self._authority, self._invitations):
             if store is not None:

@@ -3,8 +3,8 @@
 The ledger of a backup is older than the network. A follower fetches what it lacks, as ever. The
 sequencer must not go on from there: it would sign other blocks of heights that its followers have.
 So it first asks every node that its ledger knows for the blocks that it signed itself, and applies
-them as a follower does. A node that does not answer may have the newest of them; that the operator
-alone can rule out.
+them as a follower does; then the nodes that these blocks tell of. A node that does not answer may
+have the newest of them; that the operator alone can rule out.
 
 And nobody goes on while the node that was backed up still runs: two nodes of one identity would
 contradict each other.
@@ -12,8 +12,10 @@ contradict each other.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
+from typing import TypeVar
 
 from hypermesh.crypto.files import sync
 from hypermesh.ledger import identity
@@ -37,7 +39,17 @@ from hypermesh.trustchain.ca.authority import CertificateAuthority
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import Conflict, HyperMeshError, Unreachable
 from hypermesh.wire.ids import NodeId
-from hypermesh.wire.rpc import ALPN_NODE, SERVICE_CONTROL, BlocksRequest, BlocksResponse, Call
+from hypermesh.wire.rpc import (
+    ALPN_NODE,
+    SERVICE_CONTROL,
+    BlocksRequest,
+    BlocksResponse,
+    Call,
+    ResolveRequest,
+    SignedLocator,
+)
+
+T = TypeVar("T")
 
 BLOCKS_A_FETCH = 64
 FETCH_TIMEOUT_MS = 20_000
@@ -125,6 +137,7 @@ def _fetch_own_blocks(
                     connection, _ = dial(endpoint, locators.of(node).locator, ALPN_NODE)
                     with connection:
                         _fetch(connection, follower)
+                        _learn_places(connection, store, locators)
                 except (Diverged, DiskFull):
                     raise
                 except HyperMeshError as error:
@@ -142,18 +155,29 @@ def _others(store: Store, asked: set[NodeId]) -> list[NodeId]:
     return [node for node, row in nodes if node not in asked and not row.revoked]
 
 
+def _learn_places(connection: Connection, store: Store, locators: Locators) -> None:
+    """Where nodes are that came after the backup, as far as the other side knows it."""
+    for node, row in identity.nodes(Overlay(store)):
+        if node in locators or row.revoked:
+            continue
+        # One that does not know, or says what the node has not signed, is no hindrance.
+        with contextlib.suppress(HyperMeshError):
+            record = _asked(connection, "locator.resolve", ResolveRequest(node), SignedLocator)
+            locators.admit(record, row.keys)
+
+
 def _fetch(connection: Connection, follower: Follower) -> None:
     """Every block that the other side has and we do not."""
     while True:
         height = follower.height
         request = BlocksRequest(height + 1, BLOCKS_A_FETCH, 0)
-        answer = connection.request(
-            SERVICE_CONTROL,
-            encode(Call("ledger.blocks", encode(request))),
-            timeout_ms=FETCH_TIMEOUT_MS,
-        )
-        for encoded in decode(BlocksResponse, answer).blocks:
+        for encoded in _asked(connection, "ledger.blocks", request, BlocksResponse).blocks:
             follower.apply(encoded)
         if follower.height == height:
             # It has no more, or says what we have again and again.
             return
+
+
+def _asked(connection: Connection, method: str, argument: object, kind: type[T]) -> T:
+    call = encode(Call(method, encode(argument)))
+    return decode(kind, connection.request(SERVICE_CONTROL, call, timeout_ms=FETCH_TIMEOUT_MS))

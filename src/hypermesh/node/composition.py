@@ -23,10 +23,12 @@ from hypermesh.node.attestations import Attestations
 from hypermesh.node.attesting import Attesting
 from hypermesh.node.borrowing import Borrowing, Sessions
 from hypermesh.node.calls import methods
+from hypermesh.node.certificates import Certificates
 from hypermesh.node.certification import Certification
 from hypermesh.node.chain import Chain, Following, Sequencing
 from hypermesh.node.condition import Condition
 from hypermesh.node.configuration import Configuration
+from hypermesh.node.economy import Economy
 from hypermesh.node.events import job_event
 from hypermesh.node.evidence import Evidence
 from hypermesh.node.explorer import Explorer
@@ -42,11 +44,13 @@ from hypermesh.node.measurements import Measurements
 from hypermesh.node.membership import Membership
 from hypermesh.node.memory_use import MemoryUse
 from hypermesh.node.metrics import Metrics
+from hypermesh.node.offering import Offering
 from hypermesh.node.owning import Owning
 from hypermesh.node.peers import Peers
 from hypermesh.node.placing import Placing
 from hypermesh.node.pool import Pool
 from hypermesh.node.readings import Readings
+from hypermesh.node.refusals import Refusals
 from hypermesh.node.rules import kernel
 from hypermesh.node.running import Running
 from hypermesh.node.service import Service
@@ -55,6 +59,7 @@ from hypermesh.node.sightings import Sightings
 from hypermesh.node.streaming import Events
 from hypermesh.node.tokens import Tokens
 from hypermesh.node.topology import Topology
+from hypermesh.node.transport import Transport
 from hypermesh.node.trouble import state_of
 from hypermesh.node.views import Listening, Views
 from hypermesh.node.wallet import Wallet
@@ -174,10 +179,11 @@ class Node:
             readings,
             self.whereabouts.locate,
         )
+        self.placing = Placing(membership, self.chain, self.views, names)
         self.running = Running(
             membership,
             self.borrowing,
-            Placing(membership, self.chain, self.views, names),
+            self.placing,
             KeptJobs(data / "jobs.sqlite"),
             self.whereabouts.locate,
             names,
@@ -185,6 +191,11 @@ class Node:
             lambda: self._settling.state == "ok",
         )
         self._admitting = Admitting(membership, data, self.chain, lambda: [self._own_locator()])
+        self.certificates = Certificates(membership, self.chain, self._admitting.authority, names)
+        self.offering = Offering(self._ladder)
+        self.economy = Economy(membership, self.chain)
+        refusals = Refusals()
+        self.transport = Transport(self.endpoint, self._peers.links, refusals, names)
         hearing = Hearing()
         self._service = Service(
             self.endpoint,
@@ -212,6 +223,7 @@ class Node:
             self.lending,
             self.whereabouts,
             self.metrics,
+            refusals,
         )
         self._watching.obey_revocations()
         self.topology = Topology(

@@ -97,6 +97,7 @@ def kinds_of(text: str | None) -> frozenset[EventKind]:
         raise InvalidInput(
             f"There are no events of kind {strange[0][:40]!r}" if strange else "No kind is named",
             why=f"the kinds are {', '.join(sorted(KINDS))}",
+            fix="Name some of these, or none for all but live",
         )
     return frozenset(EventKind(name) for name in names)
 

@@ -39,6 +39,7 @@ class _Job:
     session: SessionId
     output: Output
     cancellation: Cancellation
+    millicores: int
     reader: threading.Event | None = None
     """Wakes the reader that waits. There is one at a time, for each holds a thread of the node: a
     newer one sends the older away with what there is."""
@@ -57,23 +58,26 @@ class Executing:
         self,
         session: SessionId,
         request: JobRequest,
-        allow: Callable[[], None],
+        allow: Callable[[int], None],
         spend: Callable[[JobResult], None],
     ) -> JobResult:
-        """Run a job to its end. `allow` raises where the lease does not admit it, and is asked when
-        `ended` would wait for the job; `spend` gets what it did, before `ended` takes it for
-        over."""
+        """Run a job to its end. `allow` gets the millicores of all jobs that the lease then has,
+        raises where it does not admit them, and is asked when `ended` would wait for the job;
+        `spend` gets what it did, before `ended` takes it for over."""
         key = request.lease, request.job
         with Cancellation() as cancellation:
-            job = _Job(session, output_of(request), cancellation)
+            job = _Job(session, output_of(request), cancellation, request.limits.cpu_millicores)
             with self._changed:
                 if self._ending[request.lease]:
                     raise Conflict("The lease is being settled")
                 if key in self._jobs:
                     raise Conflict(f"Job {request.job.hex()} runs already under this lease")
                 self._jobs[key] = job
+                together = sum(
+                    each.millicores for (of, _), each in self._jobs.items() if of == request.lease
+                )
             try:
-                allow()
+                allow(together)
                 result = self._ladder.run(request, cancellation, job.output)
                 spend(result)
             finally:

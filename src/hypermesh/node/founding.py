@@ -34,7 +34,12 @@ ECONOMY = EconomyParameters(
     lease_fee=1_000,
     unbonding_ms=10 * 60 * 1000,
 )
-LEASES = LeaseParameters(reservation_ms=5_000, claim_ms=60_000, duration_ms_max=24 * 60 * 60 * 1000)
+LEASES = LeaseParameters(
+    # As long as a consumer waits for its provider, which sets aside and clears the bytes meanwhile.
+    reservation_ms=20_000,
+    claim_ms=60_000,
+    duration_ms_max=24 * 60 * 60 * 1000,
+)
 
 
 def found(data: Path, network: str, now_ms: int) -> Membership:

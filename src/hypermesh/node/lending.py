@@ -282,13 +282,14 @@ class Lending:
         if not isinstance(adapter, CpuAssetAdapter):
             raise Conflict("The lease is not one of CPU")
 
-        def allow() -> None:
+        def allow(together: int) -> None:
             with self._lock:
                 allowed = adapter.allowance(request.lease, request.epoch, self._chain.now_ms())
-            if request.limits.cpu_millicores > allowed:
+            if together > allowed:
+                others = together - request.limits.cpu_millicores
                 raise Conflict(
                     f"The job asks for {request.limits.cpu_millicores} millicores",
-                    why=f"the lease has {allowed}",
+                    why=f"the lease has {allowed}, and its other jobs have {others} of them",
                 )
 
         def spend(result: JobResult) -> None:

@@ -38,20 +38,24 @@ TRIAL_TIMEOUT_MS = 2_000
 
 @dataclass(slots=True)
 class _Link:
-    """A connection, and when it last brought an answer."""
+    """A connection, when it last brought an answer, and since when it is there."""
 
     connection: Connection
     heard: float
+    since_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """How a connection that this node dialled fares; `heard_ms_ago` is since its last answer."""
+    """How a connection that this node dialled fares; `heard_ms_ago` is since its last answer,
+    `since_ms` when it was made."""
 
     heard_ms_ago: int
     rtt_us: int
     bytes_sent: int
     bytes_received: int
+    alpn: str
+    since_ms: int
 
 
 class Peers:
@@ -106,11 +110,14 @@ class Peers:
         """How the kept connection to `node` fares; None where there is none."""
         with self._lock:
             link = self._links.get(node)
-        if link is None or link.connection.ended is not None:
-            return None
-        stats = link.connection.stats()
-        heard_ms_ago = int((time.monotonic() - link.heard) * 1000)
-        return Link(heard_ms_ago, stats.rtt_us, stats.bytes_sent, stats.bytes_received)
+        return None if link is None else _shown(link)
+
+    def links(self) -> dict[NodeId, Link]:
+        """How every kept connection fares."""
+        with self._lock:
+            kept = list(self._links.items())
+        shown = ((node, _shown(link)) for node, link in kept)
+        return {node: link for node, link in shown if link is not None}
 
     def close(self) -> None:
         """End every call that waits; none is made from now on."""
@@ -170,7 +177,7 @@ class Peers:
             if self._closed:
                 made.close()
                 raise EndpointClosed
-            link = self._links[node] = _Link(made, time.monotonic())
+            link = self._links[node] = _Link(made, time.monotonic(), time.time_ns() // 1_000_000)
         return link
 
     def _moved(self, node: NodeId) -> Locator | None:
@@ -191,6 +198,22 @@ class Peers:
             self._left = [each for each in self._left if each.ended is None]
             if link.connection.ended is None and not self._closed:
                 self._left.append(link.connection)
+
+
+def _shown(link: _Link) -> Link | None:
+    """None where it has ended."""
+    connection = link.connection
+    if connection.ended is not None:
+        return None
+    stats = connection.stats()
+    return Link(
+        heard_ms_ago=int((time.monotonic() - link.heard) * 1000),
+        rtt_us=stats.rtt_us,
+        bytes_sent=stats.bytes_sent,
+        bytes_received=stats.bytes_received,
+        alpn=connection.alpn,
+        since_ms=link.since_ms,
+    )
 
 
 def _places(locator: Locator) -> tuple[set[str], int]:

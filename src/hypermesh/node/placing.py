@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from hypermesh.assets import registry
 from hypermesh.ledger import identity
 from hypermesh.ledger.module import State
-from hypermesh.mfn.route import Outcome
-from hypermesh.mfn.router import Router
+from hypermesh.mfn.route import NS_PER_US, Outcome, Route
+from hypermesh.mfn.router import ROUTES_MAX, Router
 from hypermesh.node.chain import Chain
 from hypermesh.node.membership import Membership
 from hypermesh.node.views import Views
 from hypermesh.wire.api.job import JobSubmit, NoProvider, ProvidersBusy
+from hypermesh.wire.api.mfn import RoutePage, RouteView
 from hypermesh.wire.asset import AssetKind, AssetState, PrivacyLevel
 from hypermesh.wire.ids import AssetId, NodeId, parse_hex
 
@@ -41,6 +42,14 @@ class Attempt:
     outcome: Outcome = Outcome.FAILED
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """How the last job at a provider went, and when it was over."""
+
+    outcome: Outcome
+    at_us: int
+
+
 class Placing:
     """Chooses among providers, and learns from how each served. Safe to use from any thread."""
 
@@ -52,6 +61,7 @@ class Placing:
         self._views = views
         self._name = name
         self._router = Router()
+        self._ended: dict[NodeId, _Ended] = {}
         self._lock = threading.Lock()
 
     def candidates(self, job: JobSubmit) -> dict[NodeId, AssetId]:
@@ -85,6 +95,34 @@ class Placing:
             now_us = _now_us()
             with self._lock:
                 self._router.observe(host, attempt.outcome, now_us - began_us, now_us)
+                self._ended.pop(host, None)
+                self._ended[host] = _Ended(attempt.outcome, now_us)
+                if len(self._ended) > ROUTES_MAX:
+                    del self._ended[next(iter(self._ended))]
+
+    def routes(self, cursor: str | None, limit: int) -> RoutePage:
+        """What the router has learned, by ascending host, those after `cursor`."""
+        after = parse_hex(cursor, 32, "cursor") if cursor else b""
+        with self._lock:
+            routes = [each for each in self._router.state.routes if each.provider > after]
+            now_us = _now_us()
+            items = [self._route(each, now_us) for each in routes[:limit]]
+        return RoutePage(items, items[-1].host if len(routes) > limit else None)
+
+    def _route(self, route: Route, now_us: int) -> RouteView:
+        ended = self._ended.get(route.provider)
+        return RouteView(
+            host=route.provider.hex(),
+            host_name=self._name(route.provider),
+            service_us=route.service_ns / NS_PER_US,
+            in_flight=route.in_flight,
+            silence_us=route.silence_us(now_us),
+            expected_us=route.spike_ns(now_us) / NS_PER_US,
+            active_ms_ago=max(0, now_us - route.active_us) // 1000,
+            won=route.won,
+            last_outcome=None if ended is None else ended.outcome.value,
+            last_outcome_ms_ago=None if ended is None else max(0, now_us - ended.at_us) // 1000,
+        )
 
     def _shares(self, state: State) -> Iterator[Share]:
         """CPU in service that this owner may lease, as far as the chain, or this node as the host,

@@ -14,6 +14,7 @@ from hypermesh.node.chain import Chain
 from hypermesh.node.lending import Lending
 from hypermesh.node.membership import Membership
 from hypermesh.node.metrics import Metrics
+from hypermesh.node.refusals import Refusals
 from hypermesh.node.trouble import Trouble
 from hypermesh.node.whereabouts import Whereabouts
 from hypermesh.stoq.endpoint import Endpoint
@@ -38,7 +39,9 @@ class Watching:
         lending: Lending,
         whereabouts: Whereabouts,
         metrics: Metrics,
+        refusals: Refusals,
     ) -> None:
+        self._refusals = refusals
         self._membership = membership
         self._chain = chain
         self._endpoint = endpoint
@@ -151,5 +154,6 @@ class Watching:
         """Why peers were turned away: they learn it, and so shall this node's operator."""
         for refusal in self._endpoint.refusals():
             self._metrics.refusals.labels(refusal.error.code).inc()
+            self._refusals.note(refusal.error)
             peer = "unknown" if refusal.peer is None else refusal.peer.hex()[:16]
             log.info("refused %s (%s, %s): %s", peer, refusal.remote, refusal.alpn, refusal.error)

@@ -209,8 +209,10 @@ def fitting(visible: Iterable[AssetView], size: int) -> list[AssetView]:
     if not found:
         raise NotFound(
             f"No memory asset has {size} bytes free",
-            why=f"{len(seen)} memory assets are visible",
-            fix="See `hm asset ls --kind memory`",
+            why=f"the most is {max(asset.free or 0 for asset in seen)} bytes, among {len(seen)}"
+            if seen
+            else "none is visible",
+            fix="Ask for less; `hm asset ls --kind memory` shows what there is",
         )
     return sorted(found, key=lambda asset: asset.mine)
 

@@ -20,30 +20,40 @@ if TYPE_CHECKING:
     from hypermesh.sdk.account import Accounts, AsyncAccounts
     from hypermesh.sdk.asset import Assets, AsyncAssets
     from hypermesh.sdk.attempt import AsyncAttempts, Attempts
+    from hypermesh.sdk.caesar import AsyncCaesar, Caesar
+    from hypermesh.sdk.catalog import AsyncCatalog, Catalog
+    from hypermesh.sdk.certificate import AsyncCertificates, Certificates
     from hypermesh.sdk.consensus import AsyncConsensus, Consensus
     from hypermesh.sdk.events import AsyncEvents, Events
     from hypermesh.sdk.job import AsyncJobs, Jobs
     from hypermesh.sdk.lease import AsyncLeases, Leases
     from hypermesh.sdk.ledger import AsyncLedger, Ledger
     from hypermesh.sdk.memory import AsyncMemory, Memory
+    from hypermesh.sdk.mfn import AsyncMfn, Mfn
     from hypermesh.sdk.network import AsyncNetwork, Network
     from hypermesh.sdk.privacy import AsyncPrivacy, Privacy
     from hypermesh.sdk.receipt import AsyncReceipts, Receipts
+    from hypermesh.sdk.stoq import AsyncStoq, Stoq
     from hypermesh.sdk.token import AsyncTokens, Tokens
 
 _MODULES = {
     "accounts": "account",
     "assets": "asset",
     "attempts": "attempt",
+    "caesar": "caesar",
+    "catalog": "catalog",
+    "certificates": "certificate",
     "consensus": "consensus",
     "events": "events",
     "jobs": "job",
     "leases": "lease",
     "ledger": "ledger",
     "memory": "memory",
+    "mfn": "mfn",
     "network": "network",
     "privacy": "privacy",
     "receipts": "receipt",
+    "stoq": "stoq",
     "tokens": "token",
 }
 
@@ -78,15 +88,20 @@ class Mesh(_Nouns):
     accounts: Accounts
     assets: Assets
     attempts: Attempts
+    caesar: Caesar
+    catalog: Catalog
+    certificates: Certificates
     consensus: Consensus
     events: Events
     jobs: Jobs
     leases: Leases
     ledger: Ledger
     memory: Memory
+    mfn: Mfn
     network: Network
     privacy: Privacy
     receipts: Receipts
+    stoq: Stoq
     tokens: Tokens
 
     def __init__(self, place: Place) -> None:
@@ -121,15 +136,20 @@ class AsyncMesh(_Nouns):
     accounts: AsyncAccounts
     assets: AsyncAssets
     attempts: AsyncAttempts
+    caesar: AsyncCaesar
+    catalog: AsyncCatalog
+    certificates: AsyncCertificates
     consensus: AsyncConsensus
     events: AsyncEvents
     jobs: AsyncJobs
     leases: AsyncLeases
     ledger: AsyncLedger
     memory: AsyncMemory
+    mfn: AsyncMfn
     network: AsyncNetwork
     privacy: AsyncPrivacy
     receipts: AsyncReceipts
+    stoq: AsyncStoq
     tokens: AsyncTokens
 
     def __init__(self, place: Place) -> None:

@@ -16,6 +16,7 @@ from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.sdk import lease as leases
 from hypermesh.sdk.measuring import Measuring
 from hypermesh.sdk.rest import AsyncRest, Rest
+from hypermesh.sdk.retry import ConnectionBroke
 from hypermesh.sdk.threads import Threads
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.region import RemoteRegion
@@ -267,7 +268,14 @@ class LeasedRegion:
             return None
         self._is_open = False
         self._session.close()
-        return None if self._keep else self._rest.run(leases.release(self.lease))
+        if self._keep:
+            return None
+        try:
+            return self._rest.run(leases.release(self.lease))
+        except ConnectionBroke:
+            raise
+        except Unreachable as error:
+            raise ProviderLost.of(self.lease, error) from error
 
     def __enter__(self) -> LeasedRegion:
         return self
@@ -347,7 +355,14 @@ class AsyncLeasedRegion:
             return None
         self._is_open = False
         await self._threads.run(self._session.close)
-        return None if self._keep else await self._rest.run(leases.release(self.lease))
+        if self._keep:
+            return None
+        try:
+            return await self._rest.run(leases.release(self.lease))
+        except ConnectionBroke:
+            raise
+        except Unreachable as error:
+            raise ProviderLost.of(self.lease, error) from error
 
     async def __aenter__(self) -> AsyncLeasedRegion:
         return self

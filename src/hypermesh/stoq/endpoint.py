@@ -19,6 +19,8 @@ from hypermesh.wire.errors import HyperMeshError
 from hypermesh.wire.ids import Hash, NodeId
 from hypermesh.wire.rpc import ALPN_NODE
 
+KEY_EXCHANGE = "X25519MLKEM768"
+"""The only key exchange offered and accepted, by its IANA name."""
 CONNECT_TIMEOUT_MS = 10_000
 """How long dialling and admission may take unless the caller says otherwise."""
 
@@ -186,6 +188,11 @@ class Endpoint:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def limits() -> dict[str, int]:
+    """Bounds of the transport (`crates/stoq/src/limits.rs`), as far as native code names them."""
+    return dict(_native.stoq_limits())
 
 
 def _settle(arrived: asyncio.Future[None]) -> None:

@@ -37,10 +37,16 @@ class Counters(NamedTuple):
 class Regions:
     """The regions of one endpoint. Nothing here reads or changes their bytes."""
 
-    __slots__ = ("_native",)
+    __slots__ = ("_native", "_sizes")
 
     def __init__(self, native: _native.StoqRegions) -> None:
         self._native = native
+        self._sizes: dict[RegionId, int] = {}
+
+    @property
+    def sizes(self) -> dict[RegionId, int]:
+        """Every region that is there, with its bytes."""
+        return self._sizes.copy()
 
     def create(self, region: RegionId, size: int) -> None:
         """A region of `size` zero bytes, committed now, that nobody may use yet.
@@ -48,10 +54,13 @@ class Regions:
         Raises `RegionTooLarge` where the host cannot give them, `RegionExists` for a taken id.
         """
         self._native.create(region, size)
+        self._sizes[region] = size
 
     def destroy(self, region: RegionId) -> Counters:
         """End a region: its bytes are overwritten when this returns. Raises `RegionUnknown`."""
-        return Counters(*self._native.destroy(region))
+        counters = Counters(*self._native.destroy(region))
+        self._sizes.pop(region, None)
+        return counters
 
     def grant(
         self,

@@ -235,14 +235,20 @@ class LedgerStatus(msgspec.Struct, frozen=True, array_like=True):
     assurance: str
 
 
+JOB_WALL_MS_MAX = 86_400_000
+"""A day."""
+JOB_OUTPUT_BYTES_MAX = 1 << 20
+"""Of standard output and standard error each."""
+
+
 class JobLimits(msgspec.Struct, frozen=True, array_like=True):
     """What a job may use. Thousandths of a core, bytes, milliseconds of wall time; `output_bytes`
     bounds standard output and standard error each, so that a result fits one message."""
 
     cpu_millicores: Annotated[int, Meta(ge=1, le=1_024_000)]
     memory_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 44)]
-    wall_ms: Annotated[int, Meta(ge=1, le=86_400_000)]
-    output_bytes: Annotated[int, Meta(ge=0, le=1 << 20)]
+    wall_ms: Annotated[int, Meta(ge=1, le=JOB_WALL_MS_MAX)]
+    output_bytes: Annotated[int, Meta(ge=0, le=JOB_OUTPUT_BYTES_MAX)]
 
 
 class JobRequest(msgspec.Struct, frozen=True, array_like=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,18 @@ from typing import Any
 import pytest
 
 from hypermesh.ledger.ledger import Ledger
+from hypermesh.node.index import index as index_module
 from hypermesh.node.index import movements
-from hypermesh.node.index.index import Index, IndexBehind, IndexDisagrees
+from hypermesh.node.index.database import Database
+from hypermesh.node.index.index import (
+    REBUILDS_MAX,
+    Index,
+    IndexBehind,
+    IndexDisagrees,
+    IndexNotKept,
+)
 from hypermesh.node.index.movements import Movement
+from hypermesh.node.trouble import state_of
 
 from .conftest import WAIT_S, Written
 
@@ -152,3 +162,69 @@ def test_whoever_asks_too_early_is_told_to_wait(
     with written.index(tmp_path) as index, pytest.raises(IndexBehind) as told:
         index.current(0.2)
     assert told.value.status == 503
+
+
+def test_a_damaged_index_on_a_full_disk_is_built_again_when_there_is_room(
+    written: Written, right: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The instant: the index is found damaged while it is read, and there is no room for another.
+    Its thread must not end with it."""
+    is_full, refused = threading.Event(), threading.Semaphore(0)
+    emptied, apply = Index._emptied, Database.apply
+    is_full.set()
+
+    def full(index: Index) -> Database:
+        if is_full.is_set() and index._thread.is_alive():
+            refused.release()
+            raise sqlite3.OperationalError("database or disk is full")
+        return emptied(index)
+
+    def damaged(database: Database, happened: Any) -> Any:
+        if is_full.is_set():
+            raise sqlite3.DatabaseError("database disk image is malformed")
+        return apply(database, happened)
+
+    monkeypatch.setattr(Index, "_emptied", full)
+    monkeypatch.setattr(Database, "apply", damaged)
+    monkeypatch.setattr(index_module, "POLL_S", 0.01)
+    with written.index(tmp_path) as index:
+        for _ in range(REBUILDS_MAX + 2):
+            assert refused.acquire(timeout=WAIT_S)
+        assert state_of(index.threads) == "ok"
+        with pytest.raises(IndexBehind):
+            index.current(0.01)
+        is_full.clear()
+        index.accounts(WAIT_S)
+        assert index.rebuilds == 1
+    assert content(tmp_path / "index" / "index.sqlite") == right
+
+
+def test_a_mistake_in_the_index_is_tried_again(
+    written: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply, failed = Database.apply, threading.Event()
+
+    def mistaken(database: Database, happened: Any) -> Any:
+        if not failed.is_set():
+            failed.set()
+            raise KeyError("a mistake of this node")
+        return apply(database, happened)
+
+    monkeypatch.setattr(Database, "apply", mistaken)
+    with written.index(tmp_path) as index:
+        index.accounts(WAIT_S)
+        assert state_of(index.threads) == "ok"
+
+
+def test_a_node_without_room_for_an_index_says_so(
+    written: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Index) -> Database:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Index, "_emptied", full)
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / "index.sqlite").write_bytes(b"x" * 8192)
+    with pytest.raises(IndexNotKept) as said, written.index(tmp_path):
+        pass
+    assert (said.value.status, said.value.exit_code) == (507, 8)

@@ -128,7 +128,14 @@ def audit(state: State) -> None:
     _require_equal("bonded", balance(state, BONDED), sum(by_node.values()))
     returning = sum(row.amount for _, row in _QUEUE.rows(state))
     _require_equal("unbonding", balance(state, UNBONDING), returning)
-    _require_covered(state)
+    require_covered(state)
+
+
+def require_covered(state: State) -> None:
+    """Raise `InvariantBroken` where an account of bonds is not the sum of its rows. Four reads,
+    whatever the number of bonds."""
+    _require_equal("bonded", balance(state, BONDED), _BONDED.read(state))
+    _require_equal("unbonding", balance(state, UNBONDING), _UNBONDING.read(state))
 
 
 class Staking:
@@ -173,7 +180,7 @@ class Staking:
 
     def check(self, context: Context) -> None:
         """Bonds and unbondings covered by their accounts: four reads at every block."""
-        _require_covered(context.state)
+        require_covered(context.state)
 
     def _bond(self, context: Context, owner: OwnerId, body: StakeBond) -> None:
         state = context.state
@@ -234,11 +241,6 @@ def _put_bond(state: State, node: NodeId, owner: OwnerId, row: Bond) -> None:
 
 def _due_ms(key: bytes) -> int:
     return int.from_bytes(key[:8], "big")
-
-
-def _require_covered(state: State) -> None:
-    _require_equal("bonded", balance(state, BONDED), _BONDED.read(state))
-    _require_equal("unbonding", balance(state, UNBONDING), _UNBONDING.read(state))
 
 
 def _require_equal(account: str, found: int, expected: int) -> None:

@@ -38,7 +38,7 @@ class Overdrawn(Refusal):
     status = 402
     exit_code = 8
     title = "The balance is too small"
-    remedy = "Claim the faucet's grant, wait for a refund, or ask for less; see `hm wallet show`"
+    remedy = "Wait for a refund, be paid, or ask for less; see `hm wallet show`"
 
 
 class SameAccount(Refusal):
@@ -48,6 +48,7 @@ class SameAccount(Refusal):
     status = 400
     exit_code = 2
     title = "Source and target are the same account"
+    remedy = "Name another owner; `hm node ls` shows them"
 
 
 class Balance(msgspec.Struct, frozen=True, array_like=True):

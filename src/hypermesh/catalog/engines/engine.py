@@ -16,7 +16,8 @@ class EngineInfo:
     """What a node says of one of its engines.
 
     `isolation` is its class, such as `bubblewrap+seccomp+cgroup1`; `reason` says why an engine that
-    is not available is not.
+    is not available is not. `runtime` is what runs the program, with its version; empty where there
+    is none.
     """
 
     name: str
@@ -25,6 +26,7 @@ class EngineInfo:
     reason: str
     cpu: Enforcement
     memory: Enforcement
+    runtime: str = ""
 
 
 class Engine(Protocol):

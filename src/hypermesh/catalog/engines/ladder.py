@@ -81,6 +81,11 @@ class Ladder:
         """What keeps the memory limit of jobs here."""
         return self._cgroups.memory
 
+    @property
+    def processes(self) -> Enforcement:
+        """What keeps the number of processes of jobs here."""
+        return self._cgroups.processes
+
     def engines(self) -> list[EngineInfo]:
         """Every engine the design knows, those that do not exist yet included."""
         planned = [

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import stat
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from hypermesh.catalog.errors import PackageUnknown
@@ -20,6 +21,11 @@ PACKAGES = ("cloudpickle",)
 """Of pure Python, with all their modules in one directory."""
 PLACE = Path("/opt/packages")
 """Where they lie in the sandbox."""
+
+
+def offered() -> dict[str, str]:
+    """The packages of this node, with their versions."""
+    return {name: version(name) for name in PACKAGES if importlib.util.find_spec(name) is not None}
 
 
 def shown(names: Sequence[str]) -> list[Bind | Text]:

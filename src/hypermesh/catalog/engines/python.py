@@ -56,6 +56,7 @@ class PythonEngine:
             "" if usable else str(self._sandbox),
             self._cgroups.cpu,
             self._cgroups.memory,
+            f"CPython {self._sandbox.version}" if isinstance(self._sandbox, Bubblewrap) else "",
         )
 
     @property

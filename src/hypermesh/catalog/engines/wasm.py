@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -110,6 +111,7 @@ class WasmEngine:
             reason,
             self._cgroups.cpu,
             self._cgroups.memory,
+            "" if reason else f"wasmtime {version('wasmtime')}",
         )
 
     @property

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hypermesh.catalog.errors import SandboxMissing, SandboxUnusable
@@ -69,6 +69,8 @@ class Bubblewrap:
     drop: tuple[str, ...]
     """What stands in front of bwrap to give up root; empty where the node is not root."""
     system_calls: bytes | None
+    version: str = ""
+    """That of the interpreter, as it told in the probe."""
 
     @property
     def isolation(self) -> str:
@@ -129,10 +131,10 @@ def find() -> Bubblewrap:
     for drop in _drops():
         for interpreter in candidates:
             sandbox = Bubblewrap(Path(found), interpreter, drop, filter_for(platform.machine()))
-            refusal = _refusal(sandbox)
-            if not refusal:
-                return sandbox
-            refusals.append(refusal)
+            try:
+                return replace(sandbox, version=_probed(sandbox))
+            except SandboxUnusable as refusal:
+                refusals.append(refusal.why)
     raise SandboxUnusable(why="; ".join(dict.fromkeys(refusals))[:1000])
 
 
@@ -224,10 +226,13 @@ def _memory_file(content: bytes) -> int:
     return descriptor
 
 
-def _refusal(sandbox: Bubblewrap) -> str:
-    """Why `sandbox` does not work; empty where it does."""
-    version = f"import sys; sys.exit(sys.version_info < {PYTHON_MIN})"
-    with sandbox.command(["-I", "-S", "-c", version], work_bytes=1 << 20) as (line, descriptors):
+def _probed(sandbox: Bubblewrap) -> str:
+    """The version of the interpreter, told from inside. Raises `SandboxUnusable` with why."""
+    program = (
+        "import sys; print('.'.join(map(str, sys.version_info[:3]))); "
+        f"sys.exit(sys.version_info < {PYTHON_MIN})"
+    )
+    with sandbox.command(["-I", "-S", "-c", program], work_bytes=1 << 20) as (line, descriptors):
         try:
             ran = subprocess.run(
                 line,
@@ -239,11 +244,13 @@ def _refusal(sandbox: Bubblewrap) -> str:
                 pass_fds=descriptors,
                 timeout=PROBE_S_MAX,
             )
-        except subprocess.TimeoutExpired:
-            return f"{sandbox.program} gave no answer within {PROBE_S_MAX:g} s"
+        except subprocess.TimeoutExpired as error:
+            why = f"{sandbox.program} gave no answer within {PROBE_S_MAX:g} s"
+            raise SandboxUnusable(why=why) from error
         except OSError as error:
-            return f"{sandbox.program} cannot be run: {error}"
+            raise SandboxUnusable(why=f"{sandbox.program} cannot be run: {error}") from error
     if ran.returncode == 0:
-        return ""
+        return ran.stdout.decode(errors="replace").strip()
     said = ran.stderr.decode(errors="replace").strip().splitlines()
-    return said[-1] if said else f"its probe ended with exit code {ran.returncode}"
+    why = said[-1] if said else f"its probe ended with exit code {ran.returncode}"
+    raise SandboxUnusable(why=why)

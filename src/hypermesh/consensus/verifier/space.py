@@ -62,8 +62,8 @@ class ProofOfSpace:
         if wrong:
             found.append(
                 _failure(
-                    f"draws {', '.join(map(str, wrong))} are not answered by the plot of this node"
-                    " for this epoch"
+                    "the plot of this node does not answer this epoch's draws so: "
+                    + ", ".join(map(str, wrong))
                 )
             )
         right = len(set(indexes) - set(wrong))

@@ -88,6 +88,11 @@ class Principal:
     scopes: frozenset[Scope] = frozenset()
 
 
+def may(principal: Principal, action: Permission) -> bool:
+    """Whether `principal` may do what needs `action`."""
+    return action in RIGHTS[principal.role] or action.value in principal.scopes
+
+
 def authorize(principal: Principal, action: Permission | None, resource: str) -> None:
     """Return where `principal` may do `action` on `resource` (a method and a path, for the words of
     the refusal). `action` is None for a route that names no permission: nobody may.
@@ -96,7 +101,7 @@ def authorize(principal: Principal, action: Permission | None, resource: str) ->
     """
     if action is None:
         raise Forbidden(f"{resource} names no permission", why="what is not granted is refused")
-    if action in RIGHTS[principal.role] or action.value in principal.scopes:
+    if may(principal, action):
         return
     if action is Permission.SECRET:
         raise Forbidden(

@@ -148,6 +148,7 @@ async def serving(
         access_log=False,
         lifespan="off",
         server_header=False,
+        proxy_headers=False,
         headers=[("x-content-type-options", "nosniff")],
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,

@@ -68,6 +68,10 @@ class Listener(Protocol):
         """Raises `Forbidden` or `TokenMissing` where the request is not taken from anybody."""
         ...
 
+    def stranger(self, scope: HTTPScope) -> Principal:
+        """Who asks as long as nothing else is known."""
+        ...
+
 
 class OwnersSocket:
     """The UNIX socket: whoever can open it is the owner."""
@@ -75,6 +79,9 @@ class OwnersSocket:
     _owner = Principal(Role.OWNER, "owner")
 
     def principal(self, scope: HTTPScope, headers: Headers) -> Principal:  # noqa: ARG002
+        return self._owner
+
+    def stranger(self, scope: HTTPScope) -> Principal:  # noqa: ARG002
         return self._owner
 
 
@@ -105,6 +112,9 @@ class Loopback:
             return self._session
         return _bearer_of(given, self._tokens)
 
+    def stranger(self, scope: HTTPScope) -> Principal:  # noqa: ARG002
+        return self._local
+
     def _hosts(self, port: int) -> frozenset[bytes]:
         if port not in self._names:
             names = ("localhost", "127.0.0.1", "[::1]")
@@ -125,6 +135,9 @@ class Remote:
         given = _bearer(headers)
         if given is not None:
             return _bearer_of(given, self._tokens)
+        return self.stranger(scope)
+
+    def stranger(self, scope: HTTPScope) -> Principal:
         client = scope["client"]
         return Principal(Role.REMOTE, f"remote:{_network(client[0] if client else '')}")
 
@@ -155,13 +168,20 @@ class Guard:
     def _admit(self, scope: HTTPScope) -> Principal:
         headers: Headers = dict(scope["headers"])
         _check_length(headers)
-        principal = self._listener.principal(scope, headers)
+        try:
+            principal = self._listener.principal(scope, headers)
+        except TokenMissing:
+            self._take(self._listener.stranger(scope))
+            raise
+        self._take(principal)
+        return principal
+
+    def _take(self, principal: Principal) -> None:
         limit = LIMITS.get(principal.role)
         if limit is not None:
             wait_ns = self._buckets.take(principal.id, time.monotonic_ns(), limit)
             if wait_ns:
                 raise _too_many(limit, wait_ns)
-        return principal
 
 
 def _check_length(headers: Headers) -> None:
@@ -193,7 +213,9 @@ def _bearer_of(token: str, tokens: Tokens) -> Principal:
     if kept is None:
         raise TokenMissing(why="the one given is not known here, or was revoked")
     if kept.expires_ms <= time.time_ns() // 1_000_000:
-        raise TokenMissing(why=f"{kept.name!r} has expired", fix="hm token create NAME --scope read")
+        raise TokenMissing(
+            why=f"{kept.name!r} has expired", fix="hm token create NAME --scope read"
+        )
     return Principal(Role.TOKEN, f"token:{kept.id}", frozenset(kept.scopes))
 
 

@@ -56,7 +56,10 @@ class TamperedBlock:
             block = decode(Block, content)
         except Undecodable as error:
             return Outcome.refusal(error, "shown to a follower")
-        facts = f"block {block.header.height}, shown to a follower as it is and sealed anew"
+        facts = (
+            f"block {block.header.height} so altered, shown to a follower under its old seal, and "
+            "under a new one"
+        )
         try:
             verify_block(genesis, block)
         except ProofInvalid as altered:

@@ -39,7 +39,9 @@ class ForgedProof:
 
     def run(self, content: bytes) -> Outcome:
         bundle = decode(Bundle, content)
-        facts = f"a bundle that lies in its {self._kind.value} part, well signed, sent to the ledger"
+        facts = (
+            f"a bundle that lies in its {self._kind.value} part, well signed, sent to the ledger"
+        )
         return self._ground.place(ConsensusAttest(bundle), facts)
 
 

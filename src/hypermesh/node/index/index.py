@@ -68,6 +68,16 @@ class IndexDisagrees(HyperMeshError):
     remedy = "The balances themselves are right: see `hm wallet show`. Please report it"
 
 
+class IndexNotKept(HyperMeshError):
+    """There is no room for an index."""
+
+    code = "HM-INDEX-0003"
+    status = 507
+    exit_code = 8
+    title = "The index of the ledger cannot be kept"
+    remedy = "Make room on the disk of the data directory, then start the node again"
+
+
 class Index:
     """The index in `directory`. `database` is read by any thread, through `current`."""
 
@@ -91,8 +101,11 @@ class Index:
         self._trouble: Exception | None = None
         self._wrong: str | None = None
         self._stopping = threading.Event()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._database = self._opened()
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._database = self._opened()
+        except (sqlite3.Error, OSError) as error:
+            raise IndexNotKept(why=f"{directory}: {error}") from error
         self._thread = threading.Thread(target=self._run, name="index", daemon=True)
 
     def start(self) -> None:

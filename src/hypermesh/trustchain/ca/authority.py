@@ -59,6 +59,9 @@ RENEWAL_AGE_MIN_S = 60 * 60
 """A younger certificate is given again instead of a new one. So a lost answer can be asked for
 again, and a node cannot fill the store."""
 
+NUMBER_MAX = 2**63 - 1
+"""The largest number of a row in SQLite."""
+
 _ROOT_SECRET = "ca-root"
 _ISSUING_SECRET = "ca-issuing"
 
@@ -259,6 +262,17 @@ class CertificateAuthority:
                 (node,),
             ).fetchone()
         return None if row is None else Issued(*row)
+
+    def issued(self, before: int | None, limit: int) -> list[tuple[int, Issued]]:
+        """At most `limit` certificates, the newest first, each with its number in the store; only
+        those with a number below `before`, where that is given."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT rowid, certificate, node, owner, issued_s, not_after_s FROM issued "
+                "WHERE rowid < ? ORDER BY rowid DESC LIMIT ?",
+                (NUMBER_MAX if before is None else min(before, NUMBER_MAX), limit),
+            ).fetchall()
+        return [(number, Issued(*row)) for number, *row in rows]
 
     def renew(self, node: PublicKeys, genesis: GenesisId, now_s: int) -> Issued:
         """A certificate like the latest of `node`, beginning now; the latest itself where that is

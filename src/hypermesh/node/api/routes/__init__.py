@@ -12,19 +12,26 @@ from typing import Any
 from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
+from hypermesh.node.api.access import Principal
 from hypermesh.node.api.routes import (
     accounts,
     assets,
     attempts,
     attestations,
+    caesar,
+    catalog,
+    certificates,
     consensus,
     jobs,
     leases,
     ledger,
     memory,
+    mfn,
     network,
     observing,
+    planned,
     privacy,
+    stoq,
     tokens,
 )
 from hypermesh.node.composition import Node
@@ -43,6 +50,12 @@ ROUTES: list[ControllerRouterHandler] = [
     *memory.ROUTES,
     *accounts.ROUTES,
     *tokens.ROUTES,
+    *certificates.ROUTES,
+    *stoq.ROUTES,
+    *catalog.ROUTES,
+    *caesar.ROUTES,
+    *mfn.ROUTES,
+    *planned.ROUTES,
 ]
 
 

@@ -28,9 +28,9 @@ def network(here: Node) -> StatusView:
 
 @post("/v1/network/invitations", sync_to_thread=True)
 def invite(here: Node, data: InvitationRequest, principal: Principal) -> InvitationView:
-    """Make a token that lets one machine join. One of the owner's own machines (`mine`) acts for
-    the owner from then on, so no bearer of a token invites it."""
+    """Make a token that lets one machine join."""
     if data.mine:
+        # It will act for the owner, also after the token that invited it has ended.
         authorize(principal, Permission.OWNER, "invite one of the owner's own machines")
     return here.invite(mine=data.mine)
 

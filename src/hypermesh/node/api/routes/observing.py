@@ -9,6 +9,7 @@ from litestar.openapi import ResponseSpec
 from litestar.params import HeaderParameter
 from litestar.types import ControllerRouterHandler
 
+from hypermesh.node.api.access import Permission, Principal, authorize, may
 from hypermesh.node.api.eventstream import MEDIA_TYPE, EventStream
 from hypermesh.node.api.problem import RETRY_AFTER_S
 from hypermesh.node.api.prompt import prompt
@@ -18,6 +19,7 @@ from hypermesh.wire.api.event import (
     AccountEvent,
     AssetEvent,
     BlockEvent,
+    EventKind,
     JobEvent,
     LeaseStateEvent,
     LiveEvent,
@@ -57,6 +59,7 @@ def performance(here: Node) -> dict[str, Any]:
 @get("/events", media_type=MEDIA_TYPE, responses={200: EVENTS_SPOKEN})
 async def events(
     here: Node,
+    principal: Principal,
     since: str | None = None,
     kinds: str | None = None,
     last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID")] = None,
@@ -66,7 +69,18 @@ async def events(
     client has, and the stream goes on after it; `kinds` is a list, separated by commas."""
     resumed = last_event_id or since
     place = None if resumed is None else Place.parse(resumed)
-    return EventStream(here.events.open(kinds_of(kinds), place))
+    return EventStream(here.events.open(heard(principal, kinds), place))
+
+
+def heard(principal: Principal, kinds: str | None) -> frozenset[EventKind]:
+    """The kinds of events that `principal` is told of: those named, or all. Those of jobs are told
+    to whom jobs are shown; raises where they are asked for by another."""
+    wanted = kinds_of(kinds)
+    if EventKind.JOB not in wanted or may(principal, Permission.JOBS):
+        return wanted
+    if kinds is not None:
+        authorize(principal, Permission.JOBS, "follow the events of jobs")
+    return wanted - {EventKind.JOB}
 
 
 @get("/livez", media_type="text/plain")

@@ -1,0 +1,53 @@
+"""Certificates of the network: `mesh.certificates`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+from hypermesh.sdk.call import Call, given
+from hypermesh.sdk.paging import walk, walk_async
+from hypermesh.sdk.rest import AsyncRest, Rest
+from hypermesh.wire.api.certificate import CertificateDetail, CertificatePage, CertificateView
+
+
+def page(cursor: str | None = None) -> Call[CertificatePage]:
+    return Call(CertificatePage, "GET", "/v1/certificates", query=given(cursor=cursor))
+
+
+def get(named: str = "me") -> Call[CertificateDetail]:
+    return Call(CertificateDetail, "GET", f"/v1/certificates/{named}")
+
+
+class Certificates:
+    """`mesh.certificates`."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+
+    def list(self) -> Iterator[CertificateView]:
+        """Certificates, newest first: all that were issued on the node with the authority;
+        elsewhere its own, and the newest of each node on the ledger."""
+        return walk(self._rest, page)
+
+    def get(self, named: str = "me") -> CertificateDetail:
+        """A certificate with its chain, by its SHA-256 or by its node, in hex; the own one by
+        default.
+
+        mesh.certificates.get().certificate.not_after_ms
+        """
+        return self._rest.run(get(named))
+
+
+class AsyncCertificates:
+    """As `Certificates`, for asyncio."""
+
+    def __init__(self, rest: AsyncRest) -> None:
+        self._rest = rest
+
+    def list(self) -> AsyncIterator[CertificateView]:
+        """As `Certificates.list`."""
+        return walk_async(self._rest, page)
+
+    async def get(self, named: str = "me") -> CertificateDetail:
+        """As `Certificates.get`."""
+        return await self._rest.run(get(named))

@@ -1,0 +1,35 @@
+"""What a certificate says of itself to people. Nothing is checked here; `verify` does that."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+
+from cryptography import x509
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """The fields that X.509 tools show: `serial` in hex without leading zeros, `subject` as RFC 4514
+    writes names, times in seconds since 1970."""
+
+    serial: str
+    subject: str
+    not_before_s: int
+    not_after_s: int
+
+
+def describe(certificate: bytes) -> Description:
+    """The description of a certificate in DER, which must be well-formed."""
+    read = x509.load_der_x509_certificate(certificate)
+    return Description(
+        serial=f"{read.serial_number:x}",
+        subject=read.subject.rfc4514_string(),
+        not_before_s=int(read.not_valid_before_utc.timestamp()),
+        not_after_s=int(read.not_valid_after_utc.timestamp()),
+    )
+
+
+def pem(certificate: bytes) -> str:
+    """A certificate in DER as PEM (RFC 7468)."""
+    return ssl.DER_cert_to_PEM_cert(certificate)

@@ -1,0 +1,48 @@
+"""Certificates as the API shows them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from hypermesh.wire.api.body import Hex32
+
+
+class CertificateView(msgspec.Struct, frozen=True):
+    """One certificate of a node.
+
+    `known_by` says where this node has it from: `authority`, it issued it; `self`, it is its own;
+    `ledger`, the ledger has its digest and end alone, so that `serial`, `subject` and
+    `not_before_ms` are null. `current`: the ledger knows the node by this one. `revoked`: the ledger
+    has ended the rights of its node.
+    """
+
+    sha256: Hex32
+    node: Hex32
+    name: str
+    owner: Hex32
+    serial: str | None
+    subject: str | None
+    not_before_ms: int | None
+    not_after_ms: int
+    current: bool
+    revoked: bool
+    known_by: Literal["authority", "self", "ledger"]
+
+
+class CertificatePage(msgspec.Struct, frozen=True):
+    """A page of certificates, newest first; `next_cursor` is null at the end."""
+
+    items: list[CertificateView]
+    next_cursor: str | None
+
+
+class CertificateDetail(msgspec.Struct, frozen=True):
+    """One certificate. `chain` is the leaf, the issuing and the root certificate in PEM, null where
+    this node does not have the leaf; `revocation` is the reason that the ledger gives, null where
+    the node is not revoked."""
+
+    certificate: CertificateView
+    chain: list[str] | None
+    revocation: str | None
