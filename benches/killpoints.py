@@ -3,8 +3,8 @@ was acknowledged and lost.
 
     python -m benches.killpoints [--report FILE]
 
-It runs the campaigns of `tests/faults` at full length. `docs/explanation/durability.md` says what a kill point
-is and what is taken for granted.
+It runs the campaigns of `tests/faults` at full length. `docs/explanation/durability.md` says what a
+kill point is and what is taken for granted.
 """
 
 from __future__ import annotations

@@ -12,7 +12,9 @@ import re
 import selectors
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -142,19 +144,20 @@ def closed_loop(
     place: Place, clients: list[Iterator[Request]], seconds: float | None = None
 ) -> Outcome:
     """Each client sends its next request when it has the answer to the one before, until `seconds`
-    are over or it has no more. Refusals are not sent again."""
+    are over or it has no more. Refusals are not sent again. Raises `Broken`."""
     outcome = Outcome()
-    with selectors.EpollSelector() as selector:
-        connections = {}
+    with selectors.EpollSelector() as selector, ExitStack() as stack:
+        requests_of = {}
         for requests in clients:
             connection = Connection(connected(place))
-            connections[connection] = requests
+            stack.callback(connection.close)
+            requests_of[connection] = requests
             selector.register(connection.socket, selectors.EVENT_READ, connection)
         outcome.began_s = time.monotonic()
         until = None if seconds is None else outcome.began_s + seconds
-        for connection, requests in connections.items():
+        for connection, requests in requests_of.items():
             connection.send(next(requests))
-        left = len(connections)
+        left = len(requests_of)
         while left:
             ready = selector.select(SILENCE_S)
             if not ready:
@@ -167,14 +170,13 @@ def closed_loop(
                 outcome.take(connection.request, *answer, connection.sent_s)
                 following = None
                 if until is None or time.monotonic() < until:
-                    following = next(connections[connection], None)
+                    following = next(requests_of[connection], None)
                 if following is None:
                     selector.unregister(connection.socket)
-                    connection.close()
                     left -= 1
                 else:
                     connection.send(following)
-    outcome.ended_s = time.monotonic()
+        outcome.ended_s = time.monotonic()
     return outcome
 
 
@@ -186,8 +188,9 @@ def open_loop(
     seconds: float,
 ) -> Outcome:
     """Requests that arrive at a steady rate, whether or not those before have an answer, over TCP.
-    Each takes a free connection, or a new one up to `connections_max`; without one it is `unsent`.
-    A client whose connection was closed opens another `RETURN_S` later."""
+    Each comes over a connection of its own until there are `connections_max`, then over the one
+    that has been free for longest; without one it is `unsent`. A client whose connection was closed
+    opens another `RETURN_S` later."""
     flood = _Flood(place, requests, connections_max)
     outcome = flood.outcome
     outcome.began_s = now = time.monotonic()
@@ -219,7 +222,7 @@ class _Flood:
         self._requests = requests
         self._connections_max = connections_max
         self._selector = selectors.EpollSelector()
-        self._free: list[Connection] = []
+        self._free: deque[Connection] = deque()
         self._opening: set[Connection] = set()
         self._back_s: list[float] = []
         """When clients that lost their connection may open another."""
@@ -230,13 +233,13 @@ class _Flood:
 
     def arrive(self) -> bool:
         """Send one request; False where there is no connection for it."""
-        if self._free:
-            connection = self._free.pop()
+        if len(self._selector.get_map()) + len(self._back_s) >= self._connections_max:
+            if not self._free:
+                return False
+            connection = self._free.popleft()
             connection.request = next(self._requests)
             self._send(connection)
             return True
-        if len(self._selector.get_map()) + len(self._back_s) >= self._connections_max:
-            return False
         opened = socket.socket()
         opened.setblocking(False)
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -3,7 +3,8 @@
 The peak is what 16 clients get who each wait for their answer. Then requests arrive at five times
 that rate, whether or not those before have an answer, over more connections than a listener takes
 (`CONNECTIONS`). A client that was refused does not wait for Retry-After: the worst case. `goodput`
-counts right answers alone; `offered` says how much of the flood the node let the clients send.
+counts right answers alone; `offered` says how much of the flood the node let the clients send, and
+`recovery` is the longest that a client waits who asks right after it.
 """
 
 from __future__ import annotations
@@ -60,5 +61,5 @@ def measure() -> list[Metric]:
         metric("product.overload.refused", [float(flood.refused)], "", better="higher"),
         metric("product.overload.without_retry", [float(flood.without_retry)], "", goal=0),
         metric("product.overload.broken", [float(flood.broken)], ""),
-        metric("product.overload.after", [after.rate * share], "% of peak", better="higher"),
+        metric("product.overload.recovery", [max(after.taken_s)], "s"),
     ]

@@ -12,9 +12,10 @@ from pathlib import Path
 from hypermesh.node.background import DidNotStart, await_ready, launch
 from hypermesh.sdk.location import socket_path
 from hypermesh.sdk.mesh import Mesh
-from measures.network import end, settings
+from measures.network import settings
 
-READY_S = 60.0
+READY_S = 120.0
+STOP_S = 30.0
 SEEN_EACH_S = 2.0
 MIB = 1 << 20
 
@@ -84,7 +85,12 @@ class Member:
     def end(self) -> None:
         self.mesh.close()
         if self._process is not None and self._process.poll() is None:
-            end(self._process, self.data)
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
 
     def log(self, lines: int = 30) -> str:
         text = (self.data / "node.log").read_text(errors="replace")

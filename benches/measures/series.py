@@ -26,10 +26,10 @@ def growth(values: Sequence[float]) -> float:
 
 
 def settled(
-    at_s: Sequence[float], values: Sequence[float], warm: float
+    at_s: Sequence[float], values: Sequence[float], warm_s: float
 ) -> tuple[list[float], list[float]]:
-    """Times and values after the first `warm` (a share, 0 to 1) of the time."""
-    begin = at_s[0] + warm * (at_s[-1] - at_s[0])
+    """Times and values after the first `warm_s`, or after half of a shorter time."""
+    begin = at_s[0] + min(warm_s, (at_s[-1] - at_s[0]) / 2)
     kept = [(at, value) for at, value in zip(at_s, values, strict=True) if at >= begin]
     return [at for at, _ in kept], [value for _, value in kept]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
+import ssl
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,19 @@ import httpx
 import msgspec
 import pytest
 
+from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.node.api.routes import ROUTES
+from hypermesh.node.membership import Membership
+from hypermesh.stoq.endpoint import Endpoint
+from hypermesh.stoq.errors import PeerRefused
+from hypermesh.stoq.trust import Identity
 from hypermesh.wire.api.account import AccountView
 from hypermesh.wire.api.asset import AssetView, Page
 from hypermesh.wire.api.attempt import AttemptPage, AttemptResult
 from hypermesh.wire.api.attestation import AttestationEvidence
+from hypermesh.wire.api.caesar import CaesarView
+from hypermesh.wire.api.catalog import CatalogView
+from hypermesh.wire.api.certificate import CertificateDetail, CertificatePage
 from hypermesh.wire.api.consensus import ConsensusStatus
 from hypermesh.wire.api.event import BlockEvent
 from hypermesh.wire.api.health import HealthView
@@ -22,12 +33,14 @@ from hypermesh.wire.api.job import JobOutput, JobPage, JobState, JobView
 from hypermesh.wire.api.lease import LeasePage, LeaseView, SessionView
 from hypermesh.wire.api.ledger import BlockPage, BlockView, TransactionDetail, TransactionView
 from hypermesh.wire.api.memory import MeasurementTaken, MemoryPage, MemorySeries
+from hypermesh.wire.api.mfn import RoutePage
 from hypermesh.wire.api.network import InvitationView, NodePage, NodeView, StatusView
 from hypermesh.wire.api.privacy import PrivacyPage, PrivacyPreview, PrivacyView
+from hypermesh.wire.api.stoq import StoqView
 from hypermesh.wire.api.token import TokenCreated, TokenPage, TokenView
 from hypermesh.wire.asset import LeaseState
 
-from .nodes import Running, problem
+from .nodes import Running, eventually, problem
 
 MIB = 1 << 20
 
@@ -502,3 +515,164 @@ def test_blocks_and_their_transactions_decoded(client: httpx.Client) -> None:
     page = read(client.get("/v1/blocks"), BlockPage)
     tx = next(each.tx for block in page.items for each in block.operations if each.tx)
     assert read(client.get(f"/v1/transactions/{tx}"), TransactionDetail).tx == tx
+
+
+def test_the_authority_lists_what_it_issued(
+    client: httpx.Client, alice: Running, bob: Running
+) -> None:
+    page = read(client.get("/v1/certificates"), CertificatePage)
+    assert {alice.node, bob.node} <= {each.node for each in page.items}
+    assert {each.known_by for each in page.items} == {"authority"}
+    assert all(each.serial and each.not_before_ms for each in page.items)
+    walked, cursor = [], None
+    while True:
+        params = {"limit": 1} | ({"cursor": cursor} if cursor else {})
+        part = read(client.get("/v1/certificates", params=params), CertificatePage)
+        walked += part.items
+        if (cursor := part.next_cursor) is None:
+            break
+    assert walked == page.items
+    for wrong in ("x", "-1", "9" * 20):
+        problem(client.get("/v1/certificates", params={"cursor": wrong}), 400)
+
+
+def test_one_certificate(client: httpx.Client, alice: Running, bob: Running) -> None:
+    of_bob = read(client.get(f"/v1/certificates/{bob.node}"), CertificateDetail)
+    view = of_bob.certificate
+    assert (view.node, view.owner, view.name) == (bob.node, bob.owner, "bob")
+    assert view.current
+    assert not view.revoked
+    assert of_bob.chain
+    leaf = ssl.PEM_cert_to_DER_cert(of_bob.chain[0])
+    assert hashlib.sha256(leaf).hexdigest() == view.sha256
+    assert read(client.get(f"/v1/certificates/{view.sha256}"), CertificateDetail) == of_bob
+    own = read(client.get("/v1/certificates/me"), CertificateDetail)
+    status = read(client.get("/v1/network"), StatusView)
+    assert own.certificate.sha256 == status.certificate_sha256
+    assert own.certificate.not_after_ms == status.certificate_expires_ms
+    assert own.certificate.node == alice.node
+    assert own.certificate.known_by == "self"
+    problem(client.get("/v1/certificates/" + "0" * 64), 404)
+    problem(client.get("/v1/certificates/x"), 400)
+
+
+def test_elsewhere_certificates_are_known_as_far_as_the_ledger_tells(
+    alice: Running, bob: Running
+) -> None:
+    with bob.over_socket() as client:
+        items = read(client.get("/v1/certificates"), CertificatePage).items
+        by_node = {each.node: each for each in items}
+        assert by_node[bob.node].known_by == "self"
+        assert by_node[bob.node].serial
+        other = by_node[alice.node]
+        assert (other.known_by, other.serial, other.not_before_ms) == ("ledger", None, None)
+        assert other.sha256 == alice.mesh.network.status().certificate_sha256
+        for named in (alice.node, other.sha256):
+            found = read(client.get(f"/v1/certificates/{named}"), CertificateDetail)
+            assert (found.certificate, found.chain) == (other, None)
+        assert read(client.get("/v1/certificates/me"), CertificateDetail).chain
+        first = read(client.get("/v1/certificates?limit=1"), CertificatePage)
+        after = {"limit": 1, "cursor": first.next_cursor}
+        second = read(client.get("/v1/certificates", params=after), CertificatePage)
+        assert first.items + second.items == items[:2]
+        problem(client.get("/v1/certificates", params={"cursor": "1-x"}), 400)
+        problem(client.get("/v1/certificates/" + "0" * 64), 404)
+
+
+def test_the_transport(client: httpx.Client, bob: Running) -> None:
+    memory = asset_of(client, bob, "memory")
+    before = read(client.get("/v1/stoq"), StoqView)
+    assert before.key_exchange == "X25519MLKEM768"
+    assert before.alpns == ["hm/1", "hm-enrol/1", "hm-session/1"]
+    assert before.limits.body_bytes_max == 4 * MIB
+    assert f"]:{before.port}" in read(client.get("/v1/network"), StatusView).stoq
+    to_bob = next(each for each in before.connections if each.node == bob.node)
+    assert (to_bob.name, to_bob.alpn) == ("bob", "hm/1")
+    assert to_bob.bytes_sent > 0
+    assert to_bob.bytes_received > 0
+    assert to_bob.since_ms <= time.time_ns() // 1_000_000
+    assert before.connections_open >= len(before.connections)
+
+    body = {"amount": MIB, "duration_ms": 60_000}
+    made = client.put(f"/assets/{memory.asset}/allocate", json=body)
+    lease = read(made, SessionView, 201).lease
+    there = bob.mesh.stoq.status().regions
+    assert there.count >= 1
+    assert there.bytes >= MIB
+    client.delete(f"/assets/{memory.asset}/release", params={"lease": lease.lease})
+    gone = bob.mesh.stoq.status().regions
+    assert (gone.count, gone.bytes) == (there.count - 1, there.bytes - MIB)
+
+
+def test_a_peer_that_is_refused_is_counted(client: httpx.Client, alice: Running) -> None:
+    def refused(view: StoqView, code: str) -> int:
+        return sum(each.count for each in view.refusals if each.code == code)
+
+    before = read(client.get("/v1/stoq"), StoqView)
+    membership = Membership.open(alice.data)
+    assert membership is not None
+    uncertified = Identity.of_keys(QuantumKeys.generate())
+    policy = membership.policy(frozenset())
+    with (
+        Endpoint.bind(policy=policy, identity=uncertified) as stranger,
+        pytest.raises(PeerRefused) as said,
+    ):
+        stranger.connect("::1", before.port)
+    code = said.value.code
+
+    def counted() -> StoqView | None:
+        view: StoqView = read(client.get("/v1/stoq"), StoqView)
+        return view if refused(view, code) > refused(before, code) else None
+
+    view = eventually(counted, "the refusal is told")
+    assert view.refused > before.refused
+    assert view.refusals[0].code == code
+
+
+def test_what_can_be_run(client: httpx.Client) -> None:
+    view = read(client.get("/v1/catalog"), CatalogView)
+    engines = {each.name: each for each in view.engines}
+    assert {"python", "wasm", "microvm"} <= engines.keys()
+    assert not engines["microvm"].available
+    assert engines["microvm"].runtime is None
+    python = engines["python"]
+    body = {"engine": "python", "program": b"print(1)".hex(), "cpu_millicores": 50}
+    done = read(client.post("/v1/jobs", json=body), JobView, 201)
+    assert python.isolation == done.isolation
+    assert done.enforced == {"cpu": python.cpu, "memory": python.memory}
+    assert {each.name for each in view.packages} == set(python.packages)
+    kept = {each.name: each.kept_by for each in view.limits}
+    assert (kept["cpu"], kept["wall time"]) == (python.cpu, "node")
+    assert view.jobs_max == 16
+
+
+def test_the_economy(client: httpx.Client) -> None:
+    view = read(client.get("/v1/caesar"), CaesarView)
+    assert view.conservation.holds
+    assert view.anchor == read(client.get("/v1/accounts/me"), AccountView).anchor == "none"
+    assert view.supply.minted == view.supply.faucet + view.supply.circulating
+    assert view.bonded > 0
+    assert view.height <= read(client.get("/v1/network"), StatusView).height
+
+
+def test_what_the_router_has_learned(client: httpx.Client, bob: Running) -> None:
+    body = {"engine": "python", "program": b"print(1)".hex(), "cpu_millicores": 50}
+    assert read(client.post("/v1/jobs", json=body), JobView, 201).provider == bob.node
+    page = read(client.get("/v1/mfn"), RoutePage)
+    route = next(each for each in page.items if each.host == bob.node)
+    assert (route.host_name, route.last_outcome, route.in_flight) == ("bob", "completed", 0)
+    assert route.expected_us == route.service_us > 0
+    assert route.silence_us == 0
+    assert route.last_outcome_ms_ago is not None
+    problem(client.get("/v1/mfn", params={"cursor": "x"}), 400)
+    assert read(client.get("/v1/mfn", params={"cursor": "f" * 64}), RoutePage).items == []
+
+
+@pytest.mark.parametrize("path", ["/v1/ct", "/v1/dns", "/v1/proxy", "/v1/senate", "/v1/ngauge"])
+def test_what_is_promised_is_told_apart_from_what_is_unknown(
+    client: httpx.Client, path: str
+) -> None:
+    said = problem(client.get(path), 501)
+    assert said["code"] == "HM-0003"
+    assert "STATUS.md" in said["fix"]
+    problem(client.get(path + "x"), 404)

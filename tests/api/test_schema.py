@@ -17,6 +17,8 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis import checks
 from schemathesis.core.failures import FailureGroup
 
+from hypermesh.node.api.routes.planned import PLANNED
+
 from .nodes import Running, started
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "openapi" / "hypermesh.json"
@@ -33,6 +35,7 @@ ELSEWHERE = {
     ("POST", "/privacy/proxy"): "answers 501",
     ("POST", "/v1/jobs"): "runs programs for up to a minute; tests/api/test_routes.py",
     ("POST", "/v1/attempts/{name}"): "attacks the node for seconds; its own tests",
+    **{("GET", f"/v1/{name}"): "answers 501" for name in PLANNED},
 }
 
 schema = schemathesis.openapi.from_path(DOCUMENT)

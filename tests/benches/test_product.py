@@ -1,4 +1,4 @@
-"""The judgements of the product benchmarks, without a node: each says so when something is wrong."""
+"""The judgements of the product benchmarks, without a node: each tells wrong from right."""
 
 from __future__ import annotations
 
@@ -47,15 +47,16 @@ def test_there_is_no_slope_without_time(measures: Import, at_s: list[float]) -> 
 
 def test_growth_is_what_stays(measures: Import) -> None:
     series = measures("series")
-    assert series.growth([5, 9, 5, 5, 40, 5, 5, 5]) == 0
+    assert series.growth([5, 5, 5, 9, 40, 5, 9, 5, 5, 5, 5, 9]) == 0
     assert series.growth([5, 5, 6, 7, 8, 9, 15, 15]) == 10
     with pytest.raises(ValueError, match="four"):
         series.growth([1, 2, 3])
 
 
 def test_warming_up_does_not_count(measures: Import) -> None:
-    at_s, values = measures("series").settled([0, 25, 50, 75, 100], [1, 2, 3, 4, 5], 0.25)
-    assert (at_s, values) == ([25, 50, 75, 100], [2, 3, 4, 5])
+    settled = measures("series").settled
+    assert settled([5, 30, 55, 80], [1, 2, 3, 4], 25) == ([30, 55, 80], [2, 3, 4])
+    assert settled([5, 30, 55, 80], [1, 2, 3, 4], 300) == ([55, 80], [3, 4])
 
 
 def test_availability_is_a_share_of_what_was_tried(measures: Import) -> None:
@@ -133,14 +134,14 @@ def test_kept_bytes_are_all_there(
 # The plan of the soak
 
 
-def test_a_node_dies_every_half_minute_and_the_sequencer_lives_the_second_half(
+def test_a_node_dies_every_half_minute_and_the_sequencer_in_the_first_quarter(
     measures: Import,
 ) -> None:
     plan = measures("soak").victims(20.0)
     assert [at for at, _ in plan] == [30.0 * turn for turn in range(1, 40)]
     assert {name for _, name in plan} == {"alice", "bob"}
-    assert {name for at, name in plan if at > 600} == {"bob"}
-    assert sum(name == "alice" for _, name in plan) == 6
+    assert {name for at, name in plan if at > 300} == {"bob"}
+    assert sum(name == "alice" for _, name in plan) == 3
 
 
 # The load

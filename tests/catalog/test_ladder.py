@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hypermesh.catalog.engines.engine import EngineInfo
 from hypermesh.catalog.engines.ladder import PLANNED, Ladder
+from hypermesh.catalog.engines.packages import offered
 from hypermesh.catalog.engines.python import PythonEngine
 from hypermesh.catalog.engines.wasm import WasmEngine
 from hypermesh.catalog.errors import EngineUnknown, SandboxMissing, SandboxUnusable
@@ -31,6 +34,22 @@ def test_every_engine_of_the_design_is_listed_truthfully(ladder: Ladder) -> None
     for each in ladder.engines():
         assert each.available == (each.isolation != "none")
         assert each.available == (each.reason == "")
+
+
+def test_an_engine_tells_the_runtime_that_jobs_find(ladder: Ladder, python: Run) -> None:
+    said = python("import platform; print(platform.python_version())").stdout.decode()
+    assert _info(ladder, "python").runtime == f"CPython {said.strip()}"
+    assert _info(ladder, "wasm").runtime == f"wasmtime {metadata.version('wasmtime')}"
+    assert {_info(ladder, name).runtime for name in PLANNED} == {""}
+
+
+def test_the_packages_on_offer_are_those_that_a_job_finds(ladder: Ladder, python: Run) -> None:
+    del python
+    assert offered()
+    for name, version in offered().items():
+        asking = job("python", f"import {name}; print({name}.__version__)")
+        done = ladder.run(msgspec.structs.replace(asking, packages=[name]))
+        assert done.stdout.decode().strip() == version
 
 
 @pytest.mark.parametrize("name", sorted(PLANNED))

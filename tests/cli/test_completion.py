@@ -60,6 +60,8 @@ def test_live_ids(home: Machine, memory: str) -> None:
         assert lease in bash(home, "lease", "show", "")
         assert bash(home, "lease", "show", lease[:12]) == [lease]
         assert bash(home, "lease", "release", "xyz") == []
+        assert bash(home, "explain", lease[:12]) == [lease]
+        assert bash(home, "try-to-cheat", "tamper") == ["tamper-block"]
         elsewhere = Machine(home.directory, "elsewhere")
         assert bash(elsewhere, "lease", "show", "") == []
         assert lease in bash(elsewhere, "lease", "show", "--data", str(home.data), "")

@@ -14,6 +14,10 @@ from pathlib import Path
 
 import pytest
 import wasmtime
+from msgspec import convert
+
+from hypermesh.cli.job import _ending
+from hypermesh.wire.api.job import JobView
 
 from .shell import HM, Machine
 
@@ -255,3 +259,28 @@ def test_a_machine_alone_runs_its_own_jobs(tmp_path: Path) -> None:
         assert machine.json("job", "run", "hello.py", "--cpu", "100m")["stdout"] == "hello \n"
     finally:
         machine.hm("down")
+
+
+@pytest.mark.parametrize(
+    ("engine", "keeper", "words"),
+    [
+        ("python", "cgroup2", "4 ms of CPU"),
+        ("python", "unenforced", "CPU not metered"),
+        ("wasm", "unenforced", "4 ms of CPU"),
+    ],
+)
+def test_cpu_time_is_told_where_it_was_metered(engine: str, keeper: str, words: str) -> None:
+    view = convert(
+        {"job": "0" * 32, "state": "done", "submitted_ms": 1, "ended_ms": 2, "engine": engine}
+        | dict.fromkeys(("asset", "provider", "provider_name", "lease", "receipt", "problem"))
+        | {
+            "limits": {"cpu_millicores": 1, "memory_bytes": 1, "wall_ms": 1}
+            | {"output_bytes": 1, "result_bytes": 1}
+        }
+        | {"exit_code": 0, "reason": "exited", "isolation": "", "enforced": {"cpu": keeper}}
+        | {"wall_ms": 9.0, "cpu_ms": 4.0, "paid": None, "fee": None, "timings_ms": {}}
+        | dict.fromkeys(("memory_peak_bytes", "stdout_bytes", "stderr_bytes"), 0)
+        | dict.fromkeys(("stdout_cut_bytes", "stderr_cut_bytes"), 0),
+        JobView,
+    )
+    assert f"({words})" in _ending(view)

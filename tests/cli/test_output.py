@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from hypermesh.cli import output
+from hypermesh.wire.asset import AssetKind
 from hypermesh.wire.errors import Conflict
 
 
@@ -55,6 +56,21 @@ def test_what_is_taken_is_not_printed(capsys: pytest.CaptureFixture[str]) -> Non
     output.emit(1, "table", "printed")
     assert taken == [(ITEMS, "a table"), (["ab"], "ab")]
     assert capsys.readouterr().out == "printed\n"
+
+
+@pytest.mark.parametrize(
+    ("count", "kind", "words"),
+    [
+        (5_000_000_000, AssetKind.NETWORK, "5 Gbit/s"),
+        (1_500, AssetKind.NETWORK, "1.5 kbit/s"),
+        (999, AssetKind.NETWORK, "999 bit/s"),
+        (1 << 30, AssetKind.MEMORY, "1.0 GiB"),
+        (1000, AssetKind.CPU, "1 core"),
+        (500, AssetKind.CPU, "0.5 cores"),
+    ],
+)
+def test_amounts_are_in_units_of_people(count: int, kind: AssetKind, words: str) -> None:
+    assert output.amount(count, kind) == words
 
 
 @pytest.mark.parametrize("form", ["json", "jsonl"])

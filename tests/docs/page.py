@@ -25,6 +25,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 TIMEOUT_S = 150
 FENCE = re.compile(r"^```(\S*)[ \t]*(.*)\n((?:.*\n)*?)```[ \t]*$", re.MULTILINE)
 COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
@@ -97,8 +99,16 @@ class Reader:
             self._block(block)
 
     def leave(self) -> None:
-        for machine in self.machines:
+        """End what runs on every machine. Raises `Wrong` where something still does."""
+        for machine in list(self.machines):
             self._run(machine, "hm down")
+        left = [
+            process.pid
+            for process in psutil.process_iter(["cmdline"])
+            if any(str(self.directory) in word for word in process.info["cmdline"] or ())
+        ]
+        if left:
+            raise Wrong(f"processes {left} still run")
 
     def _block(self, block: Block) -> None:
         if block.skip is not None or block.language == "text":

@@ -324,6 +324,7 @@ def test_a_bug_ends_pulling_loudly(pull: Pull, source: Source, blocks: list[Bloc
     pull.start()
     until(lambda: not pull.running)
     assert isinstance(pull.trouble, ZeroDivisionError)
+    assert pull.failure is pull.trouble
 
 
 def test_stopping_ends_a_pause(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,8 +338,10 @@ def test_stopping_ends_a_pause(follower: Follower, monkeypatch: pytest.MonkeyPat
     pulling = Pull(follower, gone)
     pulling.start()
     assert asked.wait(WAIT_S)
+    assert pulling.failure is None
     assert pulling.stop(WAIT_S)
     assert not pulling.running
+    assert pulling.failure is None
 
 
 def test_unavailable_keeps_its_meaning_on_the_wire() -> None:

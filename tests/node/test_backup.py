@@ -316,5 +316,5 @@ def test_what_waited_at_the_time_of_the_backup_is_not_run_a_second_time(
     shutil.rmtree(bob.data)
     restore(tmp_path / "bob.hm", bob.data, PASSPHRASE, 2)
     bob.start()
-    found = bob.ask(lambda mesh: mesh.jobs.get(record.job.hex()))
+    found = bob.ask(lambda mesh: mesh.jobs.get(record.job.hex())).view
     assert (found.state, found.reason) == ("lost", "node_down")

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from hypermesh.node.tokens import Tokens
+from hypermesh.sdk.mesh import Mesh
+from hypermesh.wire.api.job import JobState, JobSubmit
 from hypermesh.wire.api.ledger import TransactionView
+from hypermesh.wire.api.token import Scope
 from hypermesh.wire.errors import HyperMeshError
 from hypermesh.wire.tx import StakeBond
 
 from .network import Network, Node, eventually
 
 DISK_BYTES = 72 << 20
+JOB = JobSubmit(engine="python", program=b"print(1)".hex())
 
 
 @pytest.fixture
@@ -96,6 +101,61 @@ def test_a_full_disk_refuses_and_loses_nothing(small_disk: Path, tmp_path: Path,
         assert "Traceback" not in node.log, node.log
     finally:
         network.end()
+
+
+def test_no_store_of_a_node_takes_what_it_cannot_keep(small_disk: Path, tmp_path: Path) -> None:
+    """Jobs and tokens: what is refused for want of room leaves nothing behind, what was
+    acknowledged before is there after `kill -9`, and so is what is taken once there is room."""
+    network = Network(tmp_path)
+    (tmp_path / "alice").symlink_to(small_disk)
+    filler = small_disk / "filler"
+    try:
+        network.found()
+        alice = network.alice
+        job = alice.ask(lambda m: m.jobs.submit(JOB).id)
+        token = alice.ask(lambda m: m.tokens.create("before", [Scope.READ])).token
+        fill(filler)
+        for write in (
+            lambda m: m.jobs.submit(JOB),
+            lambda m: m.tokens.create("meanwhile", [Scope.READ]),
+        ):
+            refusal = eventually(lambda write=write: _refusal(alice, write), "it is refused", 30)
+            assert (refusal.status, refusal.exit_code) == (507, 8), refusal
+        assert alice.running
+
+        filler.unlink()
+        after = eventually(lambda: _submitted(alice), "jobs are taken again", 30)
+        alice.kill()
+        alice.start()
+        for each in (job, after):
+            state = eventually(lambda each=each: _end(alice, each), "it comes to its end", 60)
+            assert state in (JobState.DONE, JobState.LOST)
+        names = [each.name for each in alice.ask(lambda m: list(m.tokens.list()))]
+        assert names == ["before"]
+        assert Tokens(alice.data / "tokens").find(token) is not None
+        assert "Traceback" not in alice.log, alice.log
+    finally:
+        network.end()
+
+
+def _refusal(node: Node, write: Callable[[Mesh], object]) -> HyperMeshError | None:
+    try:
+        node.ask(write)
+    except HyperMeshError as error:
+        return error
+    return None
+
+
+def _submitted(node: Node) -> str | None:
+    try:
+        return node.ask(lambda m: m.jobs.submit(JOB).id)
+    except HyperMeshError:
+        return None
+
+
+def _end(node: Node, job: str) -> JobState | None:
+    found = node.ask(lambda m: m.jobs.get(job)).view
+    return found.state if found.ended_ms else None
 
 
 def _behind(network: Network) -> bool:

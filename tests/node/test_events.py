@@ -573,7 +573,7 @@ def test_a_look_that_fails_ends_no_stream(monkeypatch: pytest.MonkeyPatch) -> No
         nonlocal looks
         looks += 1
         if looks < 3:
-            raise NotAvailable("not now")
+            raise NotAvailable("not now") if looks == 1 else KeyError("a mistake of this node")
         return nothing_seen()
 
     async def scenario(ledger: Ledger, events: Events) -> None:
@@ -638,3 +638,30 @@ def test_a_stopped_ledger_leaves_the_live_stream_open() -> None:
 
 def test_a_frame_without_a_place_has_no_id() -> None:
     assert b"id:" not in frame(EventKind.LIVE, nothing_seen()).text
+
+
+def test_a_block_that_cannot_be_told_is_a_gap_and_no_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A mistake in one event: the readers learn that they missed something, and the next block
+    finds somebody to tell it."""
+
+    def mistaken(block: Block, *rest: Any) -> list[Any]:
+        if block.header.height == 2:
+            raise KeyError("a mistake of this node")
+        return frames(block, *rest)
+
+    monkeypatch.setattr(streaming, "frames", mistaken)
+
+    async def scenario(ledger: Ledger, events: Events) -> None:
+        client = Client(events)
+        ledger.extend(1)
+        assert await client.ids(2) == places(1, 1)
+        ledger.extend(1)
+        assert await client.ids(1) == [f"2.{INDEX_MAX}"]
+        assert await client.next() is None
+        again = Client(events)
+        ledger.extend(1)
+        assert await again.ids(2) == places(3, 3)
+
+    run(scenario)

@@ -168,8 +168,15 @@ def _two_become_one_pool(laptop: Machine, desktop: Machine) -> None:
     for here, other in ((laptop, "desktop"), (desktop, "laptop")):
         shown, _ = here.hm("node", "ls")
         assert re.search(rf"{other} +[0-9a-f]{{16}} +mine .* attested +direct", shown), shown
-    used, _ = desktop.hm("join", "-", stdin=token, code=6)[::-1]
+    _, used = desktop.hm("join", "-", stdin=token, code=6)
     assert "already running" in used
+    # What the node's process said is what its user reads, and the command that helps.
+    elsewhere = ("--data", str(desktop.home / "other"))
+    _, used = desktop.hm("join", "-", *elsewhere, stdin=token, code=4)
+    assert "did not start: The invitation was used by another request  [HM-TRUST-0013]" in used
+    assert "fix: Ask for a new one" in used
+    _, down = desktop.hm("status", *elsewhere, code=7)
+    assert f"fix: Start one with `hm up --data {desktop.home / 'other'}`" in down
 
 
 def _a_job_and_its_receipt(laptop: Machine) -> str:

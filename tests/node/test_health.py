@@ -172,9 +172,11 @@ def test_a_follower_sees_who_has_no_attestation() -> None:
 
 @pytest.mark.parametrize("attested", [True, False])
 def test_the_sequencer_sees_who_is_silent(attested: bool) -> None:
-    quiet = [Member("bob", attested, 60_000), Member("carol", True, 500)]
+    quiet = [Member("bob", attested, 20_000), Member("carol", True, 500)]
     assert not health(replace(WELL, contact_age_ms=None, members=quiet)).actions
     silent = [Member("bob", attested, 200_000), Member("carol", True, 500)]
+    told = health(replace(WELL, contact_age_ms=None, members=silent)).summary
+    assert told == "2 of 3 nodes agree; last block 2 s ago"
     action = the_action(contact_age_ms=None, members=silent)
     assert action.what == "bob has not been heard for 3 min"
     assert action.name == "node_silent"

@@ -129,7 +129,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Blocks, Watching]
     metrics: Any = SimpleNamespace(height=SimpleNamespace(set=lambda _: None), operations_seen=0)
     membership: Any = SimpleNamespace(policy=lambda _: None)
     duties: Any = SimpleNamespace(epoch_turned=lambda: None)
-    node = Watching(membership, blocks, endpoint, duties, blocks, nothing, metrics)
+    node = Watching(membership, blocks, endpoint, duties, blocks, nothing, metrics, nothing)
     monkeypatch.setattr(watching.identity, "revoked", lambda _: [])
     node.start()
     yield blocks, node

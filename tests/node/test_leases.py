@@ -179,7 +179,7 @@ def test_a_reservation_that_nobody_activates_frees_itself(network: Network) -> N
             found if (found := lease_of(network.bob, lease)).state is LeaseState.EXPIRED else None
         ),
         "the reservation expires",
-        15,
+        40,
     )
     assert (expired.refund, expired.paid, expired.fee) == (reserved.escrow, 0, 0)
     assert balance(network, network.bob) == before

@@ -20,6 +20,7 @@ from hypermesh.assets import provider, registry
 from hypermesh.assets.adapters.adapter import NoCapacity
 from hypermesh.assets.hosting import HostedAssets
 from hypermesh.consensus.record import LAST_BUNDLES, LastBundle, Product
+from hypermesh.ledger.errors import LedgerUnavailable
 from hypermesh.ledger.module import State
 from hypermesh.node.lending import Lending
 from hypermesh.node.service import Peer
@@ -219,3 +220,30 @@ def test_nobody_waits_for_the_books_while_reading_a_state(scene: Scene) -> None:
     scene.lending.set_terms(alice, SetTermsRequest(asset, scene.record.sharing, 0))
     with scene.ledger.state(), pytest.raises(AssertionError, match="with a state"):
         scene.lending.free(asset)
+
+
+def test_a_lease_whose_end_was_missed_is_claimed_and_freed(scene: Scene) -> None:
+    """The instant: the block that ended a lease went by unseen, or its claim found no sequencer."""
+    network, lending = scene.network, scene.lending
+    lending._readings = SimpleNamespace(put=lambda *_: None)  # type: ignore[assignment]
+    claimed = scene.reserve(400)
+    lending.activate(scene.bob, LeaseRequest(claimed, 0))
+    network.advance(2_000)
+    network.advance()
+    assert dict(leases.unfinished(network.state)).keys() == {claimed}
+    assert lending.free(scene.record.asset) == CAPACITY - 400
+
+    submit, scene.ledger.submit = scene.ledger.submit, _unavailable  # type: ignore[method-assign]
+    assert not lending.catch_up()
+    scene.ledger.submit = submit  # type: ignore[method-assign]
+    assert lending.catch_up()
+    assert leases.existing(network.state, claimed).state == "claimed"
+    assert not dict(leases.unfinished(network.state))
+    assert lending.free(scene.record.asset) == CAPACITY
+    before = len(scene.ledger.submitted)
+    assert lending.catch_up()
+    assert len(scene.ledger.submitted) == before
+
+
+def _unavailable(*_: object) -> None:
+    raise LedgerUnavailable

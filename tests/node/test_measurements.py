@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
-from typing import ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -20,10 +21,12 @@ from hypermesh.node.measurements import (
     Measurements,
     ReportedTooSoon,
 )
+from hypermesh.node.memory_use import MemoryUse
 from hypermesh.sdk import measuring
 from hypermesh.sdk.measuring import Measuring
 from hypermesh.wire.api.memory import Measurement, MeasurementReport
 from hypermesh.wire.api.problem import ProblemDetails
+from hypermesh.wire.asset import LeaseState
 from hypermesh.wire.errors import HyperMeshError, NotFound
 
 from .network import eventually
@@ -244,3 +247,46 @@ def test_without_a_node_nothing_fails_and_nothing_grows(tmp_path: Path) -> None:
 
 def _thread_runs() -> bool:
     return any(thread.name == "measuring" for thread in threading.enumerate())
+
+
+# What the host counts
+
+
+class Counting:
+    """A host of many leases, one after another."""
+
+    def __init__(self) -> None:
+        self.leases: dict[bytes, Any] = {}
+        self.ledger = self
+        self.counted = 0
+
+    def held(self) -> Counting:
+        return self
+
+    def counters(self, _: bytes) -> tuple[int, int, int]:
+        self.counted += 1
+        return self.counted, 0, self.counted
+
+    def lend(self, lease: bytes) -> None:
+        row = SimpleNamespace(
+            asset=b"a" * 16, host=b"n" * 32, consumer=b"c" * 32, state=LeaseState.ACTIVE,
+            amount=1, opened_ms=1, ends_ms=2,
+        )  # fmt: skip
+        self.leases = {lease: row}
+
+
+def test_what_was_counted_of_a_lease_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    host: Any = Counting()
+    membership: Any = SimpleNamespace(
+        owner=b"o" * 32, genesis_id=b"g" * 32, keys=SimpleNamespace(id=b"n" * 32)
+    )
+    use = MemoryUse(membership, host, host, host, Measurements(Clock()), lambda _: "")
+    monkeypatch.setattr(use, "_is_memory", lambda _: True)
+    for number in range(100):
+        host.lend(number.to_bytes(32, "big"))
+        for _ in range(50):
+            assert use.live()[0].counted is not None
+    assert len(use._counts) == 1
+    # And of one that anybody asks for again and again, few counts are remembered.
+    (counts,) = use._counts.values()
+    assert len(counts) < 50

@@ -41,6 +41,8 @@ def test_a_provider_killed_in_the_middle_is_named_and_its_lease_comes_to_an_end(
     with pytest.raises(HyperMeshError) as refused:
         shaken.bob.ask(lambda m: m.leases.release(session.lease))
     assert refused.value.code == "HM-ASSET-0004"
+    assert "started anew" in refused.value.why
+    assert "comes back by itself at 20" in refused.value.fix
     assert lease_of(shaken.bob, session.lease.lease).state is LeaseState.ACTIVE
 
     again = allocate(shaken.bob, asset.asset, MIB)

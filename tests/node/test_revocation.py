@@ -64,6 +64,18 @@ def test_a_revoked_node_is_cut_off_everywhere(network: Network) -> None:
     assert revoke(network, carol, carol) == AlreadyRevoked.code
 
 
+@pytest.mark.parametrize("name", ["alice", "bob"])
+def test_its_certificate_is_shown_as_revoked(network: Network, name: str) -> None:
+    """By the node with the authority, and by one that has only the ledger."""
+    with network[name].mesh() as mesh:
+        found = mesh.certificates.get(network.carol.id.hex())
+        revoked = {each.name: each.revoked for each in mesh.certificates.list()}
+    assert found.certificate.revoked
+    assert found.revocation == "lost"
+    assert (found.chain is None) == (name == "bob")
+    assert revoked == {"alice": False, "bob": False, "carol": True}
+
+
 def test_a_revoked_node_gets_no_certificate(network: Network) -> None:
     membership = network.carol.membership
     with stoq(membership, certified=False) as endpoint, pytest.raises(PeerRevoked):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import msgspec
 import pytest
 
+from hypermesh.assets import address
 from hypermesh.node import sightings
 from hypermesh.node.sightings import Sightings
 from hypermesh.wire.asset import (
@@ -21,6 +23,7 @@ from hypermesh.wire.errors import Forbidden, Unreachable
 from hypermesh.wire.rpc import AssetView, DescribeRequest
 
 WAIT_S = 10.0
+SALT = b"s" * 16
 DESCRIPTOR = Descriptor(AssetKind.MEMORY, 100, Enforcement.ALLOCATION, [])
 
 
@@ -31,7 +34,7 @@ def asset(host: int, revision: int = 0) -> Asset:
         kind=AssetKind.MEMORY,
         level=PrivacyLevel.P2P,
         state=AssetState.AVAILABLE,
-        commitment=bytes(32),
+        commitment=address.commitment(SALT, DESCRIPTOR),
         audience_hash=b"a" * 32,
         descriptor=None,
         salt=b"",
@@ -53,6 +56,7 @@ class Hosts:
         self.asked: list[bytes] = []
         self.refusing: set[bytes] = set()
         self.silent: set[bytes] = set()
+        self.lies: dict[str, object] = {}
         self.meeting: threading.Barrier | None = None
 
     def call(self, host: bytes, _method: str, request: DescribeRequest, *_: Any, **__: Any) -> Any:
@@ -64,10 +68,11 @@ class Hosts:
         if host in self.silent:
             raise Unreachable
         row = asset(host[0])
-        return AssetView(
+        view = AssetView(
             request.asset, row.owner, host, row.kind, row.level, row.state, DESCRIPTOR,
-            False, 7, 10_000, "",
+            False, 7, 10_000, "", SALT,
         )  # fmt: skip
+        return msgspec.structs.replace(view, **self.lies)
 
 
 @pytest.fixture
@@ -124,6 +129,23 @@ def test_an_answer_holds_for_a_revision_yes_or_no(hosts: Hosts, seen: Sightings)
     assert seen.remembered(*pair(1, 1, revision=1)) is None
     hosts.refusing.clear()
     assert set(seen.views([pair(2, 2, revision=1)])) == {bytes([2]) * 16}
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"descriptor": Descriptor(AssetKind.MEMORY, 1 << 40, Enforcement.ALLOCATION, [])},
+        {"salt": b"t" * 16},
+        {"asset": b"another asset..."},
+    ],
+)
+def test_what_the_ledger_refutes_is_not_shown(
+    hosts: Hosts, seen: Sightings, lie: dict[str, object]
+) -> None:
+    """Whoever buys or leases below FullPublic has only the host's word and the commitment."""
+    hosts.lies = lie
+    assert seen.views([pair(1, 1)]) == {}
+    assert seen.remembered(*pair(1, 1)) is None
 
 
 def test_a_silent_host_is_asked_once_for_all_its_assets_and_left_alone(

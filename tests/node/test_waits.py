@@ -27,7 +27,7 @@ NEVER = 2**53
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
     made = Scene(tmp_path)
-    made.ledger.feed = Feed(0)  # type: ignore[assignment]
+    made.ledger.feed = Feed(0)
     return made
 
 
@@ -72,7 +72,7 @@ def test_a_caller_that_waits_leaves_room_for_others(scene: Scene) -> None:
     for call in calls(scene, own, SOON)[:2]:
         call()
     assert len(outcomes) == refused
-    feed.close(LedgerStopped("the test is over"))  # type: ignore[attr-defined]
+    feed.close(LedgerStopped("the test is over"))
     for each in askers:
         each.join(WAIT_S)
     assert sum(isinstance(each, LedgerStopped) for each in outcomes) == WAITS_OF_ONE_MAX

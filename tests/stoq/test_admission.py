@@ -12,7 +12,7 @@ import pytest
 from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.stoq import errors
 from hypermesh.stoq.connection import Connection
-from hypermesh.stoq.endpoint import Endpoint
+from hypermesh.stoq.endpoint import KEY_EXCHANGE, Endpoint
 from hypermesh.stoq.trust import Identity, TrustPolicy
 from hypermesh.wire.rpc import (
     ALPN_ENROL,
@@ -56,7 +56,7 @@ def test_both_ends_know_each_other_and_the_channel(
 
 
 def test_the_key_exchange_is_post_quantum(connection: Connection) -> None:
-    assert connection.negotiated_group == "X25519MLKEM768"
+    assert connection.negotiated_group == KEY_EXCHANGE == "X25519MLKEM768"
 
 
 @pytest.mark.parametrize("alpn", [ALPN_SESSION, ALPN_ENROL])

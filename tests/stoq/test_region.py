@@ -42,6 +42,20 @@ def grant(alice: Endpoint, region: bytes, peer: bytes, **changed: int) -> None:
     )
 
 
+def test_the_regions_that_are_there_are_told(alice: Endpoint) -> None:
+    one, other = secrets.token_bytes(16), secrets.token_bytes(16)
+    alice.regions.create(one, 64)
+    alice.regions.create(other, 128)
+    assert alice.regions.sizes == {one: 64, other: 128}
+    for size in (7, 0):
+        with pytest.raises((errors.RegionExists, errors.RegionTooLarge)):
+            alice.regions.create(one, size)
+    alice.regions.destroy(one)
+    assert alice.regions.sizes == {other: 128}
+    with pytest.raises(errors.RegionUnknown):
+        alice.regions.destroy(one)
+
+
 @pytest.fixture
 def region(alice: Endpoint, bob_keys: QuantumKeys) -> bytes:
     region = secrets.token_bytes(16)

@@ -95,6 +95,17 @@ def test_a_certificate_is_on_the_disk_before_anyone_sees_it(
     reader.close()
 
 
+def test_what_was_issued_is_listed_newest_first_in_parts(
+    authority: CertificateAuthority, owner: bytes
+) -> None:
+    made = [authority.certify(order(owner), NOW + number) for number in range(5)]
+    first = authority.issued(None, 2)
+    rest = authority.issued(first[-1][0], 3)
+    assert [issued for _, issued in first + rest] == made[::-1]
+    assert authority.issued(1, 10) == []
+    assert authority.issued(2**70, 1) == first[:1]
+
+
 def test_the_store_is_set_to_survive_a_power_cut(authority: CertificateAuthority) -> None:
     with authority._database.transaction() as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -357,6 +357,14 @@ def existing(state: State, lease_id: LeaseId) -> Lease:
     return lease
 
 
+def unfinished(state: State) -> Iterator[tuple[LeaseId, Lease]]:
+    """Every lease that is not final, by its deadline. Far fewer than the rows, which keep a day of
+    leases that are over."""
+    for key, _ in _DUE.rows(state):
+        lease_id = key[8:]
+        yield lease_id, existing(state, lease_id)
+
+
 def capability(lease_id: LeaseId, lease: Lease) -> Capability:
     """What the bearer of the lease's session keys may do once it is ACTIVE. The provider serves it
     until the lease ends, and under no other epoch."""

@@ -227,6 +227,7 @@ def view(
         free=lendable(record.descriptor.capacity, sharing.share, free),
         share=sharing.share,
         region=sharing.region,
+        salt=record.salt,
     )
 
 

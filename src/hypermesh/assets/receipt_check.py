@@ -352,7 +352,8 @@ def _verify_row(
     opening, offer = story.opening, story.opening.offer
     found = (lease.paid, lease.fee, lease.refund, lease.escrow, lease.starts_ms)
     wanted = (figures.paid, figures.fee, figures.refund, figures.escrow, figures.starts_ms)
-    require(found == wanted, f"it says {found}")
+    named = zip(("paid", "fee", "refund", "escrow", "starts_ms"), found, strict=True)
+    require(found == wanted, "it says " + ", ".join(f"{name} {value}" for name, value in named))
     require(lease.state is FINAL_OF[story.step], f"it says {lease.state.value}")
     require(
         (lease.asset, lease.host, lease.consumer, lease.amount, lease.price, lease.epoch)

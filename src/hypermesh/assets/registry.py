@@ -42,8 +42,10 @@ from hypermesh.wire.asset import (
     PrivacyLevel,
 )
 from hypermesh.wire.codec import encode
+from hypermesh.wire.errors import HyperMeshError
 from hypermesh.wire.ids import ZERO_HASH, AssetId, GenesisId, Hash, NodeId, OwnerId
 from hypermesh.wire.keys import PublicKeys
+from hypermesh.wire.rpc import AssetView
 from hypermesh.wire.tx import (
     AssetRegister,
     AssetSetPrivacy,
@@ -143,6 +145,16 @@ class HostGone(Refusal):
 
     code = "HM-TX-ASSET-0009"
     title = "The node that hosts this asset has been revoked"
+
+
+class ShownFalsely(HyperMeshError):
+    """The hosting node says of an asset what the ledger refutes."""
+
+    code = "HM-ASSET-0011"
+    status = 502
+    exit_code = 9
+    title = "The hosting node shows an asset that is not there"
+    remedy = "Lease and buy elsewhere; this node cannot be believed"
 
 
 class Cause(enum.Enum):
@@ -403,6 +415,16 @@ def pass_on(state: State, asset_id: AssetId, to: OwnerId) -> Asset:
     if TERMS.get(state, asset_id) is not None:
         TERMS.delete(state, asset_id)
     return passed
+
+
+def require_shown(asset_id: AssetId, asset: Asset, view: AssetView) -> None:
+    """Raise `ShownFalsely` where `view`, which its host has sent, is not of this asset, or shows
+    another descriptor than the one that the ledger commits to. The rest of it is the host's word.
+    """
+    if view.asset != asset_id:
+        raise ShownFalsely(why="it shows another asset")
+    if address.commitment(view.salt, view.descriptor) != asset.commitment:
+        raise ShownFalsely(why="the ledger commits to another descriptor")
 
 
 def owned(state: State, owner: OwnerId) -> int:

@@ -8,8 +8,8 @@ from hypermesh.ledger.module import State
 
 
 def require_sound(state: State) -> None:
-    """Raise `InvariantBroken` where the running sums disagree, as the modules' `check` does at every
-    block. Constant time."""
+    """Raise `InvariantBroken` where the running sums disagree: what the modules' `check` asks at
+    every block. Constant time."""
     CaesarToken(state).require_conserved()
     staking.require_covered(state)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hypermesh.cli.command import Command, data_option, mesh, output_option, say
+from hypermesh.cli.completion import complete_attempts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,7 @@ HEX_COLUMNS = 64
     cls=Command,
     example="hm try-to-cheat\nhm try-to-cheat overspend --edit",
 )
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=complete_attempts)
 @click.option("--edit", is_flag=True, help="Change the bytes in $EDITOR before they are sent.")
 @data_option
 @output_option
@@ -61,7 +62,11 @@ def _chosen(known: Sequence[AttemptView], names: tuple[str, ...]) -> Sequence[At
 
     by_name = {each.name: each for each in known}
     if unknown := sorted(set(names) - set(by_name)):
-        raise NotFound(f"There is no attempt {unknown[0]!r}", why=f"there are {', '.join(by_name)}", fix="Name some of these, or none for all")
+        raise NotFound(
+            f"There is no attempt {unknown[0]!r}",
+            why=f"there are {', '.join(by_name)}",
+            fix="Name some of these, or none for all",
+        )
     return [by_name[name] for name in dict.fromkeys(names)] or known
 
 

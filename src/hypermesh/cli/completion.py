@@ -99,6 +99,14 @@ def complete_jobs(
     return _items(ctx, "/v1/jobs", incomplete, lambda row: (row["job"], str(row["state"])))
 
 
+def complete_attempts(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Names of attempts at cheating, with what they are."""
+    del param
+    return _items(ctx, "/v1/attempts", incomplete, lambda row: (row["name"], str(row["title"])))
+
+
 def complete_nodes(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:

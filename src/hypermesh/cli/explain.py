@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hypermesh.cli.command import Tolerant, data_option, mesh, output_option
+from hypermesh.cli.completion import complete_leases
 
 if TYPE_CHECKING:
     from hypermesh.assets.receipt_check import Verdict
@@ -21,7 +22,7 @@ _CODE = re.compile(r"HM-[A-Z0-9-]+", re.IGNORECASE)
     cls=Tolerant,
     example="hm explain 3f9c12ab\nhm explain receipt.json\nhm explain HM-NODE-0003",
 )
-@click.argument("what", metavar="RECEIPT|FILE|CODE", required=False)
+@click.argument("what", metavar="RECEIPT|FILE|CODE", required=False, shell_complete=complete_leases)
 @click.option("--list", "every", is_flag=True, help="List all error codes.")
 @data_option
 @output_option

@@ -160,7 +160,7 @@ def _ending(view: JobView) -> str:
         "killed": "was killed: too much output",
         "cancelled": "was cancelled",
     }.get(view.reason, view.reason)
-    said = [f"\n{how} after {view.wall_ms:.0f} ms ({view.cpu_ms:.0f} ms of CPU)"]
+    said = [f"\n{how} after {view.wall_ms:.0f} ms ({_cpu(view)})"]
     if view.provider:
         said.append(f"on {view.provider_name or view.provider[:16]}")
     if view.isolation:
@@ -175,6 +175,13 @@ def _ending(view: JobView) -> str:
     if view.receipt:
         line += f"\nreceipt {view.receipt}"
     return line
+
+
+def _cpu(view: JobView) -> str:
+    """Without a control group only the sandbox's outer process is counted, not the program."""
+    if view.engine == "python" and view.enforced.get("cpu") == "unenforced":
+        return "CPU not metered"
+    return f"{view.cpu_ms:.0f} ms of CPU"
 
 
 @job.command("ls", example="hm job ls\nhm job ls --state failed\nhm job ls --watch")
@@ -258,8 +265,7 @@ def _story(view: JobView) -> str:
     if view.exit_code is not None:
         shown["ending"] = f"{view.reason}, exit code {view.exit_code}"
         shown["used"] = (
-            f"{view.wall_ms:.0f} ms, {view.cpu_ms:.0f} ms of CPU, "
-            f"{size(view.memory_peak_bytes)} of memory"
+            f"{view.wall_ms:.0f} ms, {_cpu(view)}, {size(view.memory_peak_bytes)} of memory"
         )
         shown["isolation"] = view.isolation
         shown["limits kept by"] = ", ".join(f"{k}: {v}" for k, v in view.enforced.items())

@@ -40,6 +40,7 @@ LISTED: dict[str, tuple[Listed, ...]] = {
         Listed("invite", "node", "Print a token with which one machine may join."),
         Listed("node", "nodes", "Show the nodes of the network."),
         Listed("asset", "asset", "Show what the pool has, share it, sell it."),
+        Listed("cert", "certificate", "Show certificates: who may take part, until when."),
         Listed("token", "token", "Let programs elsewhere use this node."),
     ),
     "Using it": (

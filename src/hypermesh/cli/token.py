@@ -78,9 +78,11 @@ def _example(created: TokenCreated, ca: Path | None) -> str:
     if remote.url is None:
         return "  nowhere: the node has no TLS listener (see `hm up --tls-port`)"
     port = remote.url.rpartition(":")[2]
+    root = "" if ca else ", ROOT.pem what --ca ROOT.pem writes"
     return (
         f"  curl --cacert {ca or 'ROOT.pem'} --connect-to {remote.server_name}:{port}:HOST:{port} "
-        f"\\\n    -H 'Authorization: Bearer hm_...' https://{remote.server_name}:{port}/v1/network"
+        f"\\\n    -H 'Authorization: Bearer hm_...' https://{remote.server_name}:{port}/v1/network\n"
+        f"HOST is this machine's address{root}."
     )
 
 

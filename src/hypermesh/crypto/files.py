@@ -2,7 +2,8 @@
 writes any.
 
 What a process wrote is certain to outlive a power cut once the file was synced, and a name once its
-directory was (POSIX.1-2017, `fsync`). `docs/explanation/durability.md` says what is taken for granted.
+directory was (POSIX.1-2017, `fsync`). `docs/explanation/durability.md` says what is taken for
+granted.
 """
 
 from __future__ import annotations

@@ -78,11 +78,11 @@ class Ledger:
     def block(self, height: int) -> Block:
         """The block at `height`. Raises `NotFound`."""
         with self._store.snapshot() as snapshot:
-            encoded = snapshot.block(height)
+            encoded, newest = snapshot.block(height), snapshot.height
         if encoded is None:
             raise NotFound(
                 f"There is no block {height} yet",
-                why=f"the newest one here is {self.height}",
+                why=f"the newest one here is {newest}",
                 fix="hm block ls",
             )
         return decode(Block, encoded)

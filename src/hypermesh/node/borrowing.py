@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from hypermesh.assets import lease as leases
+from hypermesh.assets import registry
 from hypermesh.assets.adapters.adapter import NotHeld
 from hypermesh.crypto.digest import digest_of
 from hypermesh.crypto.files import replace
@@ -132,6 +133,7 @@ class Borrowing:
         shown = self._peers.call(
             bytes.fromhex(known.host), "asset.inspect", DescribeRequest(asset_id), HostView
         )
+        self._require_shown(asset_id, shown)
         return self._views.shown(known, shown)
 
     def allocate(self, asset_id: AssetId, request: AllocateAsset) -> SessionView:
@@ -215,6 +217,9 @@ class Borrowing:
             host, "asset.describe", DescribeRequest(asset_id), DescribeResponse
         )
         offer = offered.offer
+        self._require_shown(asset_id, offered.view)
+        if (offer.asset, offer.provider) != (asset_id, host):
+            raise registry.ShownFalsely("The host offers another asset than the one asked for")
         if region is not None and offered.view.region != region:
             raise RegionMismatch(why=f"its owner says {offered.view.region or 'nothing'!r}")
         if amount > offer.amount_max:
@@ -238,6 +243,10 @@ class Borrowing:
             session=session,
         )
         return self._wallet.submit(body, offered.attestation).result.tx
+
+    def _require_shown(self, asset_id: AssetId, view: HostView) -> None:
+        with self._chain.ledger.state() as state:
+            registry.require_shown(asset_id, registry.existing(state, asset_id), view)
 
     def activate(self, lease_id: LeaseId) -> ActivateResponse:
         """Have the host set a reservation aside and let its session in."""

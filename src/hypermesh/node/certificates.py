@@ -198,10 +198,10 @@ def _newest(authority: CertificateAuthority) -> Iterator[Issued]:
     before: int | None = None
     for _ in range(0, SEARCHED_MAX, SEARCHED_AT_ONCE):
         rows = authority.issued(before, SEARCHED_AT_ONCE)
-        for before, issued in rows:
-            yield issued
+        yield from (issued for _, issued in rows)
         if len(rows) < SEARCHED_AT_ONCE:
             return
+        before = rows[-1][0]
 
 
 def _rank(view: CertificateView) -> tuple[int, bytes]:

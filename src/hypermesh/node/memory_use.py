@@ -100,7 +100,7 @@ class MemoryUse:
         return self._measurements.take(lease_id, report)
 
     def _existing(self, lease_id: LeaseId) -> Lease:
-        row = self._holdings.held(now=True).leases.get(lease_id)
+        row = self._holdings.lease(lease_id)
         if row is None or not self._is_memory(row.asset):
             raise NotFound(f"No lease of memory {lease_id.hex()} concerns this node")
         return row

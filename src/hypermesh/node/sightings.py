@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from hypermesh.assets.registry import ShownFalsely, require_shown
 from hypermesh.node.peers import Peers
 from hypermesh.node.waiting import refuse_on_event_loop
 from hypermesh.wire.asset import Asset, Descriptor
@@ -88,7 +89,8 @@ class Sightings:
                     AssetView,
                     timeout_ms=ASK_TIMEOUT_MS,
                 )
-            except (Forbidden, NotFound):
+                require_shown(asset_id, asset, view)
+            except (Forbidden, NotFound, ShownFalsely):
                 self._keep(asset_id, _Sighting(asset.revision, None))
             except HyperMeshError:
                 with self._lock:

@@ -111,7 +111,7 @@ class Views:
             )
             running = sum(
                 row.state in rules.LIVE and membership.owner in (row.consumer, row.payee)
-                for _, row in rules.LEASES.rows(state)
+                for _, row in rules.unfinished(state)
             )
         # Of `height` or later: a status may be ahead of the height in it, never behind.
         self._counted = (height, assets, running)

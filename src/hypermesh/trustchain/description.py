@@ -10,8 +10,8 @@ from cryptography import x509
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """The fields that X.509 tools show: `serial` in hex without leading zeros, `subject` as RFC 4514
-    writes names, times in seconds since 1970."""
+    """The fields that X.509 tools show: `serial` in hex, `subject` as RFC 4514 writes names, times
+    in seconds since 1970."""
 
     serial: str
     subject: str
@@ -23,7 +23,7 @@ def describe(certificate: bytes) -> Description:
     """The description of a certificate in DER, which must be well-formed."""
     read = x509.load_der_x509_certificate(certificate)
     return Description(
-        serial=f"{read.serial_number:x}",
+        serial=read.serial_number.to_bytes(-(-read.serial_number.bit_length() // 8), "big").hex(),
         subject=read.subject.rfc4514_string(),
         not_before_s=int(read.not_valid_before_utc.timestamp()),
         not_after_s=int(read.not_valid_after_utc.timestamp()),

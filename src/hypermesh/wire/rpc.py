@@ -124,7 +124,8 @@ class SubmitResponse(msgspec.Struct, frozen=True, array_like=True):
 
 class AssetView(msgspec.Struct, frozen=True, array_like=True):
     """An asset as its hosting node shows it to one caller, after the access check. `free` units may
-    be lent now, of the `share` of its capacity that its owner lends, in ten-thousandths."""
+    be lent now, of the `share` of its capacity that its owner lends, in ten-thousandths. With
+    `salt` the caller sees that the descriptor is the one that the ledger commits to."""
 
     asset: AssetId
     owner: OwnerId
@@ -137,6 +138,7 @@ class AssetView(msgspec.Struct, frozen=True, array_like=True):
     free: int
     share: Annotated[int, Meta(ge=1, le=10_000)]
     region: Region
+    salt: Annotated[bytes, Meta(min_length=16, max_length=16)]
 
 
 class DescribeRequest(msgspec.Struct, frozen=True, array_like=True):

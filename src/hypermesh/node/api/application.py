@@ -23,7 +23,7 @@ from hypermesh.node.api.authority import Authority
 from hypermesh.node.api.description import Description
 from hypermesh.node.api.guard import BODY_BYTES_MAX
 from hypermesh.node.api.idempotency import Idempotency
-from hypermesh.node.api.problem import on_bug, on_deep_nesting, on_error, on_http_error
+from hypermesh.node.api.problem import on_bug, on_deep_nesting, on_disk, on_error, on_http_error
 from hypermesh.node.api.protocol import HttpProtocol
 from hypermesh.node.api.request import StrictRequest
 from hypermesh.node.api.routes import ROUTES, dependencies
@@ -55,6 +55,7 @@ def application(node: Node, answers: Answers) -> Litestar:
             HyperMeshError: on_error,
             HTTPException: on_http_error,
             RecursionError: on_deep_nesting,
+            OSError: on_disk,
             Exception: on_bug,
         },
         openapi_config=OpenAPIConfig(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from typing import Any
 
@@ -19,6 +20,8 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
 PATH_SHOWN_MAX = 120
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
 
 class MethodNotAllowed(HyperMeshError):
     """The path exists, and does not take this method."""
@@ -35,6 +38,16 @@ class BodyTooLarge(InvalidInput):
     code = "HM-API-0003"
     status = 413
     title = "The request body is too large"
+
+
+class NoRoom(HyperMeshError):
+    """A file of the node could not be written for want of room."""
+
+    code = "HM-API-0032"
+    status = 507
+    exit_code = 8
+    title = "There is no room on the disk of the data directory"
+    remedy = "Make room there, then ask again"
 
 
 def problem_response(error: HyperMeshError) -> ASGIApp:
@@ -65,6 +78,13 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
 def on_deep_nesting(_: Request[Any, Any, Any], error: RecursionError) -> Response[bytes]:
     """A body nested deeper than the decoder goes."""
     return _response(InvalidInput("The body is nested too deeply", why=str(error)))
+
+
+def on_disk(request: Request[Any, Any, Any], error: OSError) -> Response[bytes]:
+    """What the system refuses."""
+    if error.errno in _NO_ROOM:
+        return _response(NoRoom(why=str(error)))
+    return on_bug(request, error)
 
 
 def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

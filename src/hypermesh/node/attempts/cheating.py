@@ -38,7 +38,9 @@ class Cheating:
         attempt = self._attempts.get(name)
         if attempt is None:
             known = ", ".join(self._attempts)
-            raise NotFound(f"There is no attempt {name!r}", why=f"there are {known}", fix="hm try-to-cheat")
+            raise NotFound(
+                f"There is no attempt {name!r}", why=f"there are {known}", fix="hm try-to-cheat"
+            )
         if not self._running.acquire(blocking=False):
             raise Busy
         try:

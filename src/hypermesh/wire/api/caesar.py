@@ -9,8 +9,8 @@ from hypermesh.wire.api.body import Hex32
 
 
 class SupplyView(msgspec.Struct, frozen=True):
-    """nCAES. `minted` exist; `faucet` of them were not granted yet, `circulating` were. Nothing burns
-    units yet, so `burned` is 0."""
+    """nCAES. `minted` exist; `faucet` of them were not granted yet, `circulating` were. `burned` is
+    0: no operation burns units yet."""
 
     minted: Amount
     burned: Amount

@@ -8,10 +8,9 @@ from hypermesh.wire.asset import Enforcement
 
 
 class EngineView(msgspec.Struct, frozen=True):
-    """A rung of the ladder. `isolation` is its class, `none` where it is not available, and `reason`
-    then says why; `runtime` is what runs the program, with its version, null where there is none.
-    `cpu` and `memory` are what keeps these limits. `packages` are those that a job of this engine may
-    ask for."""
+    """A rung of the ladder. `isolation` is its class; `none` where it is not available, for the
+    `reason` given. `runtime` is what runs the program, with its version, null where there is none.
+    `cpu` and `memory` are what keeps these limits. `packages` are those that a job may ask for."""
 
     name: str
     available: bool
@@ -31,9 +30,9 @@ class PackageView(msgspec.Struct, frozen=True):
 
 
 class LimitView(msgspec.Struct, frozen=True):
-    """A limit of a job and what keeps it here: an `Enforcement`, or `rlimit` (setrlimit(2)), `tmpfs`
-    (the size of the work directory) or `node` (this node counts or watches the clock). `maximum` is
-    the most that it can be, null where the lease alone says that."""
+    """A limit of a job and what keeps it here: an `Enforcement`; `rlimit` (setrlimit(2), for each
+    process alone); `tmpfs`, the size of the work directory; or `node`, which counts and watches the
+    clock. `maximum` is the most that it can be, null where the lease alone says that."""
 
     name: str
     unit: str

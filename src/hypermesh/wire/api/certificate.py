@@ -14,8 +14,8 @@ class CertificateView(msgspec.Struct, frozen=True):
 
     `known_by` says where this node has it from: `authority`, it issued it; `self`, it is its own;
     `ledger`, the ledger has its digest and end alone, so that `serial`, `subject` and
-    `not_before_ms` are null. `current`: the ledger knows the node by this one. `revoked`: the ledger
-    has ended the rights of its node.
+    `not_before_ms` are null. `current`: the ledger knows the node by this one. `revoked`: its node
+    has no rights any more, by the ledger.
     """
 
     sha256: Hex32

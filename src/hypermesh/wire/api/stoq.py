@@ -8,9 +8,9 @@ from hypermesh.wire.api.body import Hex32
 
 
 class StoqLimits(msgspec.Struct, frozen=True):
-    """Bounds of the transport that native code names: bytes of one body and of all bodies that wait;
-    requests that wait, of strangers (`hm-enrol/1`) apart; streams of one connection. Its other
-    bounds (connections, handshakes, windows) are compiled in and not shown."""
+    """Bounds of the transport, as far as native code names them: bytes of one body and of all that
+    wait; requests that wait, those of strangers (`hm-enrol/1`) apart; streams of one connection.
+    Others (connections, handshakes, windows) are compiled in and not told."""
 
     body_bytes_max: int
     pending_requests_max: int

@@ -16,8 +16,8 @@ from hypermesh.wire.api.certificate import CertificateDetail, CertificatePage
 def certificates(
     here: Node, cursor: str | None = None, limit: Limit = PAGE_DEFAULT
 ) -> CertificatePage:
-    """Certificates, newest first: all that were issued on the node with the authority; elsewhere its
-    own, and the newest of each node on the ledger."""
+    """Certificates, newest first: all that were issued on the node with the authority; elsewhere
+    its own, and the newest of each node on the ledger."""
     return here.certificates.page(cursor, limit)
 
 

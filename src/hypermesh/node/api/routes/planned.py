@@ -12,7 +12,7 @@ PLANNED = {
     "dns": "The name service is",
     "proxy": "Relays are",
     "senate": "Governance is",
-    "ngauge": "The measurement of engagement is",
+    "ngauge": "Rewards for engagement are",
 }
 
 

@@ -1,0 +1,176 @@
+"""`hm cert`: the certificates of the network."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hypermesh.cli.command import (
+    Group,
+    data_option,
+    mesh,
+    output_option,
+    quiet_option,
+    watch_option,
+)
+from hypermesh.cli.completion import complete_nodes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hypermesh.wire.api.certificate import CertificateDetail, CertificateView
+
+ID_SHOWN = 16
+SHOWN = 50
+
+
+@click.group(cls=Group)
+def cert() -> None:
+    """Show certificates: who may take part, until when."""
+
+
+@cert.command("ls", example="hm cert ls\nhm cert ls --last 500")
+@click.option(
+    "--last",
+    default=SHOWN,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="How many of the newest.",
+)
+@watch_option
+@quiet_option
+@data_option
+@output_option
+def cert_ls(last: int, quiet: bool, data: Path | None, output: str) -> None:
+    """List certificates, newest first.
+
+    All that were issued on the node that founded the network; elsewhere its own, and the newest of
+    each node on the ledger.
+    """
+    from hypermesh.cli.output import emit, emit_ids, table
+
+    with mesh(data) as here:
+        found = list(islice(here.certificates.list(), last))
+    if quiet:
+        emit_ids(each.sha256 for each in found)
+        return
+    emit(found, output, table([_row(each) for each in found], "No certificates."))
+
+
+@cert.command("show", example="hm cert show\nhm cert show me --pem | openssl x509 -text")
+@click.argument("name", metavar="CERTIFICATE", default="me", shell_complete=complete_nodes)
+@click.option("--pem", is_flag=True, help="The chain in PEM: leaf, issuing, root.")
+@data_option
+@output_option
+def cert_show(name: str, pem: bool, data: Path | None, output: str) -> None:
+    """Show one certificate, this node's own by default.
+
+    CERTIFICATE is its SHA-256, a node by its name or id (then its newest), the beginning of either,
+    or `me`.
+    """
+    from hypermesh.cli.output import emit, facts
+
+    with mesh(data) as here:
+        named = (
+            name if name == "me" or _is_whole(name) else _resolved(name, here.certificates.list())
+        )
+        found = here.certificates.get(named)
+    if pem:
+        emit({"chain": _chain(found)}, output, "".join(_chain(found)).rstrip("\n"))
+        return
+    emit(found, output, facts(_facts(found)))
+
+
+def _is_whole(name: str) -> bool:
+    return len(name) == 64 and all(digit in "0123456789abcdef" for digit in name)
+
+
+def _resolved(named: str, certificates: Iterable[CertificateView]) -> str:
+    """The newest certificate of the node called `named`, or the one that begins with it."""
+    from hypermesh.wire.errors import InvalidInput, NotFound
+
+    known = list(certificates)
+    of_node = [each for each in known if named in (each.name, each.node)]
+    if of_node:
+        return of_node[0].sha256
+    beginning = named.lower()
+    matching = [
+        each
+        for each in known
+        if each.sha256.startswith(beginning) or each.node.startswith(beginning)
+    ]
+    if not matching:
+        raise NotFound(f"There is no certificate {named!r}", fix="See `hm cert ls`")
+    if len({each.node for each in matching}) > 1:
+        raise InvalidInput(
+            f"{named!r} is more than one certificate",
+            why=", ".join(f"{each.sha256[:ID_SHOWN]} of {each.name}" for each in matching),
+            fix="Give more of it",
+        )
+    return matching[0].sha256
+
+
+def _chain(found: CertificateDetail) -> list[str]:
+    from hypermesh.wire.errors import NotFound
+
+    if found.chain is None:
+        raise NotFound(
+            "This node does not have that certificate, only its digest from the ledger",
+            fix="Ask on that node: `hm cert show --pem`; or on the one that founded the network",
+        )
+    return found.chain
+
+
+def _row(view: CertificateView) -> dict[str, object]:
+    from hypermesh.cli.output import moment
+
+    return {
+        "sha256": view.sha256[:ID_SHOWN],
+        "node": view.name,
+        "owner": view.owner[:ID_SHOWN],
+        "not before": None if view.not_before_ms is None else moment(view.not_before_ms),
+        "not after": moment(view.not_after_ms),
+        "standing": _standing(view),
+        "known by": view.known_by,
+    }
+
+
+def _facts(found: CertificateDetail) -> dict[str, object]:
+    from hypermesh.cli.output import moment
+
+    view = found.certificate
+    shown: dict[str, object] = {
+        "sha256": view.sha256,
+        "node": f"{view.name} ({view.node})",
+        "owner": view.owner,
+    }
+    if view.serial is not None and view.not_before_ms is not None:
+        shown |= {
+            "subject": view.subject,
+            "serial": view.serial,
+            "not before": moment(view.not_before_ms),
+        }
+    shown |= {
+        "not after": moment(view.not_after_ms),
+        "standing": _standing(view),
+        "known by": _KNOWN_BY[view.known_by],
+    }
+    if found.revocation is not None:
+        shown["revoked for"] = found.revocation
+    return shown
+
+
+_KNOWN_BY = {
+    "authority": "this node's authority, which issued it",
+    "self": "this node, whose own it is",
+    "ledger": "the ledger: digest and end alone",
+}
+
+
+def _standing(view: CertificateView) -> str:
+    if view.revoked:
+        return "node revoked"
+    return "current" if view.current else "superseded"
