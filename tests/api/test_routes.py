@@ -581,21 +581,21 @@ def test_elsewhere_certificates_are_known_as_far_as_the_ledger_tells(
 
 def test_the_transport(client: httpx.Client, bob: Running) -> None:
     memory = asset_of(client, bob, "memory")
-    before = read(client.get("/v1/stoq"), StoqView)
-    assert before.key_exchange == "X25519MLKEM768"
-    assert before.alpns == ["hm/1", "hm-enrol/1", "hm-session/1"]
-    assert before.limits.body_bytes_max == 4 * MIB
-    assert f"]:{before.port}" in read(client.get("/v1/network"), StatusView).stoq
-    to_bob = next(each for each in before.connections if each.node == bob.node)
+    body = {"amount": MIB, "duration_ms": 60_000}
+    made = client.put(f"/assets/{memory.asset}/allocate", json=body)
+    lease = read(made, SessionView, 201).lease
+    here = read(client.get("/v1/stoq"), StoqView)
+    assert here.key_exchange == "X25519MLKEM768"
+    assert here.alpns == ["hm/1", "hm-enrol/1", "hm-session/1"]
+    assert here.limits.body_bytes_max == 4 * MIB
+    assert f"]:{here.port}" in read(client.get("/v1/network"), StatusView).stoq
+    to_bob = next(each for each in here.connections if each.node == bob.node)
     assert (to_bob.name, to_bob.alpn) == ("bob", "hm/1")
     assert to_bob.bytes_sent > 0
     assert to_bob.bytes_received > 0
     assert to_bob.since_ms <= time.time_ns() // 1_000_000
-    assert before.connections_open >= len(before.connections)
+    assert here.connections_open >= len(here.connections)
 
-    body = {"amount": MIB, "duration_ms": 60_000}
-    made = client.put(f"/assets/{memory.asset}/allocate", json=body)
-    lease = read(made, SessionView, 201).lease
     there = bob.mesh.stoq.status().regions
     assert there.count >= 1
     assert there.bytes >= MIB

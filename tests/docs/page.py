@@ -20,6 +20,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from pathlib import Path
 import psutil
 
 TIMEOUT_S = 150
+LEAVE_S = 20
+"""`hm down` answers when the node has let go of its data; the process ends a little later."""
 FENCE = re.compile(r"^```(\S*)[ \t]*(.*)\n((?:.*\n)*?)```[ \t]*$", re.MULTILINE)
 COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 ELIDED = "..."
@@ -102,13 +105,18 @@ class Reader:
         """End what runs on every machine. Raises `Wrong` where something still does."""
         for machine in list(self.machines):
             self._run(machine, "hm down")
-        left = [
-            process.pid
-            for process in psutil.process_iter(["cmdline"])
-            if any(str(self.directory) in word for word in process.info["cmdline"] or ())
+        deadline = time.monotonic() + LEAVE_S
+        while left := self._processes():
+            if time.monotonic() > deadline:
+                raise Wrong(f"processes {left} still run")
+            time.sleep(0.1)
+
+    def _processes(self) -> list[int]:
+        return [
+            each.pid
+            for each in psutil.process_iter(["cmdline"])
+            if any(str(self.directory) in word for word in each.info["cmdline"] or ())
         ]
-        if left:
-            raise Wrong(f"processes {left} still run")
 
     def _block(self, block: Block) -> None:
         if block.skip is not None or block.language == "text":

@@ -34,6 +34,16 @@ ROOM_S = 2.0
 """After so long in the queue the user is told that the job waits."""
 
 
+def _caes(text: str) -> int:
+    from hypermesh.wire.amount import parse_caes
+    from hypermesh.wire.errors import InvalidInput
+
+    try:
+        return parse_caes(text)
+    except InvalidInput as error:
+        raise ValueError(f"{error.what}: {error.why}") from error
+
+
 @click.group(cls=Group)
 def job() -> None:
     """Run programs in other machines' sandboxes."""
@@ -49,6 +59,7 @@ def job() -> None:
 @click.option("--cpu", type=Quantity("cores", parse_cores), help="Cores, such as 1 or 250m.")
 @click.option("--memory", "memory_bytes", type=Quantity("size", parse_bytes), help="Say, 256MiB.")
 @click.option("--timeout", type=Quantity("duration", parse_duration), help="Say, 30s.")
+@click.option("--max-cost", type=Quantity("CAES", _caes), help="The most it may cost: 0.01.")
 @click.option("--arg", "arguments", multiple=True, help="An argument of the program; repeatable.")
 @click.option("--stdin", type=click.File("rb"), default=None, help="A file for its input, or -.")
 @click.option("--asset", default=None, help="Run it on this CPU asset (its whole id).")
@@ -60,6 +71,7 @@ def job_run(
     cpu: int | None,
     memory_bytes: int | None,
     timeout: int | None,
+    max_cost: int | None,
     arguments: tuple[str, ...],
     stdin: Any,
     asset: str | None,
@@ -88,6 +100,7 @@ def job_run(
         wall_ms=limits.wall_ms if timeout is None else timeout,
         output_bytes=limits.output_bytes,
         asset=asset,
+        cost_max=max_cost,
     )
     with mesh(data) as here:
         begun = here.jobs.submit(submit)

@@ -30,7 +30,7 @@ from hypermesh.node.views import Views
 from hypermesh.node.wallet import Wallet
 from hypermesh.wire.amount import AMOUNT_MAX, format_caes
 from hypermesh.wire.api.asset import AssetView
-from hypermesh.wire.api.lease import AllocateAsset, LeaseView, SessionView, TrustView
+from hypermesh.wire.api.lease import AllocateAsset, LeaseView, SessionView, TooDear, TrustView
 from hypermesh.wire.asset import Lease, LeaseState, Locator
 from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import Conflict, Forbidden, NotFound
@@ -141,7 +141,12 @@ class Borrowing:
         keys = QuantumKeys.generate()
         with self._metrics.timed("lease"):
             lease_id = self.open(
-                asset_id, request.amount, request.duration_ms, keys.id, region=request.region
+                asset_id,
+                request.amount,
+                request.duration_ms,
+                keys.id,
+                region=request.region,
+                cost_max=request.cost_max,
             )
             if request.keep:
                 self._sessions.put(lease_id, keys)
@@ -209,9 +214,11 @@ class Borrowing:
         session: bytes,
         *,
         region: str | None = None,
+        cost_max: int | None = None,
     ) -> LeaseId:
         """Reserve `amount` of an asset on the host's terms, for the bearer of `session`; only in
-        `region` where one is asked for. Raises `RegionMismatch`."""
+        `region`, and for no more than `cost_max` nCAES in all, where these are asked for. Raises
+        `RegionMismatch` or `TooDear`."""
         host = bytes.fromhex(self._views.asset(asset_id).host)
         offered = self._peers.call(
             host, "asset.describe", DescribeRequest(asset_id), DescribeResponse
@@ -230,6 +237,11 @@ class Borrowing:
             )
         fee = self._membership.genesis.economy.lease_fee
         escrow = leases.escrow_needed(offer, amount, duration_ms, fee)
+        if cost_max is not None and escrow > cost_max:
+            raise TooDear(
+                why=f"it costs up to {format_caes(escrow)} CAES, fee included, and "
+                f"{format_caes(cost_max)} was the most"
+            )
         if escrow > AMOUNT_MAX:
             raise leases.EscrowTooSmall(
                 why=f"the lease costs {escrow} nCAES, more than an amount can be"

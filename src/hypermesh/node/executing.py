@@ -40,6 +40,7 @@ class _Job:
     output: Output
     cancellation: Cancellation
     millicores: int
+    memory_bytes: int
     reader: threading.Event | None = None
     """Wakes the reader that waits. There is one at a time, for each holds a thread of the node: a
     newer one sends the older away with what there is."""
@@ -66,7 +67,9 @@ class Executing:
         `spend` gets what it did, before `ended` takes it for over."""
         key = request.lease, request.job
         with Cancellation() as cancellation:
-            job = _Job(session, output_of(request), cancellation, request.limits.cpu_millicores)
+            limits = request.limits
+            output = output_of(request)
+            job = _Job(session, output, cancellation, limits.cpu_millicores, limits.memory_bytes)
             with self._changed:
                 if self._ending[request.lease]:
                     raise Conflict("The lease is being settled")
@@ -85,6 +88,12 @@ class Executing:
                     del self._jobs[key]
                     self._changed.notify_all()
         return result
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the running jobs may use of memory, together."""
+        with self._changed:
+            return sum(job.memory_bytes for job in self._jobs.values())
 
     def output(self, session: SessionId, request: JobOutputRequest) -> JobOutputResponse:
         """What a job has said beyond the offsets; waits for the first byte."""

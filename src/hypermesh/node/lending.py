@@ -291,6 +291,7 @@ class Lending:
                     f"The job asks for {request.limits.cpu_millicores} millicores",
                     why=f"the lease has {allowed}, and its other jobs have {others} of them",
                 )
+            self._require_memory(request.limits.memory_bytes)
 
         def spend(result: JobResult) -> None:
             with self._lock:
@@ -299,6 +300,21 @@ class Lending:
         result = self._executing.run(peer.id, request, allow, spend)
         self._metrics.jobs.labels(result.reason).inc()
         return result
+
+    def _require_memory(self, asked: int) -> None:
+        """A job leases CPU, and its memory comes out of what this machine lends of that: the limits
+        of all jobs never add up to more than what is free. A machine that lends none has no such
+        bound."""
+        with self._lock:
+            shares = [each for each in self._served.values() if _is_memory(each)]
+            free = sum(each.adapter.free for each in shares)
+        together = self._executing.memory_bytes
+        if shares and together > free:
+            raise Conflict(
+                f"The job asks for {asked} bytes of memory",
+                why=f"{free} are free, and the other jobs here have {together - asked} of them",
+                fix="Ask for less with --memory, or wait for others to end",
+            )
 
     def job_output(self, peer: Peer, request: JobOutputRequest) -> JobOutputResponse:
         """`job.output`: what a running job of the session that asks has said."""
@@ -620,3 +636,7 @@ def _price(view: PriceView | None) -> Price | None:
 def _row(state: State, asset_id: AssetId) -> tuple[Asset, AssetTerms | None]:
     """What the ledger holds of an asset. Raises `UnknownAsset`."""
     return registry.existing(state, asset_id), registry.TERMS.get(state, asset_id)
+
+
+def _is_memory(served: Served) -> bool:
+    return served.record.descriptor.kind is AssetKind.MEMORY

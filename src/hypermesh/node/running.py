@@ -371,7 +371,9 @@ class Running:
         keys = QuantumKeys.generate()
         duration_ms = submit.wall_ms + LEASE_SPARE_MS
         try:
-            lease = self._borrowing.open(asset, submit.cpu_millicores, duration_ms, keys.id)
+            lease = self._borrowing.open(
+                asset, submit.cpu_millicores, duration_ms, keys.id, cost_max=submit.cost_max
+            )
             active.owed = True
             self._note(active, msgspec.structs.replace(active.record, lease=lease))
             capability = self._borrowing.activate(lease).capability

@@ -34,8 +34,11 @@ def allocate(
     duration_ms: int = DURATION_MS,
     keep: bool = False,
     region: str | None = None,
+    cost_max: int | None = None,
 ) -> Call[SessionView]:
-    body = AllocateAsset(amount=amount, duration_ms=duration_ms, keep=keep, region=region)
+    body = AllocateAsset(
+        amount=amount, duration_ms=duration_ms, keep=keep, region=region, cost_max=cost_max
+    )
     path = f"/assets/{asset}/allocate"
     return Call(SessionView, "PUT", path, body, timeout_s=LEASING_TIMEOUT_S)
 
@@ -79,12 +82,20 @@ class Leases:
         duration_ms: int = DURATION_MS,
         keep: bool = False,
         region: str | None = None,
+        cost_max: int | None = None,
     ) -> SessionView:
         """Lease `amount` units of an asset: escrow, offer, activation, capability. With `keep` the
         node keeps the session's keys, and `session` gives them again. With `region` only where
-        the asset's owner says that it is there."""
+        the asset's owner says that it is there; with `cost_max` only for no more nCAES in all."""
         return self._rest.run(
-            allocate(asset, amount, duration_ms=duration_ms, keep=keep, region=region)
+            allocate(
+                asset,
+                amount,
+                duration_ms=duration_ms,
+                keep=keep,
+                region=region,
+                cost_max=cost_max,
+            )
         )
 
     def session(self, lease: str) -> SessionView:
@@ -118,10 +129,18 @@ class AsyncLeases:
         duration_ms: int = DURATION_MS,
         keep: bool = False,
         region: str | None = None,
+        cost_max: int | None = None,
     ) -> SessionView:
         """As `Leases.allocate`."""
         return await self._rest.run(
-            allocate(asset, amount, duration_ms=duration_ms, keep=keep, region=region)
+            allocate(
+                asset,
+                amount,
+                duration_ms=duration_ms,
+                keep=keep,
+                region=region,
+                cost_max=cost_max,
+            )
         )
 
     async def session(self, lease: str) -> SessionView:

@@ -13,12 +13,12 @@ from hypermesh.sdk.region import AsyncLeasedRegion, LeasedRegion, Session
 from hypermesh.sdk.rest import AsyncRest, Rest
 from hypermesh.wire.address import GlobalAddress
 from hypermesh.wire.api.asset import AssetView, Page
-from hypermesh.wire.api.lease import LeaseView
+from hypermesh.wire.api.lease import LeaseView, TooDear
 from hypermesh.wire.asset import AssetKind, AssetState, LeaseState
 from hypermesh.wire.errors import Forbidden, HyperMeshError, InvalidInput, NotFound, Unreachable
 from hypermesh.wire.quantity import parse_bytes
 
-PASSED_OVER = (Forbidden, NotFound, Unreachable)
+PASSED_OVER = (Forbidden, NotFound, TooDear, Unreachable)
 """What makes a search go on to the next provider."""
 
 
@@ -35,26 +35,28 @@ class Memory:
         address: GlobalAddress | str | None = None,
         duration_ms: int = leases.DURATION_MS,
         keep: bool = False,
+        cost_max: int | None = None,
     ) -> LeasedRegion:
         """Lease `size` bytes (or a text such as `"256MiB"`), at `address` or at the first provider
         that grants them.
 
         The lease ends when the region is closed, or after `duration_ms`. One that is kept outlives
-        the region and this process: `open` finds it again.
+        the region and this process: `open` finds it again. With `cost_max` it costs no more nCAES
+        in all; a provider that asks for more is passed over.
 
         with mesh.memory.lease("1GiB") as region:
             region[0:5] = b"hello"
         """
         amount = _size(size)
         if address is not None:
-            return self._lease_at(self.at(address), amount, duration_ms, keep)
+            return self._lease_at(self.at(address), amount, duration_ms, keep, cost_max)
         candidates = fitting(walk(self._rest, _memory), amount)
         for asset in candidates[:-1]:
             try:
-                return self._lease_at(asset, amount, duration_ms, keep)
+                return self._lease_at(asset, amount, duration_ms, keep, cost_max)
             except PASSED_OVER:
                 continue
-        return self._lease_at(candidates[-1], amount, duration_ms, keep)
+        return self._lease_at(candidates[-1], amount, duration_ms, keep, cost_max)
 
     def open(self, address: GlobalAddress | str) -> LeasedRegion:
         """The newest kept region at `address`; `NotFound` where there is none. Closing it leaves
@@ -99,10 +101,12 @@ class Memory:
         return _memory_at(place, self._rest.run(assets.get(place.asset_id.hex())))
 
     def _lease_at(
-        self, asset: AssetView, amount: int, duration_ms: int, keep: bool
+        self, asset: AssetView, amount: int, duration_ms: int, keep: bool, cost_max: int | None
     ) -> LeasedRegion:
         session = self._rest.run(
-            leases.allocate(asset.asset, amount, duration_ms=duration_ms, keep=keep)
+            leases.allocate(
+                asset.asset, amount, duration_ms=duration_ms, keep=keep, cost_max=cost_max
+            )
         )
         try:
             return LeasedRegion(self._rest, session, keep=keep)
@@ -129,19 +133,20 @@ class AsyncMemory:
         address: GlobalAddress | str | None = None,
         duration_ms: int = leases.DURATION_MS,
         keep: bool = False,
+        cost_max: int | None = None,
     ) -> AsyncLeasedRegion:
         """As `Memory.lease`."""
         amount = _size(size)
         if address is not None:
-            return await self._lease_at(await self.at(address), amount, duration_ms, keep)
+            return await self._lease_at(await self.at(address), amount, duration_ms, keep, cost_max)
         visible = [each async for each in walk_async(self._rest, _memory)]
         candidates = fitting(visible, amount)
         for asset in candidates[:-1]:
             try:
-                return await self._lease_at(asset, amount, duration_ms, keep)
+                return await self._lease_at(asset, amount, duration_ms, keep, cost_max)
             except PASSED_OVER:
                 continue
-        return await self._lease_at(candidates[-1], amount, duration_ms, keep)
+        return await self._lease_at(candidates[-1], amount, duration_ms, keep, cost_max)
 
     async def open(self, address: GlobalAddress | str) -> AsyncLeasedRegion:
         """As `Memory.open`."""
@@ -185,10 +190,12 @@ class AsyncMemory:
         return _memory_at(place, await self._rest.run(assets.get(place.asset_id.hex())))
 
     async def _lease_at(
-        self, asset: AssetView, amount: int, duration_ms: int, keep: bool
+        self, asset: AssetView, amount: int, duration_ms: int, keep: bool, cost_max: int | None
     ) -> AsyncLeasedRegion:
         view = await self._rest.run(
-            leases.allocate(asset.asset, amount, duration_ms=duration_ms, keep=keep)
+            leases.allocate(
+                asset.asset, amount, duration_ms=duration_ms, keep=keep, cost_max=cost_max
+            )
         )
         try:
             session = await self._threads.run(Session, view)

@@ -119,7 +119,8 @@ class JobSubmit(Body, frozen=True):
 
     `packages` names Python packages of the provider that the program imports, of those that every
     node has: `cloudpickle`. With `result_bytes` the program has one more output, of at most so many
-    bytes, on the file descriptor that the environment variable `HYPERMESH_RESULT_FD` names.
+    bytes, on the file descriptor that the environment variable `HYPERMESH_RESULT_FD` names. With
+    `cost_max` it runs only where that costs no more nCAES, its whole time and the fee counted.
     """
 
     engine: Annotated[str, Meta(max_length=32)]
@@ -133,6 +134,7 @@ class JobSubmit(Body, frozen=True):
     asset: Hex16 | None = None
     packages: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=8)] = []
     result_bytes: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
+    cost_max: Amount | None = None
 
 
 class JobLimitsView(msgspec.Struct, frozen=True):

@@ -12,8 +12,19 @@ from hypermesh.wire.api.asset import PriceView
 from hypermesh.wire.api.body import Body, Hex16, Hex32
 from hypermesh.wire.api.ledger import OperationView
 from hypermesh.wire.asset import AssetKind, LeaseState, PrivacyLevel, Region
+from hypermesh.wire.errors import HyperMeshError
 
 ZERO = "0" * 64
+
+
+class TooDear(HyperMeshError):
+    """The lease would cost more than its consumer allows. Nothing was leased."""
+
+    code = "HM-NODE-0038"
+    status = 402
+    exit_code = 8
+    title = "The lease costs more than was allowed"
+    remedy = "Allow more, ask for less or for a shorter time, or choose another asset"
 
 
 class AllocateAsset(Body, frozen=True):
@@ -21,13 +32,15 @@ class AllocateAsset(Body, frozen=True):
 
     With `keep` the node keeps the keys of the session, so that any program of the owner can go on
     with the lease; without, only the answer has them. With `region` the lease is opened only where
-    the asset's owner says that it is there.
+    the asset's owner says that it is there; with `cost_max` only where price and fee for the whole
+    duration are no more nCAES.
     """
 
     amount: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     duration_ms: Annotated[int, Meta(ge=1000, le=86_400_000)] = 600_000
     keep: bool = False
     region: Region | None = None
+    cost_max: Amount | None = None
 
 
 class TrustView(msgspec.Struct, frozen=True):

@@ -23,7 +23,12 @@ def planned(name: str, what: str) -> ControllerRouterHandler:
         raise NotAvailable(f"{what} not there yet")
 
     return get(
-        f"/v1/{name}", name=name, operation_id=name, description=f"{what} not there yet: 501."
+        f"/v1/{name}",
+        name=name,
+        operation_id=name,
+        summary="Not there yet",
+        description=f"{what} not there yet.",
+        status_code=NotAvailable.status,
     )(answer)
 
 
