@@ -51,11 +51,11 @@ READERS_MAX: Final = 4
 SCAN_FIRST: Final = 16
 SCAN_PAGE: Final = 512
 """Rows read ahead by a scan. It reads in pages, so that no cursor outlives its snapshot."""
-CACHE_KIB: Final = 16 * 1024
+CACHE_KIB: Final = 8 * 1024
 """Page cache of the writer's connection."""
 READER_CACHE_KIB: Final = 2 * 1024
 """Page cache of a reader's; a block that was committed meanwhile empties it."""
-ROWS_KEPT: Final = 8192
+ROWS_KEPT: Final = 4096
 ROW_KEPT_BYTES_MAX: Final = 2048
 """The writer keeps that many small rows at hand, for blocks read the same few rows again."""
 SNAPSHOT_ROWS_KEPT: Final = 1024

@@ -17,6 +17,7 @@ from typing import Protocol
 import uvloop
 
 from hypermesh.crypto.files import replace
+from hypermesh.node import heap
 from hypermesh.node.api.answers import Answers
 from hypermesh.node.api.application import (
     application,
@@ -71,6 +72,7 @@ def run(
 ) -> None:
     """Run the node in the foreground until SIGINT or SIGTERM. `clock_is_right`: the operator says
     so, although the clock may be far from the last block. `log_level`: see `layers.LOG_LEVELS`."""
+    heap.bound()
     logging.basicConfig(
         stream=sys.stderr,
         level=log_level.upper(),
