@@ -25,8 +25,8 @@ from hypermesh.node.background import await_ready, command, launch
 from hypermesh.node.configuration import Configuration
 from hypermesh.node.membership import Membership
 from hypermesh.sdk.location import socket_path
-from hypermesh.sdk.region import LeasedRegion
 from hypermesh.sdk.mesh import Mesh
+from hypermesh.sdk.region import LeasedRegion
 from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.trust import Identity, TrustPolicy
