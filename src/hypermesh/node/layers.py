@@ -162,12 +162,6 @@ KEYS: Mapping[str, Key] = {
             _whole(0, 65535),
             project=False,
         ),
-        Key(
-            "tls.port",
-            "TCP port of the API for other machines; 0 for none.",
-            _whole(0, 65535),
-            False,
-        ),
         Key("log.level", "How much the node's log says.", _one_of(*LOG_LEVELS)),
         Key("output", "How commands print.", _one_of(*OUTPUTS)),
     )

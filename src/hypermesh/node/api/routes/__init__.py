@@ -7,9 +7,11 @@ another node. Submitting a transaction waits without a thread. Reads are `prompt
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from hypermesh.node.api.access import Principal
@@ -57,6 +59,11 @@ ROUTES: list[ControllerRouterHandler] = [
     *mfn.ROUTES,
     *planned.ROUTES,
 ]
+
+for _route in ROUTES:
+    if isinstance(_route, HTTPRouteHandler):
+        # Litestar would read some of them from the wrapper that runs a function in a thread.
+        _route.description = _route.description or inspect.getdoc(_route.fn)
 
 
 def dependencies(node: Node) -> dict[str, Provide]:
