@@ -3,6 +3,7 @@ a host, and what other hosts have shown it."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from itertools import islice
 
@@ -17,6 +18,7 @@ from hypermesh.node.lending import Lending
 from hypermesh.node.membership import Membership
 from hypermesh.node.sightings import Sightings
 from hypermesh.wire.api.asset import AssetView, Page, PriceView, TitleOfferView
+from hypermesh.wire.api.attestation import AttestationView
 from hypermesh.wire.asset import (
     UNIT,
     Asset,
@@ -27,11 +29,12 @@ from hypermesh.wire.asset import (
     Sharing,
     TitleOffer,
 )
-from hypermesh.wire.ids import AssetId, NodeId, parse_hex
+from hypermesh.wire.ids import AssetId, GenesisId, NodeId, parse_hex
 from hypermesh.wire.rpc import AssetView as HostView
 
 ASKED_AT_ONCE = 64
 """Assets whose hosts are asked together while a page fills."""
+ADDRESSES_KEPT = 4096
 
 
 class Pool:
@@ -90,13 +93,14 @@ class Pool:
                 ]
             )
             with self._chain.ledger.state() as state:
+                rights = self._rights(state)
                 for each in candidates:
                     asset_id, asset, _ = each
                     view = shown.get(asset_id)
                     seen = view is not None or self._is_known(asset_id, asset)
                     if not seen and not self._is_certain(each):
                         continue
-                    made = self._view(state, asset_id, asset, view)
+                    made = self._view(state, asset_id, asset, view, rights)
                     if region is not None and made.region != region:
                         continue
                     if len(found) == limit:
@@ -107,7 +111,8 @@ class Pool:
     def asset(self, asset_id: AssetId) -> AssetView:
         """One asset as far as the chain, or this node as its host, knows it."""
         with self._chain.ledger.state() as state:
-            return self._view(state, asset_id, registry.existing(state, asset_id), None)
+            asset = registry.existing(state, asset_id)
+            return self._view(state, asset_id, asset, None, self._rights(state))
 
     def shown(self, known: AssetView, host: HostView) -> AssetView:
         """`known`, with what its host has shown of it."""
@@ -140,8 +145,17 @@ class Pool:
     def _is_known(self, asset_id: AssetId, asset: Asset) -> bool:
         return asset.descriptor is not None or self._lending.record(asset_id) is not None
 
+    def _rights(self, state: State) -> Callable[[NodeId], AttestationView]:
+        """What each host may do at `state`, looked up once: a host has many assets."""
+        return functools.cache(functools.partial(self._attestations.summary, state))
+
     def _view(
-        self, state: State, asset_id: AssetId, asset: Asset, shown: HostView | None
+        self,
+        state: State,
+        asset_id: AssetId,
+        asset: Asset,
+        shown: HostView | None,
+        rights: Callable[[NodeId], AttestationView],
     ) -> AssetView:
         membership = self._membership
         record = self._lending.record(asset_id)
@@ -151,7 +165,7 @@ class Pool:
         offer = title.open_offer(state, asset_id, self._chain.now_ms())
         return AssetView(
             asset=asset_id.hex(),
-            address=str(address.address(membership.genesis_id, asset.host, asset_id, asset.kind)),
+            address=_address(membership.genesis_id, asset.host, asset_id, asset.kind),
             kind=asset.kind,
             level=asset.level,
             state=asset.state,
@@ -174,8 +188,14 @@ class Pool:
             region=known.region,
             actions=registry.steps(asset.state) if owned else [],
             title=None if offer is None else _offer_view(offer),
-            attestation=self._attestations.summary(state, asset.host),
+            attestation=rights(asset.host),
         )
+
+
+@functools.lru_cache(maxsize=ADDRESSES_KEPT)
+def _address(genesis: GenesisId, host: NodeId, asset: AssetId, kind: AssetKind) -> str:
+    """An asset's address as text: it never changes, and lists ask for it again and again."""
+    return str(address.address(genesis, host, asset, kind))
 
 
 class _Known(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from hypermesh.caesar.token.accounts import FAUCET, FEES
@@ -22,6 +23,7 @@ _OWN_ACCOUNTS = {FAUCET: "faucet", FEES: "fees"}
 def names(database: Database, node_name: Callable[[NodeId], str]) -> Names:
     """How things are called, as of now."""
 
+    @functools.cache
     def owner(owner_id: OwnerId) -> str:
         if owner_id in _OWN_ACCOUNTS:
             return f"the {_OWN_ACCOUNTS[owner_id]}"
