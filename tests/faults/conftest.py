@@ -11,7 +11,7 @@ from .ledger_check import Chain
 from .scenarios import LedgerScenario, stores_lives
 from .workloads import Recording
 
-OPERATIONS = 60
+OPERATIONS = 90
 ROUNDS = 2
 
 
