@@ -32,8 +32,8 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_every_attempt_is_refused_by_its_rule(network: Network, name: str) -> None:
-    result = network.alice.ask(lambda mesh: mesh.attempts.run(name))
+def test_every_attempt_is_refused_by_its_rule(shaken: Network, name: str) -> None:
+    result = shaken.alice.ask(lambda mesh: mesh.attempts.run(name))
     assert result.refused, result
     assert result.code.startswith(EXPECTED[name]), result
     assert result.reason
@@ -42,35 +42,35 @@ def test_every_attempt_is_refused_by_its_rule(network: Network, name: str) -> No
         assert name.removeprefix("forge-") in result.reason
 
 
-def test_the_list_is_what_can_be_run(network: Network) -> None:
-    listed = network.alice.ask(lambda mesh: list(mesh.attempts.list()))
+def test_the_list_is_what_can_be_run(shaken: Network) -> None:
+    listed = shaken.alice.ask(lambda mesh: list(mesh.attempts.list()))
     assert [each.name for each in listed] == list(EXPECTED)
     assert all(each.content and not each.unavailable for each in listed)
 
 
-def test_a_follower_says_what_it_cannot_try(network: Network) -> None:
-    listed = network.bob.ask(lambda mesh: list(mesh.attempts.list()))
+def test_a_follower_says_what_it_cannot_try(shaken: Network) -> None:
+    listed = shaken.bob.ask(lambda mesh: list(mesh.attempts.list()))
     assert [each.name for each in listed if each.unavailable] == ["revoked-node"]
     with pytest.raises(HyperMeshError) as refused:
-        network.bob.ask(lambda mesh: mesh.attempts.run("revoked-node"))
+        shaken.bob.ask(lambda mesh: mesh.attempts.run("revoked-node"))
     assert refused.value.code == "HM-0003"
 
 
-def test_an_unknown_attempt_is_named(network: Network) -> None:
+def test_an_unknown_attempt_is_named(shaken: Network) -> None:
     with pytest.raises(NotFound, match="no-such"):
-        network.alice.ask(lambda mesh: mesh.attempts.run("no-such"))
+        shaken.alice.ask(lambda mesh: mesh.attempts.run("no-such"))
 
 
-def affordable(network: Network) -> bytes:
+def affordable(shaken: Network) -> bytes:
     """The overspend with a payment in its place that the account can make."""
-    listed = {each.name: each for each in network.alice.ask(lambda m: list(m.attempts.list()))}
+    listed = {each.name: each for each in shaken.alice.ask(lambda m: list(m.attempts.list()))}
     spending = decode(Spending, bytes.fromhex(listed["overspend"].content))
     return encode(Spending(replace(spending.body, amount=1)))
 
 
-def test_what_is_no_cheat_any_more_gets_through_and_says_so(network: Network) -> None:
-    content = affordable(network)
-    result = network.alice.ask(lambda mesh: mesh.attempts.run("overspend", content))
+def test_what_is_no_cheat_any_more_gets_through_and_says_so(shaken: Network) -> None:
+    content = affordable(shaken)
+    result = shaken.alice.ask(lambda mesh: mesh.attempts.run("overspend", content))
     assert not result.refused
     assert result.edited
     assert result.height is not None
@@ -85,29 +85,29 @@ def editor(place: Path, script: str) -> str:
 
 
 def test_the_command_ends_with_9_where_something_got_through(
-    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shaken: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "content").write_text(affordable(network).hex())
+    (tmp_path / "content").write_text(affordable(shaken).hex())
     monkeypatch.setenv("EDITOR", editor(tmp_path, f"cp {tmp_path}/content"))
     monkeypatch.setitem(os.environ, "VISUAL", os.environ["EDITOR"])
-    done = hm("try-to-cheat", "overspend", "--edit", data=network.alice.data)
+    done = hm("try-to-cheat", "overspend", "--edit", data=shaken.alice.data)
     assert done.returncode == 9, done.stderr
     assert b"GOT THROUGH" in done.stdout
 
 
-def test_the_command_ends_with_0_where_all_is_refused(network: Network) -> None:
-    done = hm("try-to-cheat", "replay", "overspend", "tamper-block", data=network.alice.data)
+def test_the_command_ends_with_0_where_all_is_refused(shaken: Network) -> None:
+    done = hm("try-to-cheat", "replay", "overspend", "tamper-block", data=shaken.alice.data)
     assert done.returncode == 0, done.stderr
     assert b"3 attempts, 3 refused." in done.stdout
     assert done.stdout.count(b"rule:") == 3
 
 
 def test_bytes_that_cannot_be_read_are_an_error_and_no_attempt(
-    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shaken: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "content").write_text("zz")
     monkeypatch.setenv("EDITOR", editor(tmp_path, f"cp {tmp_path}/content"))
     monkeypatch.setitem(os.environ, "VISUAL", os.environ["EDITOR"])
-    done = hm("try-to-cheat", "overspend", "--edit", data=network.alice.data)
+    done = hm("try-to-cheat", "overspend", "--edit", data=shaken.alice.data)
     assert done.returncode == 2
     assert b"HM-0002" in done.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -113,26 +112,38 @@ def setup() -> ModuleType:
     return module
 
 
-def test_without_node_it_says_so_and_goes_on(
-    setup: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def nowhere(setup: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """A set-up on a machine without Node, to which no package comes."""
     monkeypatch.setattr(setup, "done", lambda *_: False)
-    monkeypatch.setattr(setup.shutil, "which", lambda _: None)
-    assert "Node" in setup.dashboard()
+    monkeypatch.setattr(setup, "NODE", tmp_path / "node")
+    monkeypatch.setattr(setup.venv, "create", lambda place, **_: place.mkdir())
+    monkeypatch.setattr(setup.subprocess, "call", lambda *_, **__: 1)
+    return setup
+
+
+def test_without_any_node_it_says_so_and_goes_on(
+    nowhere: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nowhere.shutil, "which", lambda _: None)
+    assert "Node 20.19 or newer" in nowhere.dashboard()
+    assert not nowhere.NODE.exists()
 
 
 def test_make_ui_fails_where_it_cannot_build(
-    setup: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    nowhere: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(setup, "done", lambda *_: False)
-    monkeypatch.setattr(setup.shutil, "which", lambda name: "cargo" if name == "cargo" else None)
+    monkeypatch.setattr(nowhere.shutil, "which", lambda name: "cargo" if name == "cargo" else None)
     monkeypatch.setattr(sys, "argv", ["setup.py", "dashboard"])
-    assert setup.main() == 1
+    assert nowhere.main() == 1
     assert "not built" in capsys.readouterr().err
 
 
-def test_an_old_node_is_named(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "done", lambda *_: False)
-    monkeypatch.setattr(setup.shutil, "which", lambda name: name)
-    monkeypatch.setattr(subprocess, "check_output", lambda *_, **__: "v18.19.0\n")
-    assert "18.19.0" in setup.dashboard()
+@pytest.mark.parametrize(("version", "path"), [("v18.19.0", ""), ("v22.20.0", "/bin")])
+def test_a_node_that_is_too_old_is_not_used(
+    nowhere: ModuleType, monkeypatch: pytest.MonkeyPatch, version: str, path: str
+) -> None:
+    monkeypatch.setattr(nowhere.shutil, "which", lambda name: name)
+    monkeypatch.setattr(nowhere.subprocess, "check_output", lambda *_, **__: f"{version}\n")
+    monkeypatch.setenv("PATH", "/bin")
+    assert nowhere.node_path() == path
