@@ -220,14 +220,16 @@ class Signer:
         return entry
 
     def standing(self) -> Standing:
-        """The node's last accepted bundle, and block time, by now."""
+        """The node's own last accepted bundle, and block time, by now."""
         status = self._node.mesh.network.status()
         for height in range(self._height + 1, status.height + 1):
             block = self._node.mesh.ledger.block(height)
             for entry, kind, code in zip(block.entries, block.types, block.codes, strict=True):
                 if kind == "consensus.attest" and code == "ok":
                     body = decode(SignedTransaction, bytes.fromhex(entry)).transaction.body
-                    if isinstance(body, ConsensusAttest):
+                    if not isinstance(body, ConsensusAttest):
+                        continue
+                    if body.bundle.node.hex() == status.node:
                         self._bundle = digest_of("bundle", body.bundle)
         self._height = status.height
         return Standing(self._bundle, status.block_time_ms)
