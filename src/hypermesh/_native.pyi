@@ -1,4 +1,4 @@
-"""The one extension module. Its sections mirror the files of `crates/hm-native/src`."""
+"""The one extension module. Its sections mirror the files and directories of `crates/hm-native/src`."""
 
 from collections.abc import Sequence
 from typing import final
@@ -108,7 +108,7 @@ def x509_read_keys(leaf: bytes) -> tuple[bytes, bytes | None, bytes, bytes, int]
 def x509_presigned(tbs: bytes) -> bytes: ...
 def x509_self_signed(keys: SecretKeys) -> bytes: ...
 
-# stoq.rs: errors are raised as their classes of `hypermesh.stoq.errors`, or as what a service
+# stoq/: errors are raised as their classes of `hypermesh.stoq.errors`, or as what a service
 # answered; calls that wait let other threads run. Times end in their unit.
 
 @final

@@ -1,0 +1,181 @@
+//! A UDP socket with its I/O thread.
+
+use std::net::{Ipv6Addr, SocketAddrV6};
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use stoq::{Alpn, Destination, Endpoint, Error, Expected, Kind};
+
+use super::call::{alpn, milliseconds, start, wait, TURN};
+use super::completions::{Outcome, StoqCompletions};
+use super::connection::StoqConnection;
+use super::errors::raised;
+use super::region::StoqRegions;
+use super::request::StoqRequest;
+use super::trust::{StoqIdentity, StoqPolicy};
+use crate::detached::detached;
+
+/// remote address, protocol, peer, error
+type Refused = (String, Option<&'static str>, Option<Py<PyBytes>>, Py<PyAny>);
+
+#[pyclass(frozen)]
+pub struct StoqEndpoint(Endpoint);
+
+#[pymethods]
+impl StoqEndpoint {
+    #[staticmethod]
+    #[pyo3(signature = (*, host, port, policy, identity))]
+    fn bind(
+        py: Python<'_>,
+        host: &str,
+        port: u16,
+        policy: &StoqPolicy,
+        identity: Option<&StoqIdentity>,
+    ) -> PyResult<Self> {
+        let host: Ipv6Addr = host.parse().map_err(|_| {
+            let why = format!("{host:?} is no IPv6 address");
+            raised(py, &Error::new(Kind::InvalidAddress, why))
+        })?;
+        let address = SocketAddrV6::new(host, port, 0, 0);
+        let identity = identity.map(|identity| identity.0.clone());
+        let policy = policy.0.clone();
+        detached(py, || Endpoint::bind(address, policy, identity))?
+            .map(StoqEndpoint)
+            .map_err(|error| raised(py, &error))
+    }
+
+    /// (host, port)
+    #[getter]
+    fn address(&self) -> (String, u16) {
+        let local = self.0.local();
+        (local.ip().to_string(), local.port())
+    }
+
+    #[getter]
+    fn regions(&self) -> StoqRegions {
+        StoqRegions(self.0.regions().clone())
+    }
+
+    fn set_policy(&self, py: Python<'_>, policy: &StoqPolicy) -> PyResult<()> {
+        let policy = policy.0.clone();
+        detached(py, || self.0.set_policy(policy))
+    }
+
+    fn set_identity(&self, py: Python<'_>, identity: &StoqIdentity) -> PyResult<()> {
+        let identity = identity.0.clone();
+        detached(py, || self.0.set_identity(identity))?.map_err(|error| raised(py, &error))
+    }
+
+    #[pyo3(signature = (*, host, port, alpn, peer, root_sha256, timeout_ms))]
+    #[allow(clippy::too_many_arguments)]
+    fn connect(
+        &self,
+        py: Python<'_>,
+        host: String,
+        port: u16,
+        alpn: &str,
+        peer: Option<[u8; 32]>,
+        root_sha256: Option<[u8; 32]>,
+        timeout_ms: u64,
+    ) -> PyResult<StoqConnection> {
+        let destination = destination(host, port, alpn, peer, root_sha256)?;
+        let connecting = self.0.connect(destination, milliseconds(timeout_ms));
+        let connection = wait(py, self.0.drive(), connecting)?;
+        Ok(StoqConnection(Arc::new(connection)))
+    }
+
+    #[pyo3(signature = (completions, *, host, port, alpn, peer, root_sha256, timeout_ms))]
+    #[allow(clippy::too_many_arguments)]
+    fn start_connect(
+        &self,
+        py: Python<'_>,
+        completions: &StoqCompletions,
+        host: String,
+        port: u16,
+        alpn: &str,
+        peer: Option<[u8; 32]>,
+        root_sha256: Option<[u8; 32]>,
+        timeout_ms: u64,
+    ) -> PyResult<u64> {
+        let destination = destination(host, port, alpn, peer, root_sha256)?;
+        let connecting = self.0.connecting(destination, milliseconds(timeout_ms));
+        let call = async move { connecting.await.map(Outcome::Connection) };
+        start(py, completions, self.0.drive(), call)
+    }
+
+    fn next_request(&self, py: Python<'_>, timeout_ms: u64) -> PyResult<Option<StoqRequest>> {
+        let deadline = Instant::now() + milliseconds(timeout_ms);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let next = detached(py, || self.0.queue().next(left.min(TURN)))?;
+            match next.map_err(|error| raised(py, &error))? {
+                Some(request) => return Ok(Some(StoqRequest(request))),
+                None if left.is_zero() => return Ok(None),
+                None => py.check_signals()?,
+            }
+        }
+    }
+
+    /// Those that have arrived; perhaps none.
+    fn take_requests(&self, py: Python<'_>) -> PyResult<Vec<StoqRequest>> {
+        let taken = self.0.queue().take(stoq::limits::DRAIN_MAX);
+        let taken = taken.map_err(|error| raised(py, &error))?;
+        Ok(taken.into_iter().map(StoqRequest).collect())
+    }
+
+    /// Readable while requests wait, and once the endpoint is closed.
+    fn requests_fileno(&self) -> RawFd {
+        self.0.queue().fd()
+    }
+
+    fn refusals(&self, py: Python<'_>) -> Vec<Refused> {
+        self.0
+            .refusals()
+            .into_iter()
+            .map(|refusal| {
+                (
+                    refusal.remote.to_string(),
+                    refusal.alpn.map(Alpn::text),
+                    refusal.peer.map(|peer| PyBytes::new(py, &peer).unbind()),
+                    raised(py, &refusal.error).into_value(py).into_any(),
+                )
+            })
+            .collect()
+    }
+
+    /// connections, handshakes, accepted, refused, requests waiting, unanswered, bytes of these
+    fn stats(&self) -> (usize, usize, u64, u64, usize, usize, usize) {
+        let stats = self.0.stats();
+        (
+            stats.connections,
+            stats.handshakes,
+            stats.accepted,
+            stats.refused,
+            stats.requests_waiting,
+            stats.requests_unanswered,
+            stats.request_bytes_unanswered,
+        )
+    }
+
+    fn close(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
+        detached(py, || self.0.close(reason))
+    }
+}
+
+fn destination(
+    host: String,
+    port: u16,
+    name: &str,
+    peer: Option<[u8; 32]>,
+    root_sha256: Option<[u8; 32]>,
+) -> PyResult<Destination> {
+    Ok(Destination {
+        host,
+        port,
+        alpn: alpn(name)?,
+        expected: Expected { peer, root_sha256 },
+    })
+}

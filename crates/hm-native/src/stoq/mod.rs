@@ -1,0 +1,45 @@
+//! The transport. Calls that wait do so without Python's lock; nothing here runs on the I/O thread.
+
+use pyo3::prelude::*;
+
+mod buffer;
+mod call;
+mod completions;
+mod connection;
+mod endpoint;
+mod errors;
+mod region;
+mod request;
+mod stream;
+mod trust;
+
+/// The named bounds that Python states or tests.
+#[pyfunction]
+fn stoq_limits() -> Vec<(&'static str, u64)> {
+    use stoq::limits as of;
+    vec![
+        ("body_bytes_max", of::BODY_BYTES_MAX as u64),
+        ("pending_requests_max", of::PENDING_REQUESTS_MAX as u64),
+        ("pending_bytes_max", of::PENDING_BYTES_MAX as u64),
+        ("pending_strangers_max", of::PENDING_STRANGERS_MAX as u64),
+        (
+            "stranger_body_bytes_max",
+            of::STRANGER_BODY_BYTES_MAX as u64,
+        ),
+        ("streams_max", of::STREAMS_MAX.into()),
+    ]
+}
+
+/// Adds this section to the module.
+pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<completions::StoqCompletions>()?;
+    module.add_class::<trust::StoqPolicy>()?;
+    module.add_class::<trust::StoqIdentity>()?;
+    module.add_class::<endpoint::StoqEndpoint>()?;
+    module.add_class::<connection::StoqConnection>()?;
+    module.add_class::<stream::StoqStream>()?;
+    module.add_class::<request::StoqRequest>()?;
+    module.add_class::<region::StoqRegions>()?;
+    module.add_function(wrap_pyfunction!(errors::stoq_kinds, module)?)?;
+    module.add_function(wrap_pyfunction!(stoq_limits, module)?)
+}
