@@ -4,7 +4,7 @@ BIN := .venv/bin
 REPORT ?=
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: help setup demo ui wheel test-ui browser test test-rust test-python test-long check bench-core bench-proofs bench-killpoints bench-product status lock cometbft clean
+.PHONY: help setup demo ui wheel test-ui browser test test-rust test-python test-long check bench-core bench-proofs bench-killpoints bench-product bench-stoq status lock cometbft clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ bench-killpoints: setup ## Cut the power at every instant; writes benches/result
 
 bench-product: setup ui ## Measure the product, 20 minutes of soak among it; writes benches/results/product*.json (or REPORT=FILE)
 	$(BIN)/python benches/product.py $(if $(REPORT),--report $(REPORT))
+
+bench-stoq: setup ## Measure STOQ beside other transports (needs root); writes benches/results/stoq.json (or REPORT=FILE)
+	cargo build --release --quiet --locked -p stoq-bench
+	$(BIN)/python benches/stoq.py $(if $(REPORT),--report $(REPORT))
 
 status: setup ## Write STATUS.md, docs/claims.md and docs/reference anew
 	$(BIN)/python tools/status.py

@@ -1,4 +1,5 @@
-"""Several machines on one: Linux network namespaces, each with a cable to one switch.
+"""Several machines on one: Linux network namespaces, each with a cable to one switch, or two with
+one between them.
 
 Needs root, `ip` (iproute2) and `nsenter` (util-linux). Nothing in them reaches any other network.
 """
@@ -115,6 +116,49 @@ class Machines:
 
     def _namespace(self, name: str) -> str:
         return f"{self._tag}-{name}"
+
+
+class Cable:
+    """Two machines, `near` and `far`, at the two ends of one cable that takes packets of `mtu`
+    bytes; a context manager, which takes them away."""
+
+    ENDS = ("near", "far")
+
+    def __init__(self, mtu: int) -> None:
+        self._mtu = mtu
+        self._tag = f"hm-{os.getpid()}-{mtu}"
+
+    def address(self, end: str) -> str:
+        return f"{PREFIX}{self.ENDS.index(end) + 1}"
+
+    def command(self, end: str, *words: str) -> list[str]:
+        """`words` as a command line that runs at `end`."""
+        return ["nsenter", f"--net=/run/netns/{self._namespace(end)}", *words]
+
+    def __enter__(self) -> Cable:
+        try:
+            for end in self.ENDS:
+                _ip("netns", "add", self._namespace(end))
+            near, far = (self._namespace(end) for end in self.ENDS)
+            cable = ["type", "veth", "peer", "name", "eth0", "netns", far]
+            _ip("-n", near, "link", "add", "eth0", *cable)
+            for end in self.ENDS:
+                inside = ["-n", self._namespace(end)]
+                _ip(*inside, "link", "set", "lo", "up")
+                _ip(*inside, "link", "set", "eth0", "mtu", str(self._mtu), "up")
+                _ip(*inside, "address", "add", f"{self.address(end)}/64", "dev", "eth0", "nodad")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for end in self.ENDS:
+            command = ["ip", "netns", "delete", self._namespace(end)]
+            subprocess.run(command, capture_output=True, check=False)
+
+    def _namespace(self, end: str) -> str:
+        return f"{self._tag}-{end}"
 
 
 def _port(name: str) -> str:
