@@ -33,8 +33,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hm_crypto::hybrid::{PublicKeys, Signature, Statement};
 use hm_crypto::{ed25519, falcon, hybrid};
 use hm_x509::{PeerIdentity, Refusal, TrustPolicy};
-use quinn::crypto::rustls::HandshakeData;
-use quinn::{Connection, ReadToEndError, RecvStream, SendStream, VarInt};
+use crate::quic::crypto::rustls::HandshakeData;
+use crate::quic::{timeout, Connection, ReadToEndError, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
 
 use crate::error::{said_by_peer, Error, Kind, Result};
@@ -330,7 +330,7 @@ pub async fn admit_server(
         Err(error) => {
             let frame = refusal(&error);
             if send.write_all(&frame).await.is_ok() && send.finish().is_ok() {
-                let _ = tokio::time::timeout(REFUSAL_WAIT, connection.closed()).await;
+                let _ = timeout(REFUSAL_WAIT, connection.closed()).await;
             }
             close(connection, &error);
             return Err(error);

@@ -10,12 +10,12 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::task::AbortHandle;
 
 use crate::bell::Bell;
 use crate::drive::{self, Drive};
 use crate::error::{Error, Kind, Result};
 use crate::limits::CALLS_MAX;
+use crate::quic::TaskHandle;
 
 pub struct Completions<T> {
     bell: Bell,
@@ -24,7 +24,7 @@ pub struct Completions<T> {
 
 struct State<T> {
     next: u64,
-    running: HashMap<u64, Option<AbortHandle>>,
+    running: HashMap<u64, Option<TaskHandle>>,
     done: VecDeque<(u64, Result<T>)>,
 }
 
@@ -40,7 +40,8 @@ impl<T: Send + 'static> Completions<T> {
         })
     }
 
-    /// Runs `call` on the I/O thread. The number under which its result will come.
+    /// Polls `call` here, so that what it first writes leaves at once, and runs the rest of it on
+    /// the I/O thread. The number under which its result will come.
     pub fn start(
         self: &Arc<Self>,
         drive: &Drive,
@@ -64,12 +65,12 @@ impl<T: Send + 'static> Completions<T> {
             number,
             result: None,
         };
-        let task = drive.handle().spawn(async move {
+        let task = drive.begin(async move {
             let result = call.await;
             ticket.complete(result);
         });
         if let Some(running) = self.state.lock().running.get_mut(&number) {
-            *running = Some(task.abort_handle());
+            *running = task;
         }
         Ok(number)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{RecvStream, VarInt};
+use crate::quic::{RecvStream, VarInt};
 
 use crate::admission::{Alpn, Channel};
 use crate::drive::Drive;
@@ -22,7 +22,7 @@ use crate::PeerId;
 
 /// An admitted peer.
 pub struct Connection {
-    quic: quinn::Connection,
+    quic: crate::quic::Connection,
     channel: Channel,
     peer: PeerId,
     owner: Option<PeerId>,
@@ -44,7 +44,7 @@ pub struct ConnectionStats {
 
 impl Connection {
     pub(crate) fn new(
-        quic: quinn::Connection,
+        quic: crate::quic::Connection,
         channel: Channel,
         peer: PeerId,
         owner: Option<PeerId>,

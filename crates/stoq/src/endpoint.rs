@@ -9,12 +9,6 @@ use std::time::Duration;
 
 use hm_x509::TrustPolicy;
 use parking_lot::{Mutex, RwLock};
-use quinn::congestion::CubicConfig;
-use quinn::{
-    ClientConfig, ConnectionError, EndpointConfig, IdleTimeout, Incoming, MtuDiscoveryConfig,
-    Runtime, ServerConfig, TokioRuntime, TransportConfig, VarInt,
-};
-use tokio::time::timeout;
 
 use crate::admission::{self, Alpn, Channel, Expected, Terms};
 use crate::connection::Connection;
@@ -23,13 +17,18 @@ use crate::error::{Error, Kind, Result};
 use crate::identity::Identity;
 use crate::limits::*;
 use crate::live::{self, Live};
+use crate::quic::{
+    self, timeout, ClientConfig, ConnectionError, EndpointConfig, Incoming, ServerConfig, Shard,
+    VarInt,
+};
 use crate::region::Regions;
 use crate::request::{Origin, Queue};
 use crate::restart;
 use crate::serving::{self, Services};
-use crate::socket::{self, Batches};
+use crate::socket::Socket;
 use crate::stream::within;
 use crate::tls;
+use crate::transport;
 use crate::PeerId;
 
 /// A socket with its connections, requests and regions. Dropped, it closes.
@@ -38,7 +37,7 @@ pub struct Endpoint {
 }
 
 struct Shared {
-    quic: quinn::Endpoint,
+    quic: quic::Endpoint,
     local: SocketAddrV6,
     terms: RwLock<Terms>,
     server: RwLock<Option<ServerConfigs>>,
@@ -97,33 +96,34 @@ impl Endpoint {
         policy: Arc<TrustPolicy>,
         identity: Option<Arc<Identity>>,
     ) -> Result<Endpoint> {
+        Endpoint::bind_shards(address, policy, identity, 1)
+    }
+
+    /// The same with several sockets, each with an I/O thread pinned to a core. The kernel spreads
+    /// the peers over them.
+    pub fn bind_shards(
+        address: SocketAddrV6,
+        policy: Arc<TrustPolicy>,
+        identity: Option<Arc<Identity>>,
+        shards: usize,
+    ) -> Result<Endpoint> {
         let refused = |error: io::Error| {
             Error::new(
                 Kind::BindRefused,
                 format!("[{}]:{}: {error}", address.ip(), address.port()),
             )
         };
-        let drive = Arc::new(Drive::start().map_err(refused)?);
-        let entered = drive.handle().enter();
-        let socket = socket::bind(address).map_err(refused)?;
-        let socket = TokioRuntime.wrap_udp_socket(socket).map_err(refused)?;
-        let mut config = EndpointConfig::default();
-        config
-            .max_udp_payload_size(UDP_PAYLOAD_BYTES_MAX as u16)
-            .map_err(|error| Error::new(Kind::BindRefused, error.to_string()))?;
-        if let Some(identity) = &identity {
-            restart::configure(&mut config, identity)
-                .map_err(|error| Error::new(Kind::BindRefused, error.to_string()))?;
-        }
+        let sockets = Socket::bind_all(address, shards.clamp(1, SHARDS_MAX)).map_err(refused)?;
         let server = identity.as_deref().map(ServerConfigs::new).transpose()?;
-        let quic = quinn::Endpoint::new_with_abstract_socket(
-            config,
-            server.as_ref().map(|configs| (*configs.network).clone()),
-            Arc::new(Batches(socket)),
-            Arc::new(TokioRuntime),
+        let count = sockets.len();
+        let quic = quic::Endpoint::new(
+            sockets,
+            |shard| config(identity.as_deref(), shard, count).map_err(io::Error::other),
+            server.as_ref().map(|configs| configs.network.clone()),
         )
         .map_err(refused)?;
-        let SocketAddr::V6(local) = quic.local_addr().map_err(refused)? else {
+        let drive = Arc::new(Drive::start(quic.shards()).map_err(refused)?);
+        let SocketAddr::V6(local) = quic.local_addr() else {
             return Err(Error::new(Kind::BindRefused, "the socket is not IPv6"));
         };
         let live = Live::default();
@@ -144,8 +144,9 @@ impl Endpoint {
             accepted: AtomicU64::new(0),
             handshakes: AtomicUsize::new(0),
         });
-        drop(entered);
-        drive.spawn(shared.clone().accept());
+        for shard in shared.quic.shards() {
+            Drive::spawn_on(shard, shared.clone().accept(shard.clone()));
+        }
         Ok(Endpoint { shared })
     }
 
@@ -190,7 +191,7 @@ impl Endpoint {
         let mut terms = self.shared.terms.write();
         self.shared
             .quic
-            .set_server_config(Some((*configs.network).clone()));
+            .set_server_config(Some(configs.network.clone()));
         *self.shared.server.write() = Some(configs);
         terms.identity = Some(identity);
         Ok(())
@@ -235,7 +236,7 @@ impl Endpoint {
 
     /// Ends all connections, all calls that wait, and the I/O thread. Blocks until that is done.
     pub fn close(&self, reason: &str) {
-        if let Some(thread) = self.shared.stop(reason) {
+        for thread in self.shared.stop(reason).unwrap_or_default() {
             // It fails only where that thread has panicked, and then it has ended as well.
             let _ = thread.join();
         }
@@ -249,14 +250,14 @@ impl Drop for Endpoint {
 }
 
 impl Shared {
-    fn stop(&self, reason: &str) -> Option<std::thread::JoinHandle<()>> {
+    fn stop(self: &Arc<Self>, reason: &str) -> Option<Vec<std::thread::JoinHandle<()>>> {
         self.services.queue.close();
         self.quic
             .close(VarInt::from_u32(0), Error::cut(reason).as_bytes());
-        let quic = self.quic.clone();
+        let shared = self.clone();
         self.services.drive.stop(async move {
             // Where peers do not acknowledge in time, they find out by themselves.
-            let _ = timeout(CLOSE_WAIT, quic.wait_idle()).await;
+            let _ = timeout(CLOSE_WAIT, shared.quic.wait_idle()).await;
         })
     }
 
@@ -278,8 +279,8 @@ impl Shared {
         });
     }
 
-    async fn accept(self: Arc<Self>) {
-        while let Some(incoming) = self.quic.accept().await {
+    async fn accept(self: Arc<Self>, shard: Arc<Shard>) {
+        while let Some(incoming) = quic::accept(&shard).await {
             let handshakes = self.handshakes.load(Ordering::Relaxed);
             if handshakes >= HANDSHAKES_MAX || self.live.count() >= CONNECTIONS_MAX {
                 incoming.refuse();
@@ -288,7 +289,7 @@ impl Shared {
                 let _ = incoming.retry();
             } else {
                 self.handshakes.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(self.clone().serve(incoming));
+                Drive::spawn_on(&shard, self.clone().serve(incoming));
             }
         }
     }
@@ -316,7 +317,10 @@ impl Shared {
             match connection.accept_bi().await {
                 Ok((send, receive)) => {
                     let (services, origin) = (self.services.clone(), origin.clone());
-                    tokio::spawn(serving::serve(services, origin, send, receive));
+                    Drive::spawn_on(
+                        connection.shard(),
+                        serving::serve(services, origin, send, receive),
+                    );
                 }
                 Err(error) => break error,
             }
@@ -336,7 +340,7 @@ impl Shared {
         &self,
         incoming: Incoming,
         seen: &mut Seen,
-    ) -> Result<(quinn::Connection, Origin, u64)> {
+    ) -> Result<(quic::Connection, Origin, u64)> {
         let (terms, configs) = {
             // Read together, so that the TLS certificate and the binding are of one identity.
             let terms = self.terms.read();
@@ -371,7 +375,7 @@ impl Shared {
             .map_err(handshake_timeout)?;
         let (key, ending) = self.live.add(&connection, Some(peer.id))?;
         let watched = (self.clone(), connection.clone());
-        tokio::spawn(async move {
+        Drive::spawn_on(connection.shard(), async move {
             let (shared, connection) = watched;
             connection.closed().await;
             shared.live.remove(key);
@@ -389,12 +393,12 @@ impl Shared {
     async fn reach(
         &self,
         destination: &Destination,
-    ) -> Result<(quinn::Connection, Channel, hm_x509::PeerIdentity)> {
+    ) -> Result<(quic::Connection, Channel, hm_x509::PeerIdentity)> {
         let address = resolve(&destination.host, destination.port).await?;
         let terms = self.terms();
         let crypto = tls::client(terms.identity.as_deref(), destination.alpn)?;
         let mut config = ClientConfig::new(crypto);
-        config.transport_config(Arc::new(transport(address.ip().is_loopback(), 0)));
+        config.transport_config(Arc::new(transport::config(address.ip(), 0)));
         let connection = self
             .quic
             .connect_with(config, address, tls::SERVER_NAME)?
@@ -412,13 +416,13 @@ impl Shared {
 /// What is known of a client before it is admitted.
 #[derive(Default)]
 struct Seen {
-    connection: Option<quinn::Connection>,
+    connection: Option<quic::Connection>,
     alpn: Option<Alpn>,
     peer: Option<PeerId>,
 }
 
 /// Closes a connection whose admission was given up.
-struct Unfinished(Option<quinn::Connection>);
+struct Unfinished(Option<quic::Connection>);
 
 impl Unfinished {
     fn keep(mut self) {
@@ -438,16 +442,16 @@ impl Drop for Unfinished {
 impl ServerConfigs {
     fn new(identity: &Identity) -> Result<ServerConfigs> {
         let crypto = tls::server(identity)?;
-        let config = |loopback| {
+        let config = |remote: IpAddr| {
             let mut config = ServerConfig::with_crypto(crypto.clone());
             config
-                .transport_config(Arc::new(transport(loopback, STREAMS_MAX)))
+                .transport_config(Arc::new(transport::config(remote, STREAMS_MAX)))
                 .max_incoming(HANDSHAKES_MAX);
             Arc::new(config)
         };
         Ok(ServerConfigs {
-            loopback: config(true),
-            network: config(false),
+            loopback: config(Ipv6Addr::LOCALHOST.into()),
+            network: config(Ipv6Addr::UNSPECIFIED.into()),
         })
     }
 
@@ -460,29 +464,16 @@ impl ServerConfigs {
     }
 }
 
-/// QUIC's settings. On loopback the path is known, so nothing has to be probed for.
-fn transport(loopback: bool, streams: u32) -> TransportConfig {
-    let mut config = TransportConfig::default();
+/// The settings of a shard's endpoint.
+fn config(identity: Option<&Identity>, shard: usize, shards: usize) -> Result<EndpointConfig> {
+    let refused = |why: String| Error::new(Kind::BindRefused, why);
+    let mut config = EndpointConfig::default();
     config
-        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok())
-        .keep_alive_interval(Some(KEEP_ALIVE_INTERVAL))
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
-        .send_window(SEND_WINDOW_BYTES)
-        .datagram_receive_buffer_size(None);
-    if loopback {
-        let mut cubic = CubicConfig::default();
-        cubic.initial_window(LOOPBACK_WINDOW_BYTES);
-        config
-            .initial_mtu(LOOPBACK_MTU_BYTES)
-            .mtu_discovery_config(None)
-            .congestion_controller_factory(Arc::new(cubic));
-    } else {
-        config.mtu_discovery_config(Some(MtuDiscoveryConfig::default()));
-    }
-    config
+        .max_udp_payload_size(UDP_PAYLOAD_BYTES_MAX as u16)
+        .map_err(|error| refused(error.to_string()))?;
+    restart::configure(&mut config, identity, shard, shards)
+        .map_err(|error| refused(error.to_string()))?;
+    Ok(config)
 }
 
 /// The first IPv6 address of `host`, which may be one.

@@ -6,7 +6,7 @@
 //! with the catalogue, in `hypermesh.stoq.errors`.
 
 use bytes::Bytes;
-use quinn::{ConnectError, ConnectionError, ReadError, ReadExactError, VarInt, WriteError};
+use crate::quic::{ConnectError, ConnectionError, ReadError, ReadExactError, VarInt, WriteError};
 
 use crate::limits::REASON_BYTES_MAX;
 

@@ -9,14 +9,18 @@ use std::time::{Duration, Instant};
 
 use hm_crypto::hybrid::SecretKeys;
 use hm_x509::TrustPolicy;
-use quinn::{ClientConfig, RecvStream, SendStream};
 
 use crate::admission::{Alpn, Binding, Channel, Role};
 use crate::endpoint::{Endpoint, Refusal};
 use crate::error::{Error, Kind};
 use crate::frame::{AnswerHeader, Extent, RequestHeader, Status};
 use crate::identity::Identity;
+use crate::drive::Drive;
 use crate::limits::BODY_BYTES_MAX;
+use crate::quic::{
+    self, timeout, ClientConfig, EndpointConfig, ReadToEndError, RecvStream, SendStream,
+};
+use crate::socket::Socket;
 use crate::tls;
 
 const CONTROL: u16 = 1;
@@ -38,36 +42,21 @@ fn server() -> Endpoint {
 
 /// A QUIC client with TLS as ours and nothing above it.
 struct Raw {
-    _runtime: Arc<tokio::runtime::Runtime>,
-    connection: quinn::Connection,
+    drive: Drive,
+    connection: quic::Connection,
 }
 
 impl Raw {
     fn dial(server: &Endpoint, alpn: Alpn, identity: Option<&Identity>) -> Raw {
-        let runtime = Arc::new(
-            tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(1)
-                .enable_all()
-                .build()
-                .unwrap(),
-        );
-        let connection = runtime.block_on(async {
-            let client = quinn::Endpoint::client("[::1]:0".parse().unwrap()).unwrap();
-            let crypto = tls::client(identity, alpn).unwrap();
-            client
-                .connect_with(
-                    ClientConfig::new(crypto),
-                    SocketAddr::V6(server.local()),
-                    tls::SERVER_NAME,
-                )
-                .unwrap()
-                .await
-                .unwrap()
-        });
-        Raw {
-            _runtime: runtime,
-            connection,
-        }
+        let socket = Socket::bind("[::1]:0".parse().unwrap(), false).unwrap();
+        let client =
+            quic::Endpoint::new(vec![socket], |_| Ok(EndpointConfig::default()), None).unwrap();
+        let drive = Drive::start(client.shards()).unwrap();
+        let config = ClientConfig::new(tls::client(identity, alpn).unwrap());
+        let server = SocketAddr::V6(server.local());
+        let connecting = client.connect_with(config, server, tls::SERVER_NAME).unwrap();
+        let connection = drive.wait(async { Ok(connecting.await?) }).unwrap();
+        Raw { drive, connection }
     }
 
     /// Enrolled as nobody, which any client may be.
@@ -83,8 +72,9 @@ impl Raw {
     }
 
     fn run<T>(&self, future: impl std::future::Future<Output = T>) -> T {
-        self._runtime
-            .block_on(async { tokio::time::timeout(PATIENCE, future).await })
+        self.drive
+            .wait(async { Ok(timeout(PATIENCE, future).await) })
+            .unwrap()
             .expect("the endpoint did not react")
     }
 
@@ -103,8 +93,8 @@ impl Raw {
                 .read_to_end(BODY_BYTES_MAX + 100)
                 .await
                 .map_err(|error| match error {
-                    quinn::ReadToEndError::Read(error) => error.into(),
-                    quinn::ReadToEndError::TooLong => panic!("the answer is too long"),
+                    ReadToEndError::Read(error) => error.into(),
+                    ReadToEndError::TooLong => panic!("the answer is too long"),
                 })
         })
     }

@@ -1,8 +1,9 @@
 //! STOQ: QUIC over IPv6 with post-quantum key exchange and post-quantum proof of who is there.
 //!
 //! ```text
-//! endpoint ── drive        the I/O thread
-//!    │  ├──── socket       UDP, batches
+//! endpoint ── drive        the I/O threads, calls that wait
+//!    │  ├──── quic         connections and streams ── socket
+//!    │  ├──── transport    windows, datagram sizes, congestion control
 //!    │  ├──── tls          keys agreed by X25519MLKEM768, the leaf's Ed25519 key proven
 //!    │  ├──── admission    chains against the trust policy, FALCON channel binding
 //!    │  └──── live         revocation of those already here
@@ -29,6 +30,7 @@ pub mod limits;
 mod live;
 mod memory;
 mod problem;
+pub mod quic;
 mod region;
 mod request;
 mod restart;
@@ -36,6 +38,7 @@ mod serving;
 mod socket;
 mod stream;
 mod tls;
+mod transport;
 
 /// Digest of the two public keys of a node, an owner or a session.
 pub type PeerId = [u8; 32];

@@ -67,6 +67,31 @@ pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes; the largest UDP payload over IPv6 without jumbograms, and so the largest GSO batch.
 pub const UDP_PAYLOAD_BYTES_MAX: usize = 65_535 - 40 - 8;
 
+/// Sockets, and so I/O threads, of one endpoint.
+pub const SHARDS_MAX: usize = 64;
+
+/// Datagrams that one system call sends. The kernel takes as many.
+pub const SEGMENTS_MAX: usize = 64;
+
+/// Batches of a connection that one flush sends, before others have their turn.
+pub const TRANSMITS_PER_FLUSH_MAX: usize = 8;
+
+/// Bytes; a received batch that is handed on without a copy, because so much of it is payload.
+pub const RECEIVE_DENSE_BYTES: usize = 8 * 1024;
+
+/// Receive buffers of 64 KiB of a shard in use elsewhere; beyond, what is received is copied.
+pub const RECEIVE_LENT_MAX: usize = 64;
+
+/// Datagrams that wait for a shard because the kernel gave them to another one.
+pub const FORWARDED_MAX: usize = 1024;
+
+/// Tasks that an I/O thread runs before it looks at its socket again.
+pub const TASKS_PER_TURN_MAX: usize = 256;
+
+/// How long a thread that waits asks the kernel again and again before it sleeps. A wake-up across
+/// cores takes as long.
+pub const SPIN: Duration = Duration::from_micros(60);
+
 /// Bytes; the datagrams of a connection whose both ends are on this host.
 pub const LOOPBACK_MTU_BYTES: u16 = 16_000;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use quinn::Connection;
+use crate::quic::Connection;
 
 use crate::admission;
 use crate::error::{Error, Kind, Result};

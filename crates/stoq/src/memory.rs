@@ -17,8 +17,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use quinn::{RecvStream, SendStream};
-use tokio::time::timeout;
+use crate::quic::{timeout, RecvStream, SendStream};
 
 use crate::error::{Error, Kind, Result};
 use crate::frame::{self, AnswerHeader, Extent, Status};

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
-use tokio::time::timeout;
 
 use crate::admission::Alpn;
 use crate::bell::Bell;
@@ -23,6 +22,7 @@ use crate::limits::{
     STRANGER_BODY_BYTES_MAX,
 };
 use crate::problem;
+use crate::quic::timeout;
 use crate::stream::{Outlet, Stream};
 use crate::PeerId;
 

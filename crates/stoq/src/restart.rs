@@ -9,24 +9,34 @@ use std::time::Duration;
 
 use hm_crypto::digest::Context;
 use hm_crypto::{entropy, Error};
-use quinn::crypto::{CryptoError, HmacKey};
-use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig};
+use crate::quic::crypto::{CryptoError, HmacKey};
+use crate::quic::{ConnectionId, ConnectionIdGenerator, EndpointConfig};
 
 use crate::identity::Identity;
 
 const ID_BYTES: usize = 8;
 const TOKEN_BYTES: usize = 32;
 
-/// Let `config` reset the connections of an earlier endpoint of `identity`.
-pub fn configure(config: &mut EndpointConfig, identity: &Identity) -> Result<(), Error> {
-    let secret = Context::new("stoq-reset")?.digest(&[&identity.keys.to_bytes()]);
-    let token = Context::new("stoq-reset-token")?;
-    config.reset_key(Arc::new(ResetKey { secret, token }));
+/// Let `config` reset the connections of an earlier endpoint of `identity`. The connection ids it
+/// makes belong to one of so many `shards`.
+pub fn configure(
+    config: &mut EndpointConfig,
+    identity: Option<&Identity>,
+    shard: usize,
+    shards: usize,
+) -> Result<(), Error> {
+    if let Some(identity) = identity {
+        let secret = Context::new("stoq-reset")?.digest(&[&identity.keys.to_bytes()]);
+        let token = Context::new("stoq-reset-token")?;
+        config.reset_key(Arc::new(ResetKey { secret, token }));
+    }
     let mut seed = [0; 32];
     entropy::fill(&mut seed)?;
     let ids = Ids {
         seed,
         made: 0,
+        shard,
+        shards,
         context: Context::new("stoq-connection-id")?,
     };
     config.cid_generator(move || Box::new(ids.clone()));
@@ -49,7 +59,7 @@ impl HmacKey for ResetKey {
     }
 
     fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
-        // Resets are recognised by quinn, which compares tokens it was given; nothing asks this.
+        // Resets are recognised by `quinn-proto`, which compares tokens it was given; nothing asks this.
         if self.token.digest(&[&self.secret, data]) == signature {
             Ok(())
         } else {
@@ -58,19 +68,22 @@ impl HmacKey for ResetKey {
     }
 }
 
-/// Random connection ids. quinn's own are marked with a key of the process, and an id without the
-/// mark gets no reset.
+/// Random connection ids, whose first byte names the shard. The ids of `quinn-proto` are marked with
+/// a key of the process, and an id without the mark gets no reset.
 #[derive(Clone)]
 struct Ids {
     seed: [u8; 32],
     made: u64,
+    shard: usize,
+    shards: usize,
     context: Context,
 }
 
 impl ConnectionIdGenerator for Ids {
     fn generate_cid(&mut self) -> ConnectionId {
         self.made += 1;
-        let digest = self.context.digest(&[&self.seed, &self.made.to_be_bytes()]);
+        let mut digest = self.context.digest(&[&self.seed, &self.made.to_be_bytes()]);
+        digest[0] = named(digest[0], self.shard, self.shards);
         ConnectionId::new(&digest[..ID_BYTES])
     }
 
@@ -80,5 +93,34 @@ impl ConnectionIdGenerator for Ids {
 
     fn cid_lifetime(&self) -> Option<Duration> {
         None
+    }
+}
+
+/// The byte next to `random` that is `shard` modulo `shards`.
+fn named(random: u8, shard: usize, shards: usize) -> u8 {
+    let random = usize::from(random);
+    let named = random - random % shards + shard;
+    if named > usize::from(u8::MAX) {
+        (named - shards) as u8
+    } else {
+        named as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_of_an_id_names_its_shard() {
+        for shards in [1, 2, 3, 5, 16, 64] {
+            for shard in 0..shards {
+                for random in 0..=u8::MAX {
+                    let named = usize::from(named(random, shard, shards));
+                    assert_eq!(named % shards, shard);
+                    assert!(shards > 1 || named == usize::from(random));
+                }
+            }
+        }
     }
 }

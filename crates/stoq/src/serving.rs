@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use quinn::{RecvStream, SendStream};
-use tokio::time::timeout;
+use crate::quic::{timeout, RecvStream, SendStream};
 
 use crate::admission::Alpn;
 use crate::drive::Drive;

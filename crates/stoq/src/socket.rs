@@ -1,87 +1,101 @@
-//! The UDP socket of an endpoint.
-//!
-//! quinn sends batches of up to ten datagrams whatever their size, and the kernel refuses a batch
-//! above 65,487 bytes with an error that quinn-udp takes for a failed MTU probe and drops in
-//! silence. So a batch that is too large goes out in several here, and large datagrams work.
+//! The UDP socket of a shard.
 
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV6, UdpSocket};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::os::fd::{AsRawFd, RawFd};
 
-use quinn::udp::{RecvMeta, Transmit};
-use quinn::{AsyncUdpSocket, UdpPoller};
-use socket2::{Domain, Protocol, Socket, Type};
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use socket2::{Domain, Protocol, Type};
 
-use crate::limits::{SOCKET_BUFFER_BYTES, UDP_PAYLOAD_BYTES_MAX};
+use crate::limits::{SEGMENTS_MAX, SOCKET_BUFFER_BYTES, UDP_PAYLOAD_BYTES_MAX};
 
-/// A socket at `address`, IPv6 only.
-pub fn bind(address: SocketAddrV6) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_only_v6(true)?;
-    socket.set_nonblocking(true)?;
-    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
-    socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
-    socket.bind(&SocketAddr::V6(address).into())?;
-    Ok(socket.into())
+/// A non-blocking socket with segmentation and receive offload where the kernel has them.
+pub struct Socket {
+    udp: UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+    #[cfg(test)]
+    pub full: std::sync::atomic::AtomicUsize,
 }
 
-/// Splits batches that the kernel would refuse.
-#[derive(Debug)]
-pub struct Batches(pub Arc<dyn AsyncUdpSocket>);
-
-impl AsyncUdpSocket for Batches {
-    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        self.0.clone().create_io_poller()
+impl Socket {
+    /// A socket at `address`, IPv6 only. `shared`: others will bind the same address.
+    pub fn bind(address: SocketAddrV6, shared: bool) -> io::Result<Socket> {
+        let socket = socket2::Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_only_v6(true)?;
+        socket.set_reuse_port(shared)?;
+        socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+        socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
+        socket.bind(&SocketAddr::V6(address).into())?;
+        Socket::new(socket.into())
     }
 
-    /// Where the socket takes the first part and not the second, the whole is tried again later:
-    /// QUIC drops the datagrams that then arrive twice.
-    fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
-        let Some(segment) = transmit
-            .segment_size
-            .filter(|_| transmit.contents.len() > UDP_PAYLOAD_BYTES_MAX)
-        else {
-            return self.0.try_send(transmit);
-        };
-        let batch = (UDP_PAYLOAD_BYTES_MAX / segment).max(1) * segment;
-        for contents in transmit.contents.chunks(batch) {
-            self.0.try_send(&Transmit {
-                destination: transmit.destination,
-                ecn: transmit.ecn,
-                contents,
-                segment_size: Some(segment).filter(|segment| contents.len() > *segment),
-                src_ip: transmit.src_ip,
-            })?;
+    /// So many sockets at one address, between which the kernel chooses.
+    pub fn bind_all(address: SocketAddrV6, count: usize) -> io::Result<Vec<Socket>> {
+        let first = Socket::bind(address, count > 1)?;
+        let port = first.local.port();
+        let mut sockets = vec![first];
+        let same = SocketAddrV6::new(*address.ip(), port, 0, address.scope_id());
+        while sockets.len() < count {
+            sockets.push(Socket::bind(same, true)?);
         }
-        Ok(())
+        Ok(sockets)
     }
 
-    fn poll_recv(
+    pub fn new(udp: UdpSocket) -> io::Result<Socket> {
+        let state = UdpSocketState::new((&udp).into())?;
+        let local = udp.local_addr()?;
+        Ok(Socket {
+            udp,
+            state,
+            local,
+            #[cfg(test)]
+            full: std::sync::atomic::AtomicUsize::new(0),
+        })
+    }
+
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    pub fn fd(&self) -> RawFd {
+        self.udp.as_raw_fd()
+    }
+
+    pub fn may_fragment(&self) -> bool {
+        self.state.may_fragment()
+    }
+
+    /// Datagrams of `mtu` bytes that one call may send. The kernel refuses a batch above the
+    /// largest UDP payload with the error of a failed MTU probe, so that nobody would notice.
+    pub fn segments_max(&self, mtu: u16) -> usize {
+        let fitting = UDP_PAYLOAD_BYTES_MAX / usize::from(mtu.max(1));
+        self.state
+            .max_gso_segments()
+            .min(SEGMENTS_MAX)
+            .min(fitting)
+            .max(1)
+    }
+
+    pub fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        #[cfg(test)]
+        {
+            use std::sync::atomic::Ordering;
+            let refuse = |left: usize| left.checked_sub(1);
+            let order = Ordering::SeqCst;
+            if self.full.fetch_update(order, order, refuse).is_ok() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
+        self.state.try_send((&self.udp).into(), transmit)
+    }
+
+    /// Receives into `buffers` what is there; the number of messages.
+    pub fn receive(
         &self,
-        context: &mut Context,
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
-    ) -> Poll<io::Result<usize>> {
-        self.0.poll_recv(context, buffers, meta)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-
-    fn max_transmit_segments(&self) -> usize {
-        self.0.max_transmit_segments()
-    }
-
-    /// quinn reserves this many of the largest payload for each receive. Ours is as large as a
-    /// coalesced batch can be, so one is enough, and 64 would take 128 MiB.
-    fn max_receive_segments(&self) -> usize {
-        1
-    }
-
-    fn may_fragment(&self) -> bool {
-        self.0.may_fragment()
+    ) -> io::Result<usize> {
+        self.state.recv((&self.udp).into(), buffers, meta)
     }
 }

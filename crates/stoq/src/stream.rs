@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{RecvStream, SendStream};
+use crate::quic::{timeout, RecvStream, SendStream};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
 
 use crate::drive::Drive;
 use crate::error::{Error, Kind, Result};

@@ -1,0 +1,108 @@
+//! Receive buffers of a shard.
+//!
+//! The kernel coalesces datagrams of a flow (GRO) into up to 64 KiB. A dense batch is handed on
+//! without a copy, as slices of its buffer; a sparse one is copied, so that a small frame which
+//! waits for its stream to be read does not hold 64 KiB. Buffers handed on are reused as soon as
+//! nobody holds a slice of them, and there are at most `LENT_MAX` of them: beyond, all is copied.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut};
+
+use bytes::BytesMut;
+use quinn_udp::{RecvMeta, BATCH_SIZE};
+
+use crate::limits::{RECEIVE_DENSE_BYTES, RECEIVE_LENT_MAX};
+use crate::socket::Socket;
+
+/// What one read of a socket with GRO may bring.
+const SLOT_BYTES: usize = 64 * 1024;
+
+/// Messages asked for at first.
+const WIDTH_MIN: usize = 2;
+
+pub struct Inbox {
+    /// Each of `SLOT_BYTES` initialised bytes.
+    slots: Vec<BytesMut>,
+    meta: [RecvMeta; BATCH_SIZE],
+    /// What remains of buffers whose front is in use elsewhere.
+    lent: VecDeque<BytesMut>,
+    /// Messages to ask for next time: many where they are small, few where they are large, so that
+    /// the next ones are not yet in the cache's way.
+    width: usize,
+}
+
+impl Inbox {
+    pub fn new() -> Inbox {
+        Inbox {
+            slots: Vec::new(),
+            meta: [RecvMeta::default(); BATCH_SIZE],
+            lent: VecDeque::new(),
+            width: WIDTH_MIN,
+        }
+    }
+
+    /// Receives what is there. The number of messages, and whether there may be more.
+    pub fn fill(&mut self, socket: &Socket) -> io::Result<(usize, bool)> {
+        while self.slots.len() < self.width {
+            self.slots.push(BytesMut::zeroed(SLOT_BYTES));
+        }
+        let mut slots = self.slots.iter_mut();
+        let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
+            std::array::from_fn(|_| IoSliceMut::new(slots.next().map_or(&mut [], |slot| slot)));
+        let width = self.width;
+        let count = socket.receive(&mut buffers[..width], &mut self.meta[..width])?;
+        let full = count == width;
+        let bytes: usize = self.meta[..count].iter().map(|meta| meta.len).sum();
+        self.width = match full {
+            true if bytes < SLOT_BYTES => (width * 2).min(BATCH_SIZE),
+            true if bytes > 2 * SLOT_BYTES => (width / 2).max(WIDTH_MIN),
+            _ => width,
+        };
+        Ok((count, full))
+    }
+
+    /// Hands the datagrams of message `at` to `take`.
+    pub fn open(&mut self, at: usize, mut take: impl FnMut(&RecvMeta, BytesMut)) {
+        let meta = self.meta[at];
+        let length = meta.len.min(SLOT_BYTES);
+        let stride = meta.stride.clamp(1, SLOT_BYTES);
+        if length >= RECEIVE_DENSE_BYTES {
+            if let Some(spare) = self.spare() {
+                let mut whole = std::mem::replace(&mut self.slots[at], spare);
+                let mut rest = whole.split_off(length);
+                while !whole.is_empty() {
+                    let datagram = whole.split_to(stride.min(whole.len()));
+                    take(&meta, datagram);
+                }
+                drop(whole);
+                rest.clear();
+                self.lent.push_back(rest);
+                return;
+            }
+        }
+        for datagram in self.slots[at][..length].chunks(stride) {
+            take(&meta, BytesMut::from(datagram));
+        }
+    }
+
+    /// A whole buffer that nobody uses.
+    fn spare(&mut self) -> Option<BytesMut> {
+        for _ in 0..self.lent.len() {
+            let mut buffer = self.lent.pop_front()?;
+            if buffer.try_reclaim(SLOT_BYTES) {
+                // SAFETY: the buffer is one of `BytesMut::zeroed(SLOT_BYTES)`, split and now whole
+                // again, so its first `SLOT_BYTES` bytes were initialised, and its capacity is
+                // that large or `try_reclaim` had refused.
+                unsafe { buffer.set_len(SLOT_BYTES) };
+                return Some(buffer);
+            }
+            self.lent.push_back(buffer);
+        }
+        (self.lent.len() < RECEIVE_LENT_MAX).then(|| BytesMut::zeroed(SLOT_BYTES))
+    }
+
+    #[cfg(test)]
+    pub fn lent(&self) -> usize {
+        self.lent.len()
+    }
+}

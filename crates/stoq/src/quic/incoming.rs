@@ -1,0 +1,113 @@
+//! A client's first packet, and what becomes of it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use quinn_proto::{ConnectionError, ServerConfig};
+
+use super::connection::{Connecting, Hold};
+use super::shard::Shard;
+
+/// Nothing has been kept for the client yet but this. Dropped, it refuses.
+pub struct Incoming {
+    shard: Arc<Shard>,
+    /// `None` once it has been decided on.
+    inner: Option<quinn_proto::Incoming>,
+}
+
+impl Incoming {
+    pub(super) fn new(shard: Arc<Shard>, inner: quinn_proto::Incoming) -> Incoming {
+        Incoming {
+            shard,
+            inner: Some(inner),
+        }
+    }
+
+    /// Begins the handshake as the endpoint does by default.
+    pub fn accept(self) -> Result<Connecting, ConnectionError> {
+        self.take(None)
+    }
+
+    /// Begins the handshake with `config`.
+    pub fn accept_with(self, config: Arc<ServerConfig>) -> Result<Connecting, ConnectionError> {
+        self.take(Some(config))
+    }
+
+    fn take(mut self, config: Option<Arc<ServerConfig>>) -> Result<Connecting, ConnectionError> {
+        let Some(inner) = self.inner.take() else {
+            return Err(ConnectionError::LocallyClosed);
+        };
+        let key = self.shard.with(|core, socket| {
+            if core.closed.is_some() {
+                core.refuse(inner, socket);
+                return Err(ConnectionError::LocallyClosed);
+            }
+            core.accept(inner, Instant::now(), config, socket)
+        })?;
+        Ok(Connecting::new(Hold::new(self.shard.clone(), key)))
+    }
+
+    /// Tells the client that it is not wanted.
+    pub fn refuse(mut self) {
+        self.decide(|core, inner, socket| core.refuse(inner, socket));
+    }
+
+    /// Has the client show that it receives at its address (RFC 9000 section 8.1.2). The same
+    /// again where it has shown that already.
+    pub fn retry(mut self) -> Result<(), Incoming> {
+        let mut again = None;
+        self.decide(|core, inner, socket| again = core.retry(inner, socket));
+        match again {
+            None => Ok(()),
+            Some(inner) => Err(Incoming::new(self.shard.clone(), inner)),
+        }
+    }
+
+    /// Forgets the client without a word.
+    pub fn ignore(mut self) {
+        self.decide(|core, inner, _| core.ignore(inner));
+    }
+
+    fn decide(
+        &mut self,
+        decide: impl FnOnce(&mut super::core::Core, quinn_proto::Incoming, &crate::socket::Socket),
+    ) {
+        if let Some(inner) = self.inner.take() {
+            self.shard.with(|core, socket| decide(core, inner, socket));
+        }
+    }
+
+    pub fn remote_address(&self) -> SocketAddr {
+        let unknown = SocketAddr::from(([0u16; 8], 0));
+        self.inner
+            .as_ref()
+            .map_or(unknown, quinn_proto::Incoming::remote_address)
+    }
+
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        self.inner.as_ref()?.local_ip()
+    }
+
+    pub fn remote_address_validated(&self) -> bool {
+        let validated = quinn_proto::Incoming::remote_address_validated;
+        self.inner.as_ref().is_some_and(validated)
+    }
+
+    /// Whether `retry` may be asked for.
+    pub fn may_retry(&self) -> bool {
+        let may = quinn_proto::Incoming::may_retry;
+        self.inner.as_ref().is_some_and(may)
+    }
+
+    /// The shard that its connection would be of.
+    pub fn shard(&self) -> &Arc<Shard> {
+        &self.shard
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.decide(|core, inner, socket| core.refuse(inner, socket));
+    }
+}

@@ -1,0 +1,120 @@
+//! One connection: its state machine, and those who wait for something on it.
+
+use std::task::{Context, Waker};
+use std::time::Instant;
+
+use quinn_proto::{
+    Connection, ConnectionError, ConnectionHandle, Dir, Event, StreamEvent, StreamId,
+};
+use rustc_hash::FxHashMap;
+
+pub struct Link {
+    pub inner: Connection,
+    pub handle: ConnectionHandle,
+    /// In the list of those that may have something to send.
+    pub dirty: bool,
+    /// The earliest of its entries in the timer queue.
+    pub queued: Option<Instant>,
+    pub connected: bool,
+    /// Why it has ended.
+    pub error: Option<ConnectionError>,
+    /// The state machine is done with it.
+    pub drained: bool,
+    /// Nobody holds it any more.
+    pub abandoned: bool,
+    pub readers: FxHashMap<StreamId, Waker>,
+    pub writers: FxHashMap<StreamId, Waker>,
+    /// Those who wait for the end of what they sent.
+    pub finishers: FxHashMap<StreamId, Waker>,
+    pub opening: [Vec<Waker>; 2],
+    pub accepting: [Vec<Waker>; 2],
+    pub connecting: Vec<Waker>,
+    pub closing: Vec<Waker>,
+    pub datagram_readers: Vec<Waker>,
+    pub datagram_writers: Vec<Waker>,
+}
+
+/// Adds the waker of `context`, once.
+pub fn wait(list: &mut Vec<Waker>, context: &Context<'_>) {
+    if !list.iter().any(|known| known.will_wake(context.waker())) {
+        list.push(context.waker().clone());
+    }
+}
+
+impl Link {
+    pub fn new(handle: ConnectionHandle, inner: Connection) -> Link {
+        Link {
+            inner,
+            handle,
+            dirty: false,
+            queued: None,
+            connected: false,
+            error: None,
+            drained: false,
+            abandoned: false,
+            readers: FxHashMap::default(),
+            writers: FxHashMap::default(),
+            finishers: FxHashMap::default(),
+            opening: Default::default(),
+            accepting: Default::default(),
+            connecting: Vec::new(),
+            closing: Vec::new(),
+            datagram_readers: Vec::new(),
+            datagram_writers: Vec::new(),
+        }
+    }
+
+    /// Passes an event of the state machine to those it concerns.
+    pub fn hear(&mut self, event: Event, woken: &mut Vec<Waker>) {
+        match event {
+            Event::HandshakeDataReady => woken.append(&mut self.connecting),
+            Event::Connected => {
+                self.connected = true;
+                woken.append(&mut self.connecting);
+                if self.inner.side().is_client() && !self.inner.accepted_0rtt() {
+                    // Streams that sent 0-RTT data in vain learn it now.
+                    self.wake_streams(woken);
+                }
+            }
+            Event::ConnectionLost { reason } => self.end(reason, woken),
+            Event::DatagramReceived => woken.append(&mut self.datagram_readers),
+            Event::DatagramsUnblocked => woken.append(&mut self.datagram_writers),
+            Event::Stream(event) => match event {
+                StreamEvent::Opened { dir } => woken.append(&mut self.accepting[dir as usize]),
+                StreamEvent::Available { dir } => woken.append(&mut self.opening[dir as usize]),
+                StreamEvent::Readable { id } => woken.extend(self.readers.remove(&id)),
+                StreamEvent::Writable { id } => woken.extend(self.writers.remove(&id)),
+                StreamEvent::Finished { id } => woken.extend(self.finishers.remove(&id)),
+                StreamEvent::Stopped { id, .. } => {
+                    woken.extend(self.finishers.remove(&id));
+                    woken.extend(self.writers.remove(&id));
+                }
+            },
+        }
+    }
+
+    /// It has ended: everyone who waits learns why.
+    pub fn end(&mut self, reason: ConnectionError, woken: &mut Vec<Waker>) {
+        self.error.get_or_insert(reason);
+        self.wake_streams(woken);
+        for dir in [Dir::Bi, Dir::Uni] {
+            woken.append(&mut self.opening[dir as usize]);
+            woken.append(&mut self.accepting[dir as usize]);
+        }
+        woken.append(&mut self.connecting);
+        woken.append(&mut self.closing);
+        woken.append(&mut self.datagram_readers);
+        woken.append(&mut self.datagram_writers);
+    }
+
+    fn wake_streams(&mut self, woken: &mut Vec<Waker>) {
+        for waiting in [&mut self.readers, &mut self.writers, &mut self.finishers] {
+            woken.extend(waiting.drain().map(|(_, waker)| waker));
+        }
+    }
+
+    /// Whether data sent before the handshake was over counts.
+    pub fn rejected_0rtt(&self) -> bool {
+        self.inner.side().is_client() && !self.inner.is_handshaking() && !self.inner.accepted_0rtt()
+    }
+}

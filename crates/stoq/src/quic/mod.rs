@@ -1,0 +1,57 @@
+//! QUIC: `quinn-proto`'s state machines, driven by our own loop over `quinn-udp`'s sockets.
+//!
+//! ```text
+//! endpoint ─ incoming ─ connection ─ sending, receiving      what the crate uses: futures
+//!     └──── shard                          one socket, one lock, one I/O thread
+//!             ├── core ── link             the state machines, those who wait for them
+//!             ├── inbox                    receive buffers
+//!             ├── tasks, deadlines         what runs on the I/O thread
+//!             └── readiness                who watches the socket
+//!           scope, waiter                  a thread that polls futures, and one that waits
+//! ```
+//! Any thread may receive, send and fire timers: all of it happens under the lock of the shard, and
+//! whoever does it wakes those it concerns. So the I/O thread serves everyone, and a thread that
+//! waits for an answer may serve itself ([`crate::drive`]) without a hop between threads.
+//!
+//! Names and meanings of the futures are those of the `quinn` crate.
+
+mod connection;
+mod core;
+mod deadlines;
+mod endpoint;
+mod failures;
+mod inbox;
+mod incoming;
+mod link;
+mod readiness;
+mod receiving;
+mod scope;
+mod sending;
+mod shard;
+mod tasks;
+mod waiter;
+
+pub use quinn_proto::{
+    congestion, crypto, AckFrequencyConfig, ApplicationClose, Chunk, ClientConfig, ClosedStream,
+    ConnectError, ConnectionClose, ConnectionError, ConnectionId, ConnectionIdGenerator,
+    ConnectionStats, Dir, EndpointConfig, FinishError, IdleTimeout, MtuDiscoveryConfig, PathStats,
+    ServerConfig, Side, StreamId, TransportConfig, TransportErrorCode, UdpStats,
+    ValidationTokenConfig, VarInt,
+};
+
+pub use connection::{Connecting, Connection, ZeroRttAccepted};
+pub use deadlines::{timeout, Elapsed};
+pub use endpoint::Endpoint;
+pub use failures::{
+    ReadError, ReadExactError, ReadToEndError, SendDatagramError, StoppedError, WriteError,
+};
+pub use incoming::Incoming;
+pub use receiving::RecvStream;
+pub use sending::SendStream;
+pub use shard::Shard;
+pub use tasks::TaskHandle;
+
+pub(crate) use endpoint::accept;
+pub(crate) use scope::{enter, home};
+pub(crate) use shard::run;
+pub(crate) use waiter::{wait, Waited};
