@@ -30,11 +30,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::quic::crypto::rustls::HandshakeData;
+use crate::quic::{timeout, Connection, ReadToEndError, RecvStream, SendStream, VarInt};
 use hm_crypto::hybrid::{PublicKeys, Signature, Statement};
 use hm_crypto::{ed25519, falcon, hybrid};
 use hm_x509::{PeerIdentity, Refusal, TrustPolicy};
-use crate::quic::crypto::rustls::HandshakeData;
-use crate::quic::{timeout, Connection, ReadToEndError, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
 
 use crate::error::{said_by_peer, Error, Kind, Result};

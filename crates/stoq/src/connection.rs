@@ -4,8 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use crate::quic::{RecvStream, VarInt};
+use bytes::Bytes;
 
 use crate::admission::{Alpn, Channel};
 use crate::drive::Drive;

@@ -109,11 +109,7 @@ impl Drive {
         self.wait_until(future, Some(Instant::now() + turn))
     }
 
-    fn wait_until<T, F>(
-        &self,
-        future: Pin<&mut F>,
-        deadline: Option<Instant>,
-    ) -> Result<Option<T>>
+    fn wait_until<T, F>(&self, future: Pin<&mut F>, deadline: Option<Instant>) -> Result<Option<T>>
     where
         F: Future<Output = Result<T>>,
     {

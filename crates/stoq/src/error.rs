@@ -5,8 +5,8 @@
 //! (`HM-STOQ-0005`). So both ends of a connection name one failure alike. Titles and remedies are
 //! with the catalogue, in `hypermesh.stoq.errors`.
 
-use bytes::Bytes;
 use crate::quic::{ConnectError, ConnectionError, ReadError, ReadExactError, VarInt, WriteError};
+use bytes::Bytes;
 
 use crate::limits::REASON_BYTES_MAX;
 

@@ -11,11 +11,11 @@ use hm_crypto::hybrid::SecretKeys;
 use hm_x509::TrustPolicy;
 
 use crate::admission::{Alpn, Binding, Channel, Role};
+use crate::drive::Drive;
 use crate::endpoint::{Endpoint, Refusal};
 use crate::error::{Error, Kind};
 use crate::frame::{AnswerHeader, Extent, RequestHeader, Status};
 use crate::identity::Identity;
-use crate::drive::Drive;
 use crate::limits::BODY_BYTES_MAX;
 use crate::quic::{
     self, timeout, ClientConfig, EndpointConfig, ReadToEndError, RecvStream, SendStream,
@@ -54,7 +54,9 @@ impl Raw {
         let drive = Drive::start(client.shards()).unwrap();
         let config = ClientConfig::new(tls::client(identity, alpn).unwrap());
         let server = SocketAddr::V6(server.local());
-        let connecting = client.connect_with(config, server, tls::SERVER_NAME).unwrap();
+        let connecting = client
+            .connect_with(config, server, tls::SERVER_NAME)
+            .unwrap();
         let connection = drive.wait(async { Ok(connecting.await?) }).unwrap();
         Raw { drive, connection }
     }

@@ -38,7 +38,7 @@ mod serving;
 mod socket;
 mod stream;
 mod tls;
-mod transport;
+pub mod transport;
 
 /// Digest of the two public keys of a node, an owner or a session.
 pub type PeerId = [u8; 32];

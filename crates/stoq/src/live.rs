@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
 use crate::quic::Connection;
+use parking_lot::Mutex;
 
 use crate::admission;
 use crate::error::{Error, Kind, Result};

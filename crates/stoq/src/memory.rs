@@ -16,8 +16,8 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use crate::quic::{timeout, RecvStream, SendStream};
+use bytes::Bytes;
 
 use crate::error::{Error, Kind, Result};
 use crate::frame::{self, AnswerHeader, Extent, Status};

@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hm_crypto::digest::Context;
-use hm_crypto::{entropy, Error};
 use crate::quic::crypto::{CryptoError, HmacKey};
 use crate::quic::{ConnectionId, ConnectionIdGenerator, EndpointConfig};
+use hm_crypto::digest::Context;
+use hm_crypto::{entropy, Error};
 
 use crate::identity::Identity;
 

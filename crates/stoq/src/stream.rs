@@ -8,8 +8,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use crate::quic::{timeout, RecvStream, SendStream};
+use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use crate::drive::Drive;

@@ -32,4 +32,3 @@ pub fn config(remote: IpAddr, streams: u32) -> TransportConfig {
     }
     config
 }
-

@@ -77,8 +77,7 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         let key = self.key;
-        self.shard
-            .with(|core, _| core.abandon(key, Instant::now()));
+        self.shard.with(|core, _| core.abandon(key, Instant::now()));
     }
 }
 
@@ -140,9 +139,7 @@ impl Connecting {
     }
 
     pub fn remote_address(&self) -> Option<SocketAddr> {
-        self.hold
-            .as_ref()?
-            .look(|link| link.inner.remote_address())
+        self.hold.as_ref()?.look(|link| link.inner.remote_address())
     }
 
     pub fn local_ip(&self) -> Option<IpAddr> {
@@ -362,8 +359,7 @@ impl Connection {
     pub fn close(&self, code: VarInt, reason: &[u8]) {
         let (key, reason) = (self.0.key, Bytes::copy_from_slice(reason));
         self.0.shard.with(|core, _| {
-            let open = |link: &Box<Link>| link.error.is_none();
-            if core.links.get(key).is_some_and(open) {
+            if core.links.get(key).is_some_and(|link| link.error.is_none()) {
                 core.close(key, Instant::now(), code, reason);
             }
         });
@@ -444,7 +440,9 @@ impl Connection {
             let session = link.inner.crypto_session();
             session.export_keying_material(output, label, context)
         };
-        self.0.look(export).unwrap_or(Err(ExportKeyingMaterialError))
+        self.0
+            .look(export)
+            .unwrap_or(Err(ExportKeyingMaterialError))
     }
 
     /// Changes the keys of the connection now (RFC 9001 section 6). Does nothing while an earlier

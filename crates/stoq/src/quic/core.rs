@@ -110,9 +110,7 @@ impl Core {
 
     /// One datagram from the network.
     pub fn receive(&mut self, now: Instant, meta: &RecvMeta, data: BytesMut, socket: &Socket) {
-        let ecn = meta
-            .ecn
-            .and_then(|ecn| EcnCodepoint::from_bits(ecn as u8));
+        let ecn = meta.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8));
         self.response.clear();
         let event =
             self.endpoint

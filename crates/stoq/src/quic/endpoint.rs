@@ -78,7 +78,8 @@ impl Endpoint {
         let Some(shard) = self.shards.get(turn) else {
             return Err(ConnectError::EndpointStopping);
         };
-        let key = shard.with(|core, _| core.connect(Instant::now(), config, remote, server_name))?;
+        let key =
+            shard.with(|core, _| core.connect(Instant::now(), config, remote, server_name))?;
         Ok(Connecting::new(Hold::new(shard.clone(), key)))
     }
 

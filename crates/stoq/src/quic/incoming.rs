@@ -13,14 +13,14 @@ use super::shard::Shard;
 pub struct Incoming {
     shard: Arc<Shard>,
     /// `None` once it has been decided on.
-    inner: Option<quinn_proto::Incoming>,
+    inner: Option<Box<quinn_proto::Incoming>>,
 }
 
 impl Incoming {
     pub(super) fn new(shard: Arc<Shard>, inner: quinn_proto::Incoming) -> Incoming {
         Incoming {
             shard,
-            inner: Some(inner),
+            inner: Some(Box::new(inner)),
         }
     }
 
@@ -40,10 +40,10 @@ impl Incoming {
         };
         let key = self.shard.with(|core, socket| {
             if core.closed.is_some() {
-                core.refuse(inner, socket);
+                core.refuse(*inner, socket);
                 return Err(ConnectionError::LocallyClosed);
             }
-            core.accept(inner, Instant::now(), config, socket)
+            core.accept(*inner, Instant::now(), config, socket)
         })?;
         Ok(Connecting::new(Hold::new(self.shard.clone(), key)))
     }
@@ -74,7 +74,7 @@ impl Incoming {
         decide: impl FnOnce(&mut super::core::Core, quinn_proto::Incoming, &crate::socket::Socket),
     ) {
         if let Some(inner) = self.inner.take() {
-            self.shard.with(|core, socket| decide(core, inner, socket));
+            self.shard.with(|core, socket| decide(core, *inner, socket));
         }
     }
 
@@ -82,7 +82,7 @@ impl Incoming {
         let unknown = SocketAddr::from(([0u16; 8], 0));
         self.inner
             .as_ref()
-            .map_or(unknown, quinn_proto::Incoming::remote_address)
+            .map_or(unknown, |inner| inner.remote_address())
     }
 
     pub fn local_ip(&self) -> Option<IpAddr> {
@@ -90,14 +90,13 @@ impl Incoming {
     }
 
     pub fn remote_address_validated(&self) -> bool {
-        let validated = quinn_proto::Incoming::remote_address_validated;
-        self.inner.as_ref().is_some_and(validated)
+        let inner = self.inner.as_ref();
+        inner.is_some_and(|inner| inner.remote_address_validated())
     }
 
     /// Whether `retry` may be asked for.
     pub fn may_retry(&self) -> bool {
-        let may = quinn_proto::Incoming::may_retry;
-        self.inner.as_ref().is_some_and(may)
+        self.inner.as_ref().is_some_and(|inner| inner.may_retry())
     }
 
     /// The shard that its connection would be of.

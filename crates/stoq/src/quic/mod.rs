@@ -51,7 +51,9 @@ pub use sending::SendStream;
 pub use shard::Shard;
 pub use tasks::TaskHandle;
 
-pub(crate) use endpoint::accept;
+pub use crate::socket::Socket;
+
+pub use endpoint::accept;
 pub(crate) use scope::{enter, home};
 pub(crate) use shard::run;
 pub(crate) use waiter::{wait, Waited};

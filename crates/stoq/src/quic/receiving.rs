@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes};
-use quinn_proto::{
-    Chunk, Chunks, ClosedStream, ConnectionError, ReadableError, StreamId, VarInt,
-};
+use quinn_proto::{Chunk, Chunks, ClosedStream, ConnectionError, ReadableError, StreamId, VarInt};
 
 use super::connection::Hold;
 use super::failures::{ReadError, ReadExactError, ReadToEndError};

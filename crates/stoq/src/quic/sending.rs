@@ -95,9 +95,7 @@ impl SendStream {
                     Err(Proto::Stopped(code)) => {
                         (Poll::Ready(Err(WriteError::Stopped(code))), false)
                     }
-                    Err(Proto::ClosedStream) => {
-                        (Poll::Ready(Err(WriteError::ClosedStream)), false)
-                    }
+                    Err(Proto::ClosedStream) => (Poll::Ready(Err(WriteError::ClosedStream)), false),
                 }
             },
         )

@@ -104,14 +104,13 @@ pub fn wait<F: Future>(
         if registered.stopped() {
             return Waited::Stopped;
         }
-        let (polled, awaited) =
-            scope::enter_and_await(home, || {
-                if let Some(driver) = &driver {
-                    // What this thread received is acknowledged with what the future writes next.
-                    driver.touch();
-                }
-                future.as_mut().poll(&mut context)
-            });
+        let (polled, awaited) = scope::enter_and_await(home, || {
+            if let Some(driver) = &driver {
+                // What this thread received is acknowledged with what the future writes next.
+                driver.touch();
+            }
+            future.as_mut().poll(&mut context)
+        });
         if let Poll::Ready(output) = polled {
             return Waited::Done(output);
         }
