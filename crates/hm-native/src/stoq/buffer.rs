@@ -48,7 +48,11 @@ impl Memory {
                 immutable: true,
             });
         }
-        let exported = PyUntypedBuffer::get(object)?;
+        let exported = PyUntypedBuffer::get(object).or_else(|refusal| {
+            // Some exporters, as those of `ctypes`, leave out what a view fills in.
+            let view = PyMemoryView::from(object).map_err(|_| refusal)?;
+            PyUntypedBuffer::get(view.as_any())
+        })?;
         if !exported.is_c_contiguous() {
             return Err(PyBufferError::new_err("the buffer is not contiguous"));
         }
