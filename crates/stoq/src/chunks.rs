@@ -5,9 +5,9 @@ use std::pin::pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use quinn::RecvStream;
 
 use crate::error::{Error, Kind, Result};
+use crate::quic::RecvStream;
 
 /// One run of bytes in order, in pieces.
 #[derive(Clone, Debug, Default)]
