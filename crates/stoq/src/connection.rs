@@ -8,12 +8,13 @@ use crate::quic::{RecvStream, VarInt};
 use bytes::Bytes;
 
 use crate::admission::{Alpn, Channel};
+use crate::chunks::{Chunks, Frame};
 use crate::drive::Drive;
 use crate::error::{Error, Kind, Result};
 use crate::frame::{
     self, AnswerHeader, Extent, RequestHeader, Status, ANSWER_HEADER_BYTES, REQUEST_HEADER_BYTES,
 };
-use crate::limits::CHUNK_BYTES;
+use crate::limits::JOINED_BYTES_MAX;
 use crate::live::Ending;
 use crate::memory::{self, Action, Operation};
 use crate::region::RegionId;
@@ -99,24 +100,24 @@ impl Connection {
 
     /// The answer of `service`. A problem it answers with is `Error::Problem`.
     pub async fn request(&self, service: u16, body: &[u8], patience: Duration) -> Result<Vec<u8>> {
-        frame::checked_body(body)?;
-        self.during(patience, async {
-            let (mut outlet, mut receive) = self.open().await?;
+        let body = Bytes::copy_from_slice(frame::checked_body(body)?);
+        Ok(self.call(service, body, patience).await?.to_vec())
+    }
+
+    /// The same without a copy of the body, and with the answer as it arrived.
+    pub async fn call(&self, service: u16, body: Bytes, patience: Duration) -> Result<Chunks> {
+        self.during(patience, self.ask(service, body)).await
+    }
+
+    pub(crate) async fn ask(&self, service: u16, body: Bytes) -> Result<Chunks> {
+        frame::checked_body(&body)?;
+        let (mut outlet, mut receive) = self.open().await?;
+        let sent = async {
             send_request(&mut outlet, service, body).await?;
-            outlet.finish()?;
-            match read_header(&mut receive).await? {
-                Extent::Bytes(length) => {
-                    let mut answer = vec![0; length];
-                    receive.read_exact(&mut answer).await?;
-                    Ok(answer)
-                }
-                Extent::Open => Err(Error::new(
-                    Kind::MalformedFrame,
-                    "a request was answered by a stream",
-                )),
-            }
-        })
-        .await
+            outlet.finish()
+        }
+        .await;
+        answered(sent, read_answer(&mut receive).await)
     }
 
     /// A byte stream to `service`. The service may refuse it, which the first read or write shows.
@@ -146,7 +147,7 @@ impl Connection {
         };
         self.during(patience, async {
             let (mut outlet, mut receive) = self.open().await?;
-            send_request(&mut outlet, memory::SERVICE, &operation.encode()).await?;
+            send_request(&mut outlet, memory::SERVICE, operation.encode().into()).await?;
             outlet.finish()?;
             match read_header(&mut receive).await? {
                 Extent::Open => Ok(receive.read_exact(buffer).await?),
@@ -156,13 +157,14 @@ impl Connection {
         .await
     }
 
-    /// Puts `data` into a region of the peer; it is there when this returns.
+    /// Puts `data` into a region of the peer; it is there when this returns. Then the peer has all
+    /// of it, and nothing of it is sent again.
     pub async fn write_region(
         &self,
         region: RegionId,
         epoch: u64,
         offset: u64,
-        data: &[u8],
+        data: Bytes,
         patience: Duration,
     ) -> Result<()> {
         let operation = Operation {
@@ -173,26 +175,29 @@ impl Connection {
                 length: data.len() as u64,
             },
         };
-        self.during(patience, async {
-            let (mut outlet, mut receive) = self.open().await?;
-            let sent = async {
-                send_request(&mut outlet, memory::SERVICE, &operation.encode()).await?;
-                for chunk in data.chunks(CHUNK_BYTES) {
-                    outlet.write(chunk).await?;
-                }
-                outlet.finish()
+        self.during(patience, self.put(operation.encode(), [data]))
+            .await
+    }
+
+    /// Sends an operation that writes, and its bytes; the peer has them when this returns.
+    pub(crate) async fn put(
+        &self,
+        operation: Vec<u8>,
+        data: impl IntoIterator<Item = Bytes>,
+    ) -> Result<()> {
+        let (mut outlet, mut receive) = self.open().await?;
+        let sent = async {
+            send_request(&mut outlet, memory::SERVICE, operation.into()).await?;
+            for data in data {
+                outlet.write_bytes(data).await?;
             }
-            .await;
-            // A refusal stops the sending, and its reason is in the answer.
-            let answered = read_header(&mut receive).await;
-            match (sent, answered) {
-                (_, Err(problem @ Error::Problem(_))) => Err(problem),
-                (Err(error), _) | (Ok(()), Err(error)) => Err(error),
-                (Ok(()), Ok(Extent::Bytes(0))) => Ok(()),
-                (Ok(()), Ok(_)) => Err(misanswered()),
-            }
-        })
-        .await
+            outlet.finish()
+        }
+        .await;
+        match answered(sent, read_header(&mut receive).await)? {
+            Extent::Bytes(0) => Ok(()),
+            _ => Err(misanswered()),
+        }
     }
 
     /// `CompareAndSwap` or `FetchAdd`: the word before.
@@ -262,7 +267,7 @@ impl Connection {
             .close(VarInt::from_u32(code), Error::cut(reason).as_bytes());
     }
 
-    async fn during<T>(
+    pub(crate) async fn during<T>(
         &self,
         patience: Duration,
         call: impl Future<Output = Result<T>>,
@@ -280,7 +285,7 @@ impl Connection {
         }
     }
 
-    async fn open(&self) -> Result<(Outlet, RecvStream)> {
+    pub(crate) async fn open(&self) -> Result<(Outlet, RecvStream)> {
         let (send, receive) = self.quic.open_bi().await?;
         Ok((Outlet::new(send), receive))
     }
@@ -292,19 +297,56 @@ impl Drop for Connection {
     }
 }
 
-async fn send_request(outlet: &mut Outlet, service: u16, body: &[u8]) -> Result<()> {
+pub(crate) async fn send_request(outlet: &mut Outlet, service: u16, body: Bytes) -> Result<()> {
     let header = RequestHeader {
         service,
         extent: Extent::Bytes(body.len()),
     };
-    let mut frame = Vec::with_capacity(REQUEST_HEADER_BYTES + body.len());
+    let (joined, apart) = match body.len() {
+        0..=JOINED_BYTES_MAX => (&body[..], Bytes::new()),
+        _ => (&[][..], body.clone()),
+    };
+    let mut frame = Vec::with_capacity(REQUEST_HEADER_BYTES + joined.len());
     frame.extend(header.write());
-    frame.extend_from_slice(body);
-    outlet.write_chunk(Bytes::from(frame)).await
+    frame.extend_from_slice(joined);
+    outlet.write_chunk(Bytes::from(frame)).await?;
+    outlet.write_bytes(apart).await
+}
+
+/// What came of sending and of the answer. A refusal stops the sending, and its reason is in the
+/// answer.
+fn answered<T>(sent: Result<()>, answer: Result<T>) -> Result<T> {
+    match (sent, answer) {
+        (_, Err(problem @ Error::Problem(_))) => Err(problem),
+        (Err(error), _) => Err(error),
+        (Ok(()), answer) => answer,
+    }
+}
+
+/// An answer with a body. A problem is an error.
+async fn read_answer(receive: &mut RecvStream) -> Result<Chunks> {
+    let (frame, header) = Frame::begin(receive).await?;
+    match AnswerHeader::read(header)? {
+        AnswerHeader {
+            status: Status::Ok,
+            extent: Extent::Bytes(length),
+        } => frame.body(length).await,
+        AnswerHeader {
+            status: Status::Problem,
+            extent: Extent::Bytes(length),
+        } => Err(Error::Problem(frame.body(length).await?.into_bytes())),
+        AnswerHeader {
+            extent: Extent::Open,
+            ..
+        } => Err(Error::new(
+            Kind::MalformedFrame,
+            "a request was answered by a stream",
+        )),
+    }
 }
 
 /// What an answer holds. A problem is an error.
-async fn read_header(receive: &mut RecvStream) -> Result<Extent> {
+pub(crate) async fn read_header(receive: &mut RecvStream) -> Result<Extent> {
     let mut header = [0; ANSWER_HEADER_BYTES];
     receive.read_exact(&mut header).await?;
     match AnswerHeader::read(header)? {
@@ -327,6 +369,6 @@ async fn read_header(receive: &mut RecvStream) -> Result<Extent> {
     }
 }
 
-fn misanswered() -> Error {
+pub(crate) fn misanswered() -> Error {
     Error::new(Kind::MalformedFrame, "the answer does not fit the request")
 }

@@ -10,13 +10,14 @@
 //!    ├─ serving ── frame   one stream: a request, a byte stream, an operation on memory
 //!    │     ├───── request  the bounded queue towards services outside
 //!    │     └───── memory ── region
-//!    └─ connection ─ stream, completions
+//!    └─ connection ─ stream, pipeline, remote, completions
 //! ```
 //! Python never runs on the I/O thread, and the I/O thread never waits for Python. Trust comes in
 //! as an immutable `hm_x509::TrustPolicy`.
 
 mod admission;
 mod bell;
+mod chunks;
 mod completions;
 mod connection;
 mod drive;
@@ -29,9 +30,11 @@ mod identity;
 pub mod limits;
 mod live;
 mod memory;
+mod pipeline;
 mod problem;
 pub mod quic;
 mod region;
+mod remote;
 mod request;
 mod restart;
 mod serving;
@@ -45,6 +48,7 @@ pub type PeerId = [u8; 32];
 
 pub use admission::{Alpn, Expected};
 pub use bytes::Bytes;
+pub use chunks::Chunks;
 pub use completions::Completions;
 pub use connection::{Connection, ConnectionStats};
 pub use drive::Drive;
@@ -52,7 +56,8 @@ pub use endpoint::{Destination, Endpoint, EndpointStats, Refusal};
 pub use error::{Error, Kind, Result};
 pub use frame::Status;
 pub use identity::Identity;
-pub use memory::Action;
+pub use memory::{Action, Range};
 pub use region::{Counters, Grant, RegionId, Regions};
+pub use remote::Target;
 pub use request::{Origin, Queue, Request};
 pub use stream::Stream;

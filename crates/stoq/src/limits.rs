@@ -107,6 +107,15 @@ pub const REFUSALS_MAX: usize = 256;
 /// Completed asynchronous calls handed to the event loop at once.
 pub const DRAIN_MAX: usize = 256;
 
+/// Ranges of one gather or scatter; longer ones go in several operations.
+pub const RANGES_MAX: usize = 1024;
+
+/// Requests or operations of one batch that are in flight, as many as a peer takes of streams.
+pub const PIPELINED_MAX: usize = STREAMS_MAX as usize;
+
+/// Bytes; what is up to this is copied behind its header, what is longer is handed down as it is.
+pub const JOINED_BYTES_MAX: usize = 8 * 1024;
+
 /// Regions of one endpoint.
 pub const REGIONS_MAX: usize = 4096;
 

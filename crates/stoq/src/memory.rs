@@ -8,6 +8,10 @@
 //!   3 compare-and-swap   value = expected, second = desired answer: the word before, u64
 //!   4 fetch-add          value = added                      answer: the word before, u64
 //!   5 fence              value = the new epoch              answer: empty
+//!   6 gather             value = ranges, then these         answer: their bytes in order
+//!   7 scatter            the same, then the bytes           answer: empty
+//!
+//! range = offset u64 | length u64                           at most `RANGES_MAX`
 //! ```
 //! Integers are big-endian here; a word in a region is little-endian. The bytes of a transfer move
 //! in chunks, each checked against grant and epoch when it is copied; where a check fails midway,
@@ -20,8 +24,8 @@ use crate::quic::{timeout, RecvStream, SendStream};
 use bytes::Bytes;
 
 use crate::error::{Error, Kind, Result};
-use crate::frame::{self, AnswerHeader, Extent, Status};
-use crate::limits::{BULK_STALL_TIMEOUT, CHUNK_BYTES};
+use crate::frame::{self, AnswerHeader, Extent, Status, ANSWER_HEADER_BYTES};
+use crate::limits::{BULK_STALL_TIMEOUT, CHUNK_BYTES, RANGES_MAX};
 use crate::problem;
 use crate::region::{Access, Region, RegionId, Regions};
 use crate::stream::Outlet;
@@ -46,9 +50,51 @@ pub enum Action {
     CompareAndSwap { expected: u64, desired: u64 },
     FetchAdd { delta: u64 },
     Fence { epoch: u64 },
+    Gather { ranges: u64 },
+    Scatter { ranges: u64 },
+}
+
+/// Some bytes of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub offset: u64,
+    pub length: u64,
+}
+
+/// Bytes of an operation without its ranges, and of one range.
+const OPERATION_BYTES: usize = 1 + 16 + 3 * 8;
+const RANGE_BYTES: usize = 16;
+
+/// Bytes of the longest operation.
+pub const OPERATION_BYTES_MAX: usize = OPERATION_BYTES + RANGES_MAX * RANGE_BYTES;
+
+impl Range {
+    /// Those that follow a gather or scatter that has been decoded.
+    fn read_all(body: &[u8]) -> Vec<Range> {
+        body.get(OPERATION_BYTES..)
+            .unwrap_or_default()
+            .chunks_exact(RANGE_BYTES)
+            .filter_map(|range| range.try_into().map(u128::from_be_bytes).ok())
+            .map(|both| Range {
+                offset: (both >> 64) as u64,
+                length: both as u64,
+            })
+            .collect()
+    }
 }
 
 impl Operation {
+    /// A gather or scatter of `ranges`.
+    pub fn encode_with(&self, ranges: &[Range]) -> Vec<u8> {
+        let mut out = self.encode();
+        out.reserve_exact(ranges.len() * RANGE_BYTES);
+        for range in ranges {
+            out.extend(range.offset.to_be_bytes());
+            out.extend(range.length.to_be_bytes());
+        }
+        out
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let (number, value, second) = match self.action {
             Action::Read { length } => (1, length, None),
@@ -56,6 +102,8 @@ impl Operation {
             Action::CompareAndSwap { expected, desired } => (3, expected, Some(desired)),
             Action::FetchAdd { delta } => (4, delta, None),
             Action::Fence { epoch } => (5, epoch, None),
+            Action::Gather { ranges } => (6, ranges, None),
+            Action::Scatter { ranges } => (7, ranges, None),
         };
         let mut out = vec![number];
         out.extend(self.region);
@@ -87,6 +135,16 @@ impl Operation {
             }
             (4, &[epoch, offset, delta]) => (epoch, offset, Action::FetchAdd { delta }),
             (5, &[epoch, offset, next]) => (epoch, offset, Action::Fence { epoch: next }),
+            (6 | 7, [epoch, offset, ranges, words @ ..])
+                if *ranges <= RANGES_MAX as u64 && words.len() as u64 == 2 * ranges =>
+            {
+                let ranges = *ranges;
+                let action = match number {
+                    6 => Action::Gather { ranges },
+                    _ => Action::Scatter { ranges },
+                };
+                (*epoch, *offset, action)
+            }
             _ => return Err(malformed()),
         };
         Ok(Operation {
@@ -109,11 +167,20 @@ pub(crate) async fn serve(
     let mut outlet = Outlet::new(send);
     let started = match start(&regions, peer, body) {
         Ok((region, access, Action::Read { length })) => {
-            read(&region, access, length, outlet).await;
+            read(&region, access, &[access.range(length)], outlet).await;
+            return;
+        }
+        Ok((region, access, Action::Gather { .. })) => {
+            read(&region, access, &Range::read_all(body), outlet).await;
             return;
         }
         Ok((region, access, Action::Write { length })) => {
-            write(&region, access, length, &mut receive)
+            write(&region, access, &[access.range(length)], &mut receive)
+                .await
+                .map(|()| Bytes::new())
+        }
+        Ok((region, access, Action::Scatter { .. })) => {
+            write(&region, access, &Range::read_all(body), &mut receive)
                 .await
                 .map(|()| Bytes::new())
         }
@@ -165,27 +232,47 @@ fn start(
     match operation.action {
         Action::Read { length } => region.check(access, length, false)?,
         Action::Write { length } => region.check(access, length, true)?,
+        Action::Gather { .. } | Action::Scatter { .. } => {
+            let writes = matches!(operation.action, Action::Scatter { .. });
+            // Without a range it still needs the grant.
+            region.check_grant(access, writes)?;
+            for range in Range::read_all(body) {
+                region.check(at(access, range.offset), range.length, writes)?;
+            }
+        }
         Action::CompareAndSwap { .. } | Action::FetchAdd { .. } | Action::Fence { .. } => {}
     }
     region.count();
     Ok((region, access, operation.action))
 }
 
-async fn read(region: &Region, access: Access, length: u64, mut outlet: Outlet) {
+async fn read(region: &Region, access: Access, ranges: &[Range], mut outlet: Outlet) {
     let moved = async {
         let header = AnswerHeader {
             status: Status::Ok,
             extent: Extent::Open,
         };
-        stalled(outlet.write(&header.write())).await?;
-        let mut done = 0;
-        while done < length {
-            let step = (length - done).min(CHUNK_BYTES as u64);
-            let chunk = region.read(at(access, done), step)?;
-            stalled(outlet.write_chunk(chunk.into())).await?;
-            done += step;
+        let total = ranges
+            .iter()
+            .fold(0u64, |sum, range| sum.saturating_add(range.length));
+        let capacity = |left: u64| left.min(CHUNK_BYTES as u64) as usize;
+        let mut left = total;
+        let mut chunk = Vec::with_capacity(ANSWER_HEADER_BYTES + capacity(left));
+        chunk.extend(header.write());
+        for range in ranges {
+            let mut done = 0;
+            while done < range.length {
+                if chunk.len() >= CHUNK_BYTES {
+                    let full = std::mem::replace(&mut chunk, Vec::with_capacity(capacity(left)));
+                    stalled(outlet.write_chunk(full.into())).await?;
+                }
+                let step = (range.length - done).min((CHUNK_BYTES - chunk.len()) as u64);
+                region.read_onto(at(access, range.offset + done), step, &mut chunk)?;
+                done += step;
+                left -= step;
+            }
         }
-        Ok::<(), Error>(())
+        stalled(outlet.write_chunk(chunk.into())).await
     }
     .await;
     match moved {
@@ -198,21 +285,41 @@ async fn read(region: &Region, access: Access, length: u64, mut outlet: Outlet) 
 async fn write(
     region: &Region,
     access: Access,
-    length: u64,
+    ranges: &[Range],
     receive: &mut RecvStream,
 ) -> Result<()> {
+    let length = ranges
+        .iter()
+        .try_fold(0u64, |sum, range| sum.checked_add(range.length))
+        .ok_or_else(|| Error::new(Kind::OutOfRange, "the ranges exceed any region"))?;
     let mut done = 0;
+    let mut ranges = ranges.iter().copied();
+    let mut place = Range {
+        offset: 0,
+        length: 0,
+    };
     loop {
         let chunk = stalled(async { Ok(receive.read_chunk(CHUNK_BYTES, true).await?) }).await?;
         let Some(chunk) = chunk else {
             break;
         };
-        let end = done + chunk.bytes.len() as u64;
-        if end > length {
-            return Err(disagrees(end, length));
+        let mut bytes = &chunk.bytes[..];
+        done += bytes.len() as u64;
+        if done > length {
+            return Err(disagrees(done, length));
         }
-        region.write(at(access, done), &chunk.bytes)?;
-        done = end;
+        while !bytes.is_empty() {
+            let step = place.length.min(bytes.len() as u64);
+            if step == 0 {
+                place = ranges.next().ok_or_else(|| disagrees(done, length))?;
+                continue;
+            }
+            let (front, rest) = bytes.split_at(step as usize);
+            region.write(at(access, place.offset), front)?;
+            place.offset += step;
+            place.length -= step;
+            bytes = rest;
+        }
     }
     if done < length {
         return Err(disagrees(done, length));
@@ -227,9 +334,18 @@ fn disagrees(got: u64, length: u64) -> Error {
     )
 }
 
-fn at(access: Access, done: u64) -> Access {
+impl Access {
+    fn range(self, length: u64) -> Range {
+        Range {
+            offset: self.offset,
+            length,
+        }
+    }
+}
+
+fn at(access: Access, offset: u64) -> Access {
     Access {
-        offset: access.offset + done,
+        offset,
         now_unix_ms: now_unix_ms(),
         ..access
     }
@@ -282,7 +398,48 @@ mod tests {
             assert!(Operation::decode(&[&encoded[..], &[0]].concat()).is_err());
             assert!(Operation::decode(&[&encoded[..], &[0; 8]].concat()).is_err());
             assert!(Operation::decode(&[&[0], &encoded[1..]].concat()).is_err());
-            assert!(Operation::decode(&[&[6], &encoded[1..]].concat()).is_err());
+            assert!(Operation::decode(&[&[8], &encoded[1..]].concat()).is_err());
         }
+    }
+
+    #[test]
+    fn ranges_survive_the_wire_and_their_count_is_their_number() {
+        let ranges = [
+            Range {
+                offset: 1,
+                length: u64::MAX,
+            },
+            Range {
+                offset: u64::MAX - 1,
+                length: 0,
+            },
+        ];
+        let of = |action| Operation {
+            region: [7; 16],
+            epoch: 5,
+            offset: 0,
+            action,
+        };
+        for action in [Action::Gather { ranges: 2 }, Action::Scatter { ranges: 2 }] {
+            let encoded = of(action).encode_with(&ranges);
+            assert_eq!(Operation::decode(&encoded).unwrap(), of(action));
+            assert_eq!(Range::read_all(&encoded), ranges);
+            for length in 0..encoded.len() {
+                assert!(Operation::decode(&encoded[..length]).is_err());
+            }
+            assert!(Operation::decode(&[&encoded[..], &[0; 8]].concat()).is_err());
+            assert!(Operation::decode(&[&encoded[..], &[0; 16]].concat()).is_err());
+        }
+        let many = vec![ranges[0]; RANGES_MAX + 1];
+        for (count, good) in [(0, true), (RANGES_MAX, true), (RANGES_MAX + 1, false)] {
+            let action = Action::Gather {
+                ranges: count as u64,
+            };
+            let encoded = of(action).encode_with(&many[..count]);
+            assert_eq!(Operation::decode(&encoded).is_ok(), good);
+            assert_eq!(encoded.len() <= OPERATION_BYTES_MAX, good);
+        }
+        let action = Action::Gather { ranges: u64::MAX };
+        assert!(Operation::decode(&of(action).encode()).is_err());
     }
 }

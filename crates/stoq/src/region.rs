@@ -192,19 +192,24 @@ impl Region {
         self.state.lock().range(access, length, writes).map(|_| ())
     }
 
+    /// Whether the peer has a grant in force, for whatever range.
+    pub fn check_grant(&self, access: Access, writes: bool) -> Result<()> {
+        self.state.lock().granted(access, writes).map(|_| ())
+    }
+
     /// Counts an operation that has passed its first check.
     pub fn count(&self) {
         self.operations.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A copy of `length` bytes.
-    pub fn read(&self, access: Access, length: u64) -> Result<Vec<u8>> {
+    /// Puts a copy of `length` bytes behind `out`.
+    pub fn read_onto(&self, access: Access, length: u64, out: &mut Vec<u8>) -> Result<()> {
         let mut state = self.state.lock();
         let range = state.range(access, length, false)?;
-        let copy = state.bytes[range].to_vec();
+        out.extend_from_slice(&state.bytes[range]);
         drop(state);
         self.bytes_read.fetch_add(length, Ordering::Relaxed);
-        Ok(copy)
+        Ok(())
     }
 
     /// Puts `data` into the region.
@@ -349,6 +354,13 @@ mod tests {
     const ID: RegionId = [1; 16];
     const PEER: PeerId = [2; 32];
     const OTHER: PeerId = [3; 32];
+
+    impl Region {
+        fn read(&self, access: Access, length: u64) -> Result<Vec<u8>> {
+            let mut out = Vec::new();
+            self.read_onto(access, length, &mut out).map(|()| out)
+        }
+    }
 
     fn grant() -> Grant {
         Grant {

@@ -119,8 +119,7 @@ async fn read_body(receive: &mut RecvStream, length: usize) -> Result<Vec<u8>> {
 
 /// An operation on memory; for a write, its bytes follow.
 async fn read_operation(receive: &mut RecvStream, length: usize) -> Result<Vec<u8>> {
-    const OPERATION_BYTES_MAX: usize = 64;
-    if length > OPERATION_BYTES_MAX {
+    if length > memory::OPERATION_BYTES_MAX {
         return Err(Error::new(
             Kind::MalformedFrame,
             format!("{length} bytes are no operation on memory"),

@@ -12,10 +12,11 @@ use crate::quic::{timeout, RecvStream, SendStream};
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
+use crate::chunks::{self, Chunks};
 use crate::drive::Drive;
 use crate::error::{Error, Kind, Result};
 use crate::frame::{self, AnswerHeader, Extent, RequestHeader, Status, ANSWER_HEADER_BYTES};
-use crate::limits::ANSWER_SEND_TIMEOUT;
+use crate::limits::{ANSWER_SEND_TIMEOUT, CHUNK_BYTES};
 use crate::problem;
 use crate::request::Permit;
 
@@ -51,12 +52,26 @@ impl Outlet {
         Outlet(Some(send))
     }
 
+    /// Copies `data` as the connection takes it; in steps, for the reason below.
     pub async fn write(&mut self, data: &[u8]) -> Result<()> {
-        Ok(self.open()?.write_all(data).await?)
+        for step in data.chunks(CHUNK_BYTES) {
+            self.open()?.write_all(step).await?;
+        }
+        Ok(())
     }
 
     pub async fn write_chunk(&mut self, data: Bytes) -> Result<()> {
         Ok(self.open()?.write_chunk(data).await?)
+    }
+
+    /// Sends `data` without a copy. In steps, since the window gets its room back only when a whole
+    /// step has been acknowledged.
+    pub async fn write_bytes(&mut self, mut data: Bytes) -> Result<()> {
+        while !data.is_empty() {
+            let step = data.split_to(data.len().min(CHUNK_BYTES));
+            self.write_chunk(step).await?;
+        }
+        Ok(())
     }
 
     pub fn finish(mut self) -> Result<()> {
@@ -149,6 +164,25 @@ impl Stream {
         .await
     }
 
+    /// The same for bytes that are handed down without a copy, one behind the other. They are held
+    /// until the peer has acknowledged them, or this direction fails.
+    pub async fn write_chunks(
+        &self,
+        chunks: impl IntoIterator<Item = Bytes> + Send,
+        patience: Duration,
+    ) -> Result<()> {
+        within(patience, async {
+            let mut sender = self.sender.lock().await;
+            let mut outlet = sender.begin().await?;
+            for chunk in chunks {
+                outlet.write_bytes(chunk).await?;
+            }
+            sender.outlet = Some(outlet);
+            Ok(())
+        })
+        .await
+    }
+
     /// Says that no more bytes follow.
     pub async fn finish(&self, patience: Duration) -> Result<()> {
         within(patience, async {
@@ -186,6 +220,44 @@ impl Stream {
             Ok(chunk.map_or_else(Bytes::new, |chunk| chunk.bytes))
         })
         .await
+    }
+
+    /// What has arrived, at most `count` bytes, as the datagrams brought it; waits for the first.
+    /// Empty where the peer has sent its last.
+    pub async fn read_chunks(&self, count: usize, patience: Duration) -> Result<Chunks> {
+        within(patience, async {
+            let mut receiver = self.receiver.lock().await;
+            receiver.read_header().await?;
+            if receiver.ended {
+                return Ok(Chunks::default());
+            }
+            let arrived = chunks::arrived(&mut receiver.receive, count).await?;
+            receiver.ended = arrived.is_none();
+            Ok(arrived.unwrap_or_default())
+        })
+        .await
+    }
+
+    /// Fills `buffer`; fewer bytes where the peer has sent its last, or where some have arrived
+    /// within `patience` and not all.
+    pub async fn fill(&self, buffer: &mut [u8], patience: Duration) -> Result<usize> {
+        let mut done = 0;
+        let filled = within(patience, async {
+            let mut receiver = self.receiver.lock().await;
+            receiver.read_header().await?;
+            while !receiver.ended && done < buffer.len() {
+                match receiver.receive.read(&mut buffer[done..]).await? {
+                    Some(read) => done += read,
+                    None => receiver.ended = true,
+                }
+            }
+            Ok(())
+        })
+        .await;
+        match filled {
+            Err(error) if done == 0 || error.kind() != Some(Kind::TimedOut) => Err(error),
+            _ => Ok(done),
+        }
     }
 
     /// Answers with an encoded problem in place of bytes, where none have been sent.

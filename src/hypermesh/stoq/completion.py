@@ -34,6 +34,11 @@ class Completions:
             if self._waiting.pop(number, None) is not None:
                 self.native.cancel(number)
 
+    async def count(self, start: Callable[[_native.StoqCompletions], int]) -> int:
+        """The same for a call whose value is a number."""
+        value: int = await self.call(start)
+        return value
+
     def _take(self) -> None:
         for number, value, error in self.native.take():
             future = self._waiting.pop(number, None)

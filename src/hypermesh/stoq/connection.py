@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, final
+from typing import TYPE_CHECKING, NamedTuple, final
 
 from hypermesh import _native
 from hypermesh.stoq import completion
@@ -10,6 +10,11 @@ from hypermesh.stoq.region import RegionId, RemoteRegion
 from hypermesh.stoq.stream import Stream
 from hypermesh.wire.errors import HyperMeshError
 from hypermesh.wire.ids import Hash, NodeId, OwnerId
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from _typeshed import ReadableBuffer
 
 TIMEOUT_MS = 30_000
 """How long a request may take unless the caller says otherwise."""
@@ -74,7 +79,7 @@ class Connection:
         """Why the connection has ended; `None` while it lives."""
         return self.native.ended()
 
-    def request(self, service: int, body: bytes, *, timeout_ms: int = TIMEOUT_MS) -> bytes:
+    def request(self, service: int, body: ReadableBuffer, *, timeout_ms: int = TIMEOUT_MS) -> bytes:
         """The answer of `service` to `body`; both have at most 4 MiB. Other threads run meanwhile.
 
         Raises the error that the service answered with, as its own class; `TimedOut`;
@@ -83,13 +88,33 @@ class Connection:
         return self.native.request(service, body, timeout_ms)
 
     async def request_async(
-        self, service: int, body: bytes, *, timeout_ms: int = TIMEOUT_MS
+        self, service: int, body: ReadableBuffer, *, timeout_ms: int = TIMEOUT_MS
     ) -> bytes:
         """Like `request`. Cancelling the task gives the request up."""
         answer: bytes = await completion.of_running_loop().call(
             lambda completions: self.native.start_request(completions, service, body, timeout_ms)
         )
         return answer
+
+    def request_many(
+        self, service: int, bodies: Sequence[ReadableBuffer], *, timeout_ms: int = TIMEOUT_MS
+    ) -> list[bytes]:
+        """The answers of `service` to all `bodies`, in their order, within `timeout_ms` for all.
+        At most 128 are in flight, so a slow service holds the others back.
+
+        The first failure, of whichever body, is raised and ends the whole: what is in flight is
+        given up, though the service may have acted on it, and the rest is not sent.
+        """
+        return self.native.request_many(service, bodies, timeout_ms)
+
+    async def request_many_async(
+        self, service: int, bodies: Sequence[ReadableBuffer], *, timeout_ms: int = TIMEOUT_MS
+    ) -> list[bytes]:
+        """Like `request_many`. One wake-up of the event loop for all answers."""
+        answers: list[bytes] = await completion.of_running_loop().call(
+            lambda calls: self.native.start_request_many(calls, service, bodies, timeout_ms)
+        )
+        return answers
 
     def open_stream(self, service: int, *, timeout_ms: int = TIMEOUT_MS) -> Stream:
         """A byte stream to `service`. Waits only where too many streams are open."""

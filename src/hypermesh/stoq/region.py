@@ -11,9 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, final
 
 from hypermesh import _native
+from hypermesh.stoq import completion
 from hypermesh.wire.ids import Hash
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from hypermesh.stoq.connection import Connection
@@ -102,10 +105,15 @@ class Regions:
 
 @final
 class RemoteRegion:
-    """A region of the peer at the other end of `connection`, in one epoch.
+    """A region of the peer at the other end of `connection`, in one epoch. Thread-safe.
 
-    Every operation blocks while other threads run, and raises `NoGrant`, `ReadOnly`,
-    `GrantExpired`, `Fenced`, `OutOfRange` or `Unaligned` where the peer refuses it.
+    Every operation blocks while other threads run; `*_async` are the same for an event loop. It
+    raises `NoGrant`, `ReadOnly`, `GrantExpired`, `Fenced`, `OutOfRange` or `Unaligned` where the
+    peer refuses it.
+
+    Buffers are contiguous and go down without a copy where they have more than 8 KiB. They are in
+    use until the call returns, so leave them alone meanwhile; then they are free again. A cancelled
+    task's buffer may be in use for a moment longer.
     """
 
     __slots__ = ("_native", "connection", "epoch", "region")
@@ -114,28 +122,97 @@ class RemoteRegion:
         self.connection = connection
         self.region = region
         self.epoch = epoch
-        self._native = connection.native
+        self._native = connection.native.region(region, epoch)
 
     def read(self, offset: int, length: int, *, timeout_ms: int = TIMEOUT_MS) -> bytes:
         """`length` bytes at `offset`."""
-        return self._native.read_region(
-            length, region=self.region, epoch=self.epoch, offset=offset, timeout_ms=timeout_ms
+        return self._native.read(offset, length, timeout_ms)
+
+    async def read_async(self, offset: int, length: int, *, timeout_ms: int = TIMEOUT_MS) -> bytes:
+        """Like `read`."""
+        data: bytes = await completion.of_running_loop().call(
+            lambda calls: self._native.start_read(calls, offset, length, timeout_ms)
         )
+        return data
 
     def readinto(
         self, offset: int, buffer: WriteableBuffer, *, timeout_ms: int = TIMEOUT_MS
     ) -> int:
-        """Fill all of `buffer` (contiguous; left alone by others meanwhile). Its length in bytes.
-        Where this raises, the front of the buffer may have been filled."""
-        return self._native.read_region_into(
-            buffer, region=self.region, epoch=self.epoch, offset=offset, timeout_ms=timeout_ms
+        """Fill all of `buffer`. Its length in bytes. Where this raises, the front of the buffer may
+        have been filled."""
+        return self._native.read_into(offset, buffer, timeout_ms)
+
+    async def readinto_async(
+        self, offset: int, buffer: WriteableBuffer, *, timeout_ms: int = TIMEOUT_MS
+    ) -> int:
+        """Like `readinto`."""
+        return await completion.of_running_loop().count(
+            lambda calls: self._native.start_read_into(calls, offset, buffer, timeout_ms)
         )
 
     def write(self, offset: int, data: ReadableBuffer, *, timeout_ms: int = TIMEOUT_MS) -> int:
         """Put all of `data` at `offset`; it is there when this returns. Its length in bytes.
         Where this raises, the front of the data may have been written."""
-        return self._native.write_region(
-            data, region=self.region, epoch=self.epoch, offset=offset, timeout_ms=timeout_ms
+        return self._native.write(offset, data, timeout_ms)
+
+    async def write_async(
+        self, offset: int, data: ReadableBuffer, *, timeout_ms: int = TIMEOUT_MS
+    ) -> int:
+        """Like `write`."""
+        return await completion.of_running_loop().count(
+            lambda calls: self._native.start_write(calls, offset, data, timeout_ms)
+        )
+
+    def gather(self, ranges: Sequence[tuple[int, int]], *, timeout_ms: int = TIMEOUT_MS) -> bytes:
+        """The bytes of all `ranges` (offset, length), one behind the other, in one operation for
+        every 1,024 of them."""
+        return self._native.gather(ranges, timeout_ms)
+
+    async def gather_async(
+        self, ranges: Sequence[tuple[int, int]], *, timeout_ms: int = TIMEOUT_MS
+    ) -> bytes:
+        """Like `gather`."""
+        data: bytes = await completion.of_running_loop().call(
+            lambda calls: self._native.start_gather(calls, ranges, timeout_ms)
+        )
+        return data
+
+    def gather_into(
+        self,
+        ranges: Sequence[tuple[int, int]],
+        buffer: WriteableBuffer,
+        *,
+        timeout_ms: int = TIMEOUT_MS,
+    ) -> int:
+        """Fill the front of `buffer` with the bytes of all `ranges`. How many bytes. Raises
+        `OutOfRange` where it is too short."""
+        return self._native.gather_into(ranges, buffer, timeout_ms)
+
+    async def gather_into_async(
+        self,
+        ranges: Sequence[tuple[int, int]],
+        buffer: WriteableBuffer,
+        *,
+        timeout_ms: int = TIMEOUT_MS,
+    ) -> int:
+        """Like `gather_into`."""
+        return await completion.of_running_loop().count(
+            lambda calls: self._native.start_gather_into(calls, ranges, buffer, timeout_ms)
+        )
+
+    def scatter(
+        self, parts: Sequence[tuple[int, ReadableBuffer]], *, timeout_ms: int = TIMEOUT_MS
+    ) -> int:
+        """Put each buffer at its offset, in one operation for every 1,024 of them; all are there
+        when this returns. How many bytes. Where this raises, some may have been written."""
+        return self._native.scatter(parts, timeout_ms)
+
+    async def scatter_async(
+        self, parts: Sequence[tuple[int, ReadableBuffer]], *, timeout_ms: int = TIMEOUT_MS
+    ) -> int:
+        """Like `scatter`."""
+        return await completion.of_running_loop().count(
+            lambda calls: self._native.start_scatter(calls, parts, timeout_ms)
         )
 
     def compare_and_swap(
@@ -143,29 +220,32 @@ class RemoteRegion:
     ) -> int:
         """Put `desired` into the word at `offset` if it is `expected`. The word before: it has
         changed where that is `expected`. Words are 0 to 2^64 - 1."""
-        return self._native.compare_and_swap(
-            region=self.region,
-            epoch=self.epoch,
-            offset=offset,
-            expected=expected,
-            desired=desired,
-            timeout_ms=timeout_ms,
+        return self._native.compare_and_swap(offset, expected, desired, timeout_ms)
+
+    async def compare_and_swap_async(
+        self, offset: int, expected: int, desired: int, *, timeout_ms: int = TIMEOUT_MS
+    ) -> int:
+        """Like `compare_and_swap`. A cancelled one may have happened."""
+        return await completion.of_running_loop().count(
+            lambda calls: self._native.start_compare_and_swap(
+                calls, offset, expected, desired, timeout_ms
+            )
         )
 
     def fetch_add(self, offset: int, delta: int, *, timeout_ms: int = TIMEOUT_MS) -> int:
         """Add `delta` (0 to 2^64 - 1) to the word at `offset`, modulo 2^64. The word before."""
-        return self._native.fetch_add(
-            region=self.region,
-            epoch=self.epoch,
-            offset=offset,
-            delta=delta,
-            timeout_ms=timeout_ms,
+        return self._native.fetch_add(offset, delta, timeout_ms)
+
+    async def fetch_add_async(
+        self, offset: int, delta: int, *, timeout_ms: int = TIMEOUT_MS
+    ) -> int:
+        """Like `fetch_add`. A cancelled one may have happened."""
+        return await completion.of_running_loop().count(
+            lambda calls: self._native.start_fetch_add(calls, offset, delta, timeout_ms)
         )
 
     def fence(self, next_epoch: int, *, timeout_ms: int = TIMEOUT_MS) -> RemoteRegion:
         """Shut out every holder of an epoch below `next_epoch`, this object too; the region in the
         new epoch. Needs a grant to write and a higher epoch than the present one."""
-        self._native.fence(
-            region=self.region, epoch=self.epoch, next_epoch=next_epoch, timeout_ms=timeout_ms
-        )
+        self._native.fence(next_epoch, timeout_ms)
         return RemoteRegion(self.connection, self.region, next_epoch)

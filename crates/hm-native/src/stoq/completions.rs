@@ -4,17 +4,23 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
-use stoq::{Bytes, Completions, Connection, Stream};
+use pyo3::types::{PyBytes, PyList};
+use stoq::{Chunks, Completions, Connection, Stream};
 
+use super::buffer::Loan;
 use super::connection::StoqConnection;
 use super::errors::raised;
+use super::released;
 use super::stream::StoqStream;
 
 /// What an asynchronous call gives.
 pub enum Outcome {
     Nothing,
-    Bytes(Bytes),
+    Bytes(Chunks),
+    Many(Vec<Chunks>),
+    Number(u64),
+    /// Filled in place.
+    Filled(Loan),
     Connection(Connection),
     Stream(Stream, Arc<Connection>),
 }
@@ -39,19 +45,19 @@ impl StoqCompletions {
 
     /// (number, value, error) of calls that have completed.
     #[allow(clippy::type_complexity)]
-    fn take(&self, py: Python<'_>) -> PyResult<Vec<(u64, Option<Py<PyAny>>, Option<Py<PyAny>>)>> {
+    fn take(&self, py: Python<'_>) -> Vec<(u64, Option<Py<PyAny>>, Option<Py<PyAny>>)> {
         let taken = self.0.take(stoq::limits::DRAIN_MAX);
+        released::drain(py);
         taken
             .into_iter()
             .map(|(number, result)| {
-                Ok(match result {
-                    Ok(outcome) => (number, outcome.into_python(py)?, None),
-                    Err(error) => (
-                        number,
-                        None,
-                        Some(raised(py, &error).into_value(py).into_any()),
-                    ),
-                })
+                let value = result
+                    .map_err(|error| raised(py, &error))
+                    .and_then(|outcome| outcome.into_python(py));
+                match value {
+                    Ok(value) => (number, value, None),
+                    Err(error) => (number, None, Some(error.into_value(py).into_any())),
+                }
             })
             .collect()
     }
@@ -61,7 +67,10 @@ impl Outcome {
     fn into_python(self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         Ok(match self {
             Outcome::Nothing => None,
-            Outcome::Bytes(bytes) => Some(PyBytes::new(py, &bytes).into_any().unbind()),
+            Outcome::Bytes(chunks) => Some(copied(py, &chunks)?.into_any().unbind()),
+            Outcome::Many(many) => Some(copied_many(py, &many)?.into_any().unbind()),
+            Outcome::Filled(loan) => loan.into_object().map(Py::into_any),
+            Outcome::Number(number) => Some(number.into_pyobject(py)?.into_any().unbind()),
             Outcome::Connection(connection) => {
                 Some(Py::new(py, StoqConnection(Arc::new(connection)))?.into_any())
             }
@@ -74,4 +83,20 @@ impl Outcome {
             }
         })
     }
+}
+
+/// The one copy on the way to Python.
+pub fn copied<'py>(py: Python<'py>, chunks: &Chunks) -> PyResult<Bound<'py, PyBytes>> {
+    PyBytes::new_with(py, chunks.len(), |bytes| {
+        chunks.copy_to(bytes);
+        Ok(())
+    })
+}
+
+pub fn copied_many<'py>(py: Python<'py>, many: &[Chunks]) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for chunks in many {
+        list.append(copied(py, chunks)?)?;
+    }
+    Ok(list)
 }

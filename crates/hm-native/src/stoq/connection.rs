@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::PyBytes;
-use stoq::{Action, Connection};
+use pyo3::types::{PyBytes, PyList};
+use stoq::{Bytes, Connection, Target};
 
 use super::buffer::Memory;
-use super::call::{milliseconds, start, wait};
-use super::completions::{Outcome, StoqCompletions};
+use super::call::{milliseconds, start, wait, wait_for_return};
+use super::completions::{copied, copied_many, Outcome, StoqCompletions};
 use super::errors::raised;
+use super::remote::StoqRemoteRegion;
 use super::stream::StoqStream;
 
 #[pyclass(frozen)]
@@ -60,12 +60,14 @@ impl StoqConnection {
         &self,
         py: Python<'py>,
         service: u16,
-        body: PyBackedBytes,
+        body: &Bound<'py, PyAny>,
         timeout_ms: u64,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let request = self.0.request(service, &body, milliseconds(timeout_ms));
-        let answer = wait(py, self.0.drive(), request)?;
-        Ok(PyBytes::new(py, &answer))
+        let (body, returned) = Memory::of(body)?.lend();
+        let call = self.0.call(service, body, milliseconds(timeout_ms));
+        let answer = wait(py, self.0.drive(), call)?;
+        wait_for_return(py, self.0.drive(), returned)?;
+        copied(py, &answer)
     }
 
     fn start_request(
@@ -73,14 +75,45 @@ impl StoqConnection {
         py: Python<'_>,
         completions: &StoqCompletions,
         service: u16,
-        body: PyBackedBytes,
+        body: &Bound<'_, PyAny>,
         timeout_ms: u64,
     ) -> PyResult<u64> {
         let connection = self.0.clone();
-        let body = body.to_vec();
+        let body = Memory::of(body)?.into_bytes();
         let call = async move {
-            let answer = connection.request(service, &body, milliseconds(timeout_ms));
-            Ok(Outcome::Bytes(answer.await?.into()))
+            let answer = connection.call(service, body, milliseconds(timeout_ms));
+            Ok(Outcome::Bytes(answer.await?))
+        };
+        start(py, completions, self.0.drive(), call)
+    }
+
+    fn request_many<'py>(
+        &self,
+        py: Python<'py>,
+        service: u16,
+        bodies: Vec<Bound<'py, PyAny>>,
+        timeout_ms: u64,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let bodies = each_as_bytes(bodies)?;
+        let call = self
+            .0
+            .request_many(service, bodies, milliseconds(timeout_ms));
+        copied_many(py, &wait(py, self.0.drive(), call)?)
+    }
+
+    fn start_request_many(
+        &self,
+        py: Python<'_>,
+        completions: &StoqCompletions,
+        service: u16,
+        bodies: Vec<Bound<'_, PyAny>>,
+        timeout_ms: u64,
+    ) -> PyResult<u64> {
+        let connection = self.0.clone();
+        let bodies = each_as_bytes(bodies)?;
+        let call = async move {
+            let answers = connection.request_many(service, bodies, milliseconds(timeout_ms));
+            Ok(Outcome::Many(answers.await?))
         };
         start(py, completions, self.0.drive(), call)
     }
@@ -109,112 +142,9 @@ impl StoqConnection {
         start(py, completions, self.0.drive(), call)
     }
 
-    #[pyo3(signature = (length, *, region, epoch, offset, timeout_ms))]
-    fn read_region<'py>(
-        &self,
-        py: Python<'py>,
-        length: usize,
-        region: [u8; 16],
-        epoch: u64,
-        offset: u64,
-        timeout_ms: u64,
-    ) -> PyResult<Bound<'py, PyBytes>> {
-        let timeout = milliseconds(timeout_ms);
-        // Filled in place: nobody else has the object yet.
-        PyBytes::new_with(py, length, |bytes| {
-            let reading = self.0.read_region(region, epoch, offset, bytes, timeout);
-            wait(py, self.0.drive(), reading)
-        })
-    }
-
-    #[pyo3(signature = (buffer, *, region, epoch, offset, timeout_ms))]
-    fn read_region_into(
-        &self,
-        py: Python<'_>,
-        buffer: &Bound<'_, PyAny>,
-        region: [u8; 16],
-        epoch: u64,
-        offset: u64,
-        timeout_ms: u64,
-    ) -> PyResult<usize> {
-        let mut memory = Memory::writable(buffer)?;
-        let reading = self.0.read_region(
-            region,
-            epoch,
-            offset,
-            memory.bytes_mut(),
-            milliseconds(timeout_ms),
-        );
-        wait(py, self.0.drive(), reading)?;
-        Ok(memory.length)
-    }
-
-    #[pyo3(signature = (data, *, region, epoch, offset, timeout_ms))]
-    fn write_region(
-        &self,
-        py: Python<'_>,
-        data: &Bound<'_, PyAny>,
-        region: [u8; 16],
-        epoch: u64,
-        offset: u64,
-        timeout_ms: u64,
-    ) -> PyResult<usize> {
-        let memory = Memory::of(data)?;
-        let writing = self.0.write_region(
-            region,
-            epoch,
-            offset,
-            memory.bytes(),
-            milliseconds(timeout_ms),
-        );
-        wait(py, self.0.drive(), writing)?;
-        Ok(memory.length)
-    }
-
-    /// The word before.
-    #[pyo3(signature = (*, region, epoch, offset, expected, desired, timeout_ms))]
-    #[allow(clippy::too_many_arguments)]
-    fn compare_and_swap(
-        &self,
-        py: Python<'_>,
-        region: [u8; 16],
-        epoch: u64,
-        offset: u64,
-        expected: u64,
-        desired: u64,
-        timeout_ms: u64,
-    ) -> PyResult<u64> {
-        let action = Action::CompareAndSwap { expected, desired };
-        self.update(py, region, epoch, offset, action, timeout_ms)
-    }
-
-    /// The word before.
-    #[pyo3(signature = (*, region, epoch, offset, delta, timeout_ms))]
-    fn fetch_add(
-        &self,
-        py: Python<'_>,
-        region: [u8; 16],
-        epoch: u64,
-        offset: u64,
-        delta: u64,
-        timeout_ms: u64,
-    ) -> PyResult<u64> {
-        let action = Action::FetchAdd { delta };
-        self.update(py, region, epoch, offset, action, timeout_ms)
-    }
-
-    #[pyo3(signature = (*, region, epoch, next_epoch, timeout_ms))]
-    fn fence(
-        &self,
-        py: Python<'_>,
-        region: [u8; 16],
-        epoch: u64,
-        next_epoch: u64,
-        timeout_ms: u64,
-    ) -> PyResult<()> {
-        let timeout = milliseconds(timeout_ms);
-        let fencing = self.0.fence_region(region, epoch, next_epoch, timeout);
-        wait(py, self.0.drive(), fencing)
+    fn region(&self, region: [u8; 16], epoch: u64) -> StoqRemoteRegion {
+        let target = Target { region, epoch };
+        StoqRemoteRegion::new(self.0.clone(), target)
     }
 
     /// rtt in µs, bytes sent, bytes received, packets sent, packets lost, datagram bytes, window
@@ -236,18 +166,9 @@ impl StoqConnection {
     }
 }
 
-impl StoqConnection {
-    fn update(
-        &self,
-        py: Python<'_>,
-        region: [u8; 16],
-        epoch: u64,
-        offset: u64,
-        action: Action,
-        timeout_ms: u64,
-    ) -> PyResult<u64> {
-        let timeout = milliseconds(timeout_ms);
-        let updating = self.0.update_region(region, epoch, offset, action, timeout);
-        wait(py, self.0.drive(), updating)
-    }
+fn each_as_bytes(objects: Vec<Bound<'_, PyAny>>) -> PyResult<Vec<Bytes>> {
+    objects
+        .iter()
+        .map(|object| Ok(Memory::of(object)?.into_bytes()))
+        .collect()
 }

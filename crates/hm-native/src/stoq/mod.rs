@@ -9,6 +9,8 @@ mod connection;
 mod endpoint;
 mod errors;
 mod region;
+mod released;
+mod remote;
 mod request;
 mod stream;
 mod trust;
@@ -40,6 +42,7 @@ pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<stream::StoqStream>()?;
     module.add_class::<request::StoqRequest>()?;
     module.add_class::<region::StoqRegions>()?;
+    module.add_class::<remote::StoqRemoteRegion>()?;
     module.add_function(wrap_pyfunction!(errors::stoq_kinds, module)?)?;
     module.add_function(wrap_pyfunction!(stoq_limits, module)?)
 }
