@@ -251,7 +251,9 @@ impl Client {
         times.sort_unstable();
         let at = |share: f64| times[((count - 1) as f64 * share) as usize] as f64 / 1e3;
         println!(
-            "p50 {:.1} p90 {:.1} p99 {:.1} max {:.1} us",
+            "p5 {:.1} p25 {:.1} p50 {:.1} p90 {:.1} p99 {:.1} max {:.1} us",
+            at(0.05),
+            at(0.25),
             at(0.5),
             at(0.9),
             at(0.99),

@@ -3,6 +3,7 @@
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, Type};
@@ -14,6 +15,8 @@ pub struct Socket {
     udp: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
+    refused: AtomicU64,
+    /// How many sends shall find no room.
     #[cfg(test)]
     pub full: std::sync::atomic::AtomicUsize,
 }
@@ -49,6 +52,7 @@ impl Socket {
             udp,
             state,
             local,
+            refused: AtomicU64::new(0),
             #[cfg(test)]
             full: std::sync::atomic::AtomicUsize::new(0),
         })
@@ -80,14 +84,24 @@ impl Socket {
     pub fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         #[cfg(test)]
         {
-            use std::sync::atomic::Ordering;
             let refuse = |left: usize| left.checked_sub(1);
             let order = Ordering::SeqCst;
             if self.full.fetch_update(order, order, refuse).is_ok() {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
         }
-        self.state.try_send((&self.udp).into(), transmit)
+        let sent = self.state.try_send((&self.udp).into(), transmit);
+        if let Err(error) = &sent {
+            if error.kind() != io::ErrorKind::WouldBlock {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        sent
+    }
+
+    /// Batches that the kernel did not take, and never will: larger than the link, or to nowhere.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Receives into `buffers` what is there; the number of messages.

@@ -100,9 +100,54 @@ impl Inbox {
         }
         (self.lent.len() < RECEIVE_LENT_MAX).then(|| BytesMut::zeroed(SLOT_BYTES))
     }
+}
 
-    #[cfg(test)]
-    pub fn lent(&self) -> usize {
-        self.lent.len()
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn filled(inbox: &mut Inbox, from: &Socket, to: &Socket, datagram: &[u8]) {
+        from.send(&quinn_udp::Transmit {
+            destination: to.local(),
+            ecn: None,
+            contents: datagram,
+            segment_size: None,
+            src_ip: None,
+        })
+        .unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while inbox.fill(to).map_or(0, |(count, _)| count) == 0 {
+            assert!(std::time::Instant::now() < deadline, "nothing arrived");
+        }
+    }
+
+    #[test]
+    fn buffers_in_use_are_bounded_and_come_back() {
+        let socket = || Socket::bind("[::1]:0".parse().unwrap(), false).unwrap();
+        let (from, to) = (socket(), socket());
+        let mut inbox = Inbox::new();
+        let mut held = Vec::new();
+        let large: Vec<u8> = (0..60_000u32).map(|at| at as u8).collect();
+        for _ in 0..RECEIVE_LENT_MAX + 10 {
+            filled(&mut inbox, &from, &to, &large);
+            inbox.open(0, |_, datagram| held.push(datagram));
+        }
+        assert_eq!(inbox.lent.len(), RECEIVE_LENT_MAX);
+        assert!(held.iter().all(|datagram| datagram[..] == large[..]));
+        // Beyond the bound each has bytes of its own.
+        assert!(held.last().unwrap().capacity() < SLOT_BYTES);
+        assert!(held.first().unwrap().capacity() >= large.len());
+        held.clear();
+        for _ in 0..RECEIVE_LENT_MAX {
+            filled(&mut inbox, &from, &to, &large);
+            inbox.open(0, |_, datagram| assert_eq!(datagram[..], large[..]));
+        }
+        assert!(inbox.lent.len() <= RECEIVE_LENT_MAX);
+        // A small one is copied, and holds no buffer.
+        filled(&mut inbox, &from, &to, b"small");
+        let lent = inbox.lent.len();
+        inbox.open(0, |_, datagram| held.push(datagram));
+        assert_eq!((&held[0][..], inbox.lent.len()), (&b"small"[..], lent));
     }
 }

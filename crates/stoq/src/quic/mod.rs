@@ -29,6 +29,8 @@ mod scope;
 mod sending;
 mod shard;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod waiter;
 
 pub use quinn_proto::{
