@@ -93,7 +93,11 @@ pub const TASKS_PER_TURN_MAX: usize = 256;
 pub const SPIN: Duration = Duration::from_micros(60);
 
 /// Bytes; the datagrams of a connection whose both ends are on this host.
-pub const LOOPBACK_MTU_BYTES: u16 = 16_000;
+pub const LOOPBACK_MTU_BYTES: u16 = UDP_PAYLOAD_BYTES_MAX as u16;
+
+/// Bytes; `STREAM_WINDOW_BYTES` where both ends are on this host: what is under way then stays in
+/// the caches, and below what the socket of a receiver that is late holds.
+pub const LOOPBACK_STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 
 /// Bytes; what a connection over loopback may have in flight at first.
 pub const LOOPBACK_WINDOW_BYTES: u64 = 1024 * 1024;

@@ -24,6 +24,7 @@ pub fn config(remote: IpAddr, streams: u32) -> TransportConfig {
         let mut cubic = CubicConfig::default();
         cubic.initial_window(LOOPBACK_WINDOW_BYTES);
         config
+            .stream_receive_window(VarInt::from_u32(LOOPBACK_STREAM_WINDOW_BYTES))
             .initial_mtu(LOOPBACK_MTU_BYTES)
             .mtu_discovery_config(None)
             .congestion_controller_factory(Arc::new(cubic));

@@ -16,6 +16,8 @@ struct Scope {
     home: Option<Arc<Shard>>,
     /// The shard that a future waits for.
     awaited: Option<Arc<Shard>>,
+    /// The shard that this thread goes on to flush.
+    served: Option<Arc<Shard>>,
 }
 
 thread_local! {
@@ -26,9 +28,10 @@ thread_local! {
 struct Entered(Option<Scope>);
 
 impl Entered {
-    fn new(home: &Arc<Shard>) -> Entered {
+    fn new(home: &Arc<Shard>, served: Option<&Arc<Shard>>) -> Entered {
         let scope = Scope {
             home: Some(home.clone()),
+            served: served.cloned(),
             ..Scope::default()
         };
         Entered(SCOPE.with(|current| current.borrow_mut().replace(scope)))
@@ -43,24 +46,36 @@ impl Drop for Entered {
         if !scope.touched.is_empty() {
             let now = Instant::now();
             for shard in scope.touched {
-                shard.flush(now);
+                let serves = |served| Arc::ptr_eq(served, &shard);
+                if shard.flush(now) && !scope.served.as_ref().is_some_and(serves) {
+                    shard.rouse();
+                }
             }
         }
     }
 }
 
-/// Runs `polling`, then flushes. `home` keeps the timeouts.
+/// Runs `polling`, then flushes. `home` keeps the timeouts. What one flush leaves, the I/O thread
+/// takes up.
 pub fn enter<T>(home: &Arc<Shard>, polling: impl FnOnce() -> T) -> T {
-    let _entered = Entered::new(home);
+    let _entered = Entered::new(home, None);
     polling()
 }
 
-/// The same, and the shard that the futures last began to wait for.
+/// The same on the I/O thread of `home`, which takes up what is left by itself.
+pub fn enter_at_home<T>(home: &Arc<Shard>, polling: impl FnOnce() -> T) -> T {
+    let _entered = Entered::new(home, Some(home));
+    polling()
+}
+
+/// The same on a thread that drives `served`. Also the shard that the futures last began to wait
+/// for.
 pub fn enter_and_await<T>(
     home: &Arc<Shard>,
+    served: Option<&Arc<Shard>>,
     polling: impl FnOnce() -> T,
 ) -> (T, Option<Arc<Shard>>) {
-    let _entered = Entered::new(home);
+    let _entered = Entered::new(home, served);
     let result = polling();
     let awaited = SCOPE.with(|scope| scope.borrow_mut().as_mut()?.awaited.take());
     (result, awaited)

@@ -111,25 +111,23 @@ impl Shard {
         let woken = self.publish(&mut core);
         drop(core);
         wake(woken);
-        if work && !scope::touch(self) {
-            self.flush(Instant::now());
+        if work && !scope::touch(self) && self.flush(Instant::now()) {
+            self.rouse();
         }
         result
     }
 
-    /// Sends what there is to send. What one flush leaves, the I/O thread takes up.
-    pub fn flush(&self, now: Instant) {
+    /// Sends what there is to send, up to a bound. Whether there is more.
+    pub fn flush(&self, now: Instant) -> bool {
         if !self.work.load(Ordering::SeqCst) {
-            return;
+            return false;
         }
         let mut core = self.core.lock();
         let more = core.flush(now, &self.socket);
         let woken = self.publish(&mut core);
         drop(core);
         wake(woken);
-        if more {
-            self.rouse();
-        }
+        more
     }
 
     /// Says outside of the lock what changed under it.
@@ -242,7 +240,7 @@ impl Shard {
         self.planned.store(NEVER, Ordering::SeqCst);
         let idle = {
             let core = self.core.lock();
-            core.is_blocked() || !core.has_work()
+            core.is_blocked() || !core.has_work() || self.driven.load(Ordering::SeqCst)
         };
         let now = Instant::now();
         let next = [
@@ -350,6 +348,15 @@ impl Driver {
         self.0.flush(now);
     }
 
+    /// Whether a flush would send something.
+    pub fn has_work(&self) -> bool {
+        self.0.work.load(Ordering::SeqCst) && !self.0.blocked.load(Ordering::SeqCst)
+    }
+
+    pub fn shard(&self) -> &Arc<Shard> {
+        &self.0
+    }
+
     /// Has the scope of this thread flush what there is.
     pub fn touch(&self) {
         if self.0.work.load(Ordering::SeqCst) {
@@ -372,6 +379,9 @@ impl Drop for Driver {
     fn drop(&mut self) {
         self.0.driven.store(false, Ordering::SeqCst);
         self.0.watch_if_asleep();
+        if self.has_work() {
+            self.0.rouse();
+        }
     }
 }
 
@@ -407,7 +417,7 @@ pub fn run(shard: &Arc<Shard>) {
     let mut spin_until = Instant::now();
     while !shard.ended.load(Ordering::SeqCst) {
         let now = Instant::now();
-        let busy = scope::enter(shard, || {
+        let busy = scope::enter_at_home(shard, || {
             let driven = shard.driven.load(Ordering::SeqCst);
             let due = shard.timer.load(Ordering::SeqCst) <= shard.nanoseconds(now);
             let received = (!driven || due) && shard.turn(now);
@@ -417,11 +427,11 @@ pub fn run(shard: &Arc<Shard>) {
             let ran = shard.tasks.run(TASKS_PER_TURN_MAX);
             received || ran
         });
-        shard.flush(now);
-        let blocked = shard.blocked.load(Ordering::SeqCst);
-        if busy || (shard.work.load(Ordering::SeqCst) && !blocked) {
+        let driven = shard.driven.load(Ordering::SeqCst);
+        let more = shard.flush(now);
+        if busy || more {
             spin_until = now + spin_budget();
-        } else if now >= spin_until || shard.driven.load(Ordering::SeqCst) {
+        } else if driven || now >= spin_until {
             shard.sleep();
         }
     }

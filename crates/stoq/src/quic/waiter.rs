@@ -104,13 +104,14 @@ pub fn wait<F: Future>(
         if registered.stopped() {
             return Waited::Stopped;
         }
-        let (polled, awaited) = scope::enter_and_await(home, || {
-            if let Some(driver) = &driver {
-                // What this thread received is acknowledged with what the future writes next.
-                driver.touch();
-            }
-            future.as_mut().poll(&mut context)
-        });
+        let (polled, awaited) =
+            scope::enter_and_await(home, driver.as_ref().map(Driver::shard), || {
+                if let Some(driver) = &driver {
+                    // What this thread received is acknowledged with what the future writes next.
+                    driver.touch();
+                }
+                future.as_mut().poll(&mut context)
+            });
         if let Poll::Ready(output) = polled {
             return Waited::Done(output);
         }
@@ -133,7 +134,7 @@ pub fn wait<F: Future>(
                 waiter.sleep(None, left.min(SLEEP_MAX));
                 break;
             };
-            if driver.turn(now) {
+            if driver.turn(now) || driver.has_work() {
                 if waiter.woken.load(Ordering::SeqCst) {
                     break;
                 }
