@@ -33,7 +33,8 @@ impl Socket {
         Socket::new(socket.into())
     }
 
-    /// So many sockets at one address, between which the kernel chooses.
+    /// So many sockets at one address. The kernel chooses between them by the connection id of a
+    /// datagram, so that a connection stays where it is when its peer's address changes.
     pub fn bind_all(address: SocketAddrV6, count: usize) -> io::Result<Vec<Socket>> {
         let first = Socket::bind(address, count > 1)?;
         let port = first.local.port();
@@ -41,6 +42,10 @@ impl Socket {
         let same = SocketAddrV6::new(*address.ip(), port, 0, address.scope_id());
         while sockets.len() < count {
             sockets.push(Socket::bind(same, true)?);
+        }
+        if let [first, _, ..] = sockets.as_slice() {
+            // A kernel that cannot do it chooses by address, and shards pass on what is not theirs.
+            let _ = steer(first.fd(), count);
         }
         Ok(sockets)
     }
@@ -112,4 +117,49 @@ impl Socket {
     ) -> io::Result<usize> {
         self.state.recv((&self.udp).into(), buffers, meta)
     }
+}
+
+/// Has the kernel give a datagram to socket number `first byte of its connection id % count` of
+/// those that share an address (classic BPF over the UDP payload, SO_ATTACH_REUSEPORT_CBPF).
+fn steer(socket: RawFd, count: usize) -> io::Result<()> {
+    const LOAD_BYTE: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
+    const JUMP_IF_SET: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
+    const JUMP: u32 = libc::BPF_JMP | libc::BPF_JA;
+    const MODULO: u32 = libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K;
+    const RETURN: u32 = libc::BPF_RET | libc::BPF_A;
+    const LONG_HEADER: u32 = 0x80;
+    let step = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    // The id follows the first byte, or in a long header version and length (RFC 9000 section 17).
+    let mut program = [
+        step(LOAD_BYTE, 0, 0, 0),
+        step(JUMP_IF_SET, 2, 0, LONG_HEADER),
+        step(LOAD_BYTE, 0, 0, 1),
+        step(JUMP, 0, 0, 1),
+        step(LOAD_BYTE, 0, 0, 6),
+        step(MODULO, 0, 0, count as u32),
+        step(RETURN, 0, 0, 0),
+    ];
+    let program = libc::sock_fprog {
+        len: program.len() as libc::c_ushort,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: the program and its steps live through the call, which copies them.
+    let result = unsafe {
+        libc::setsockopt(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            (&raw const program).cast(),
+            std::mem::size_of_val(&program) as libc::socklen_t,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }

@@ -62,6 +62,7 @@ pub struct Shard {
     siblings: OnceLock<Vec<Weak<Shard>>>,
     /// Datagrams for this shard that the kernel gave to another.
     forwarded: Mutex<VecDeque<(RecvMeta, BytesMut)>>,
+    strays: AtomicU64,
 }
 
 impl Shard {
@@ -90,6 +91,7 @@ impl Shard {
             waiting: Mutex::default(),
             siblings: OnceLock::new(),
             forwarded: Mutex::default(),
+            strays: AtomicU64::new(0),
         }))
     }
 
@@ -191,6 +193,7 @@ impl Shard {
         if owner == self.index {
             return Some(datagram);
         }
+        self.strays.fetch_add(1, Ordering::Relaxed);
         let sibling = siblings.get(owner)?.upgrade()?;
         let mut forwarded = sibling.forwarded.lock();
         if forwarded.len() < FORWARDED_MAX {
@@ -199,6 +202,11 @@ impl Shard {
         drop(forwarded);
         sibling.rouse();
         None
+    }
+
+    /// Datagrams that came here and were another shard's.
+    pub fn strays(&self) -> u64 {
+        self.strays.load(Ordering::Relaxed)
     }
 
     /// Something is due at `at`: the I/O thread must not sleep longer.
