@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import namespaces
-from measures.transport import bulk, connections, curves, files, handshake, lossy, request
+from measures.transport import ablation, bulk, connections, curves, files, handshake, lossy, request
 from measures.transport.ends import RUST
 from measures.transport.scale import FULL, SHORT, Scale
 from result import RESULTS, ROOT, Metric, write
@@ -30,8 +30,9 @@ MEASURES: dict[str, Callable[[Scale], list[Metric]]] = {
     "lossy": lossy.measure,
     "transfer": files.measure,
     "curves": curves.measure,
+    "ablation": ablation.measure,
 }
-BETWEEN_MACHINES = ("mtu1500", "mtu9000", "lossy")
+BETWEEN_MACHINES = ("mtu1500", "mtu9000", "lossy", "ablation")
 
 
 def main() -> None:

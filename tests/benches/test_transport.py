@@ -66,6 +66,12 @@ MEASURES = {
     "lossy": {"stoq.lossy.wan.to_quinn", "stoq.lossy.geo.stoq", "stoq.lossy.hostile.intact"},
     "transfer": {"stoq.transfer.pipeline", "stoq.transfer.inserted_byte", "stoq.transfer.proof"},
     "curves": {"stoq.loopback.message.64.stoq", "stoq.loopback.connections.4.quinn_best"},
+    "ablation": {
+        f"stoq.ablation.{part}.{state}"
+        for part in ("pooling", "batching", "gso", "gro", "pinning")
+        for state in ("on", "off")
+    }
+    | {"stoq.ablation.bundles.1", "stoq.ablation.bundles.4"},
 }
 
 

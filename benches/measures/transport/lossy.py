@@ -46,7 +46,7 @@ HOSTILE = Network(
 )
 REBIND_MS = 300
 HOSTILE_BYTES = 8 << 20
-GOAL_TO_QUINN = 3.0
+GOALS = {"stoq.lossy.wan.to_quinn": 3.0}
 
 
 def measure(scale: Scale) -> list[Metric]:
@@ -73,7 +73,6 @@ def _network(network: Network, link: Link, directory: Path, scale: Scale) -> lis
     theirs = [max(pair) for pair in zip(gbps["quinn_best"], gbps["quinn_default"], strict=True)]
     ratios = [mine / best for mine, best in zip(ours, theirs, strict=True)]
     name = f"stoq.lossy.{network.name}"
-    goal = GOAL_TO_QUINN if network is WAN else None
     return [
         metric(f"{name}.stoq", [1000 * each for each in ours], "Mbit/s", better="higher"),
         *(
@@ -89,7 +88,7 @@ def _network(network: Network, link: Link, directory: Path, scale: Scale) -> lis
             f"{name}.to_quinn",
             ratios,
             "",
-            goal=goal,
+            goal=GOALS.get(f"{name}.to_quinn"),
             better="higher",
             baseline=f"{name}.quinn_best",
         ),
