@@ -84,7 +84,8 @@ def test_a_measure_runs(name: str, binary: Path, transport: Import, tmp_path: Pa
         pytest.skip("; ".join(missing))
     found = short(name, tmp_path / "stoq.json")
     assert MEASURES[name] <= set(found)
-    assert all(each["value"] > 0 for each in found.values()), found
+    none = {"stoq.connections.retried"}
+    assert all(each["value"] > 0 for name, each in found.items() if name not in none), found
 
 
 def test_every_measure_is_tested(transport: Import) -> None:

@@ -36,12 +36,14 @@ def measure(scale: Scale) -> list[Metric]:
     with prepared() as directory, echoing(LOOPBACK, directory, LIMIT_S) as (server, port):
         command = [str(RUST), "hold", "--credentials", str(directory)]
         with dialling(command, LOOPBACK, port, LIMIT_S) as clients:
-            held, resident, seconds = [0], [server.ask()["resident_bytes"]], 0.0
+            held, resident = [0], [server.ask()["resident_bytes"]]
+            seconds, retried = 0.0, 0
             for _ in range(STEPS):
                 opened = clients.ask(f"open {scale.connections // STEPS}")
                 held.append(opened["held"])
                 resident.append(server.ask()["resident_bytes"])
                 seconds += opened["seconds"]
+                retried += opened["retried"]
             resting_percent = resting(server, scale)
             quiet = clients.ask(f"ping {PATIENCE_MS}")
             moving_s = MOVING_S if not scale.short else 1.0
@@ -84,6 +86,7 @@ def measure(scale: Scale) -> list[Metric]:
         metric(
             "stoq.connections.idle_cpu", [resting_percent], "% of one core, server, all of them"
         ),
+        metric("stoq.connections.retried", [float(retried)], "attempts that were not let in"),
         metric("stoq.connections.opened", [held[-1] / seconds], "1/s", better="higher"),
     ]
 
