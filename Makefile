@@ -49,6 +49,7 @@ check: setup ## Formatting, lints, types and import contracts
 	$(BIN)/python tools/reference.py --check
 	$(BIN)/python tools/status.py --check
 	$(BIN)/python tools/claims.py --check
+	$(BIN)/python tools/performance.py --check
 
 bench-core: setup ## Measure the main job; writes benches/results/core.json (or REPORT=FILE)
 	$(BIN)/python benches/core.py $(if $(REPORT),--report $(REPORT))
@@ -63,12 +64,13 @@ bench-product: setup ui ## Measure the product, 20 minutes of soak among it; wri
 	$(BIN)/python benches/product.py $(if $(REPORT),--report $(REPORT))
 
 bench-stoq: setup ## Measure STOQ beside other transports (needs root); writes benches/results/stoq.json (or REPORT=FILE)
-	cargo build --release --quiet --locked -p stoq-bench
+	cargo build --release --quiet --locked --workspace --exclude hm-native --bins
 	$(BIN)/python benches/stoq.py $(if $(REPORT),--report $(REPORT))
 
-status: setup ## Write STATUS.md, docs/claims.md and docs/reference anew
+status: setup ## Write STATUS.md, docs/claims.md, docs/performance.md and docs/reference anew
 	$(BIN)/python tools/status.py
 	$(BIN)/python tools/claims.py
+	$(BIN)/python tools/performance.py
 	$(BIN)/python tools/reference.py
 
 lock: setup ## Resolve the Python dependencies anew, with hashes

@@ -14,9 +14,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from measures.transport import bulk, connections, curves, handshake, request
+import namespaces
+from measures.transport import ablation, bulk, connections, curves, files, handshake, lossy, request
+from measures.transport.ends import RUST
 from measures.transport.scale import FULL, SHORT, Scale
-from result import RESULTS, Metric, write
+from result import RESULTS, ROOT, Metric, write
 
 MEASURES: dict[str, Callable[[Scale], list[Metric]]] = {
     "loopback": bulk.measure_loopback,
@@ -25,8 +27,12 @@ MEASURES: dict[str, Callable[[Scale], list[Metric]]] = {
     "request": request.measure,
     "handshake": handshake.measure,
     "connections": connections.measure,
+    "lossy": lossy.measure,
+    "transfer": files.measure,
     "curves": curves.measure,
+    "ablation": ablation.measure,
 }
+BETWEEN_MACHINES = ("mtu1500", "mtu9000", "lossy", "ablation")
 
 
 def main() -> None:
@@ -38,8 +44,11 @@ def main() -> None:
     parser.add_argument("--short", action="store_true")
     arguments = parser.parse_args()
     scale = SHORT if arguments.short else FULL
+    asked = arguments.only or list(MEASURES)
+    if missing := [why for name in asked for why in unavailable(name)]:
+        raise SystemExit("\n".join(dict.fromkeys(missing)))
     metrics: list[Metric] = []
-    for name in arguments.only or MEASURES:
+    for name in asked:
         found = MEASURES[name](scale)
         metrics += found
         sys.stdout.write("".join(f"{each}\n" for each in found))
@@ -49,6 +58,18 @@ def main() -> None:
         report = RESULTS / "stoq.json"
     if report is not None:
         write(report, report.stem, "make bench-stoq", metrics)
+
+
+def unavailable(name: str) -> list[str]:
+    """What is missing for a measure: said before anything has run, and not after ten minutes."""
+    found = [] if RUST.exists() else [f"{RUST.relative_to(ROOT)} is not built: make bench-stoq"]
+    if name == "lossy" and not lossy.RELAY.exists():
+        found.append(f"{lossy.RELAY.relative_to(ROOT)} is not built: make bench-stoq")
+    if name == "transfer":
+        found.append(files.unavailable())
+    if name in BETWEEN_MACHINES:
+        found.append(namespaces.unavailable())
+    return [why for why in found if why]
 
 
 if __name__ == "__main__":

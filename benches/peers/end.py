@@ -53,10 +53,10 @@ class Pattern:
         once = (options.credentials / "pattern").read_bytes()
         reach = max(options.message, READ_BYTES)
         self.period = len(once)
-        self.bytes = bytearray(once * (2 + reach // len(once)))
-        self.view = memoryview(self.bytes)
-        self._held = (ctypes.c_char * len(self.bytes)).from_buffer(self.bytes)
-        self.address = ctypes.addressof(self._held)
+        # Of `bytes`, for a transport may keep what cannot change instead of copying it.
+        self._bytes = once * (2 + reach // len(once))
+        self.view = memoryview(self._bytes)
+        self.address = ctypes.cast(ctypes.c_char_p(self._bytes), ctypes.c_void_p).value or 0
 
 
 class Sink:

@@ -1,7 +1,8 @@
 """Small requests of a Python client to STOQ's echo service.
 
 `--mode blocking`: one after the other. `--mode asyncio`: the same on an event loop.
-`--mode pipelined`: `--window` of them at once on an event loop.
+`--mode concurrent`: `--window` of them at once there, a call and a task each.
+`--mode pipelined`: many in one call.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from hypermesh.stoq.connection import Connection
 from hypermesh.wire.rpc import SERVICE_ECHO
 
 WARM = 200
+BATCH = 2_000
 
 
 def request(options: Options) -> dict[str, Any]:
@@ -27,7 +29,9 @@ def request(options: Options) -> dict[str, Any]:
             return _blocking(connection, body, options.seconds)
         if options.mode == "asyncio":
             return asyncio.run(_one_by_one(connection, body, options.seconds))
-        return asyncio.run(_pipelined(connection, body, options))
+        if options.mode == "concurrent":
+            return asyncio.run(_concurrent(connection, body, options))
+        return asyncio.run(_pipelined(connection, body, options.seconds))
 
 
 def _blocking(connection: Connection, body: bytes, seconds: float) -> dict[str, Any]:
@@ -54,7 +58,7 @@ async def _one_by_one(connection: Connection, body: bytes, seconds: float) -> di
     return {"taken_us": taken_us}
 
 
-async def _pipelined(connection: Connection, body: bytes, options: Options) -> dict[str, Any]:
+async def _concurrent(connection: Connection, body: bytes, options: Options) -> dict[str, Any]:
     started = time.perf_counter()
     until = started + options.seconds
 
@@ -66,6 +70,18 @@ async def _pipelined(connection: Connection, body: bytes, options: Options) -> d
         return answered
 
     answered = sum(await asyncio.gather(*(ask() for _ in range(options.window))))
+    return {"answered": answered, "seconds": time.perf_counter() - started}
+
+
+async def _pipelined(connection: Connection, body: bytes, seconds: float) -> dict[str, Any]:
+    bodies = [body] * BATCH
+    answered = 0
+    started = time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        answers = await connection.request_many_async(SERVICE_ECHO, bodies)
+        if answers != bodies:
+            raise SystemExit("an echo is not what was said")
+        answered += len(answers)
     return {"answered": answered, "seconds": time.perf_counter() - started}
 
 

@@ -1,4 +1,4 @@
-"""STOQ from Python: a blocking stream, written and read into a buffer."""
+"""STOQ from Python: a blocking stream, written from `bytes` and read into a buffer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def receive(options: Options) -> dict[str, Any]:
         if stream is None:
             raise SystemExit("no stream was opened")
         sink = Sink(options)
-        while count := stream.readinto(sink.room):
+        while count := stream.fill(sink.room):
             sink.filled(count)
         found = sink.ended()
         stream.finish()

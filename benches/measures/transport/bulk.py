@@ -15,7 +15,7 @@ from measures.transport import peers
 from measures.transport.ends import LOOPBACK, Link, Transfer, Transport, cable, prepared, transfer
 from measures.transport.scale import Scale
 
-GOAL_GBPS = {"loopback": 10.0, "mtu1500": 5.0, "mtu9000": None}
+GOALS_GBPS = {"stoq.loopback.one_connection": 10.0, "stoq.mtu1500.one_connection": 5.0}
 RATIOS: dict[str, list[tuple[str, Transport, Transport, float]]] = {
     "loopback": [
         ("stoq.loopback.to_python_ssl", peers.STOQ, peers.PYTHON_SSL, 1.0),
@@ -63,7 +63,7 @@ def _figures(link: Link, rounds: list[dict[str, Transfer]]) -> list[Metric]:
     for transport in peers.ALL:
         done = [each[transport.name] for each in rounds]
         name = identifier(link, transport)
-        goal = GOAL_GBPS[link.name] if transport is peers.STOQ else None
+        goal = GOALS_GBPS.get(name)
         metrics += [
             metric(name, [each.gbps for each in done], "Gbit/s", goal=goal, better="higher"),
             metric(f"{name}.cpu", [each.cpu_s_per_gb for each in done], "s of one core per GB"),

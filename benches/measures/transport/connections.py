@@ -7,15 +7,26 @@ while some of them move data.
 
 from __future__ import annotations
 
+import time
+
 from result import Metric, metric
 
-from measures.transport.ends import LOOPBACK, RUST, dialling, echoing, prepared
+from measures.transport.ends import (
+    LOOPBACK,
+    RUST,
+    End,
+    dialling,
+    echoing,
+    prepared,
+)
 from measures.transport.scale import Scale
 
 STEPS = 5
 LIMIT_S = 300.0
 PATIENCE_MS = 5_000
 MOVING_S = 6.0
+RESTING_S = 10.0
+"""Longer than the interval of keep-alives, so that every connection has its share in it."""
 ANSWERED_GOAL = 99.0
 IDLE_GOAL_KB = 40.0
 FAR = 100_000
@@ -25,12 +36,15 @@ def measure(scale: Scale) -> list[Metric]:
     with prepared() as directory, echoing(LOOPBACK, directory, LIMIT_S) as (server, port):
         command = [str(RUST), "hold", "--credentials", str(directory)]
         with dialling(command, LOOPBACK, port, LIMIT_S) as clients:
-            held, resident, seconds = [0], [server.ask()["resident_bytes"]], 0.0
+            held, resident = [0], [server.ask()["resident_bytes"]]
+            seconds, retried = 0.0, 0
             for _ in range(STEPS):
                 opened = clients.ask(f"open {scale.connections // STEPS}")
                 held.append(opened["held"])
                 resident.append(server.ask()["resident_bytes"])
                 seconds += opened["seconds"]
+                retried += opened["retried"]
+            resting_percent = resting(server, scale)
             quiet = clients.ask(f"ping {PATIENCE_MS}")
             moving_s = MOVING_S if not scale.short else 1.0
             busy = clients.ask(f"load {scale.movers} {moving_s} {PATIENCE_MS}")
@@ -69,8 +83,20 @@ def measure(scale: Scale) -> list[Metric]:
         ),
         metric("stoq.connections.slope", [slope_kb], "KB a further connection, server"),
         metric("stoq.connections.far", [slope_kb * FAR / 1e6], "GB for 100,000, by the slope"),
+        metric(
+            "stoq.connections.idle_cpu", [resting_percent], "% of one core, server, all of them"
+        ),
+        metric("stoq.connections.retried", [float(retried)], "attempts that were not let in"),
         metric("stoq.connections.opened", [held[-1] / seconds], "1/s", better="higher"),
     ]
+
+
+def resting(server: End, scale: Scale) -> float:
+    """What the server uses while nobody asks anything, in percent of one core."""
+    seconds = RESTING_S if not scale.short else 0.5
+    before_s = server.ask()["cpu_s"]
+    time.sleep(seconds)
+    return float(100 * (server.ask()["cpu_s"] - before_s) / seconds)
 
 
 def slope(counts: list[int], resident: list[int]) -> float:

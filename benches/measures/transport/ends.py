@@ -91,8 +91,6 @@ class Transfer:
 @contextmanager
 def prepared() -> Iterator[Path]:
     """The credentials directory, for as long as the context lasts."""
-    if not RUST.exists():
-        raise SystemExit(f"{RUST.relative_to(ROOT)} is not built; run `make bench-stoq`")
     with scratch() as directory:
         credentials.make(directory)
         yield directory

@@ -2,8 +2,9 @@
 
 Awake: one request after the other, so neither end has gone to sleep. Sleeping: a pause before each,
 so both have; beside it the processor time of a connection that does nothing. Pipelined: a hundred
-at once. The echo is served in Rust; the client is in Rust, or in Python (`stoq.python.request`, and
-asyncio).
+at once from Rust, many in one call from Python. Concurrent: a hundred tasks of an event loop with a
+call each. The echo is served in Rust; the client is in Rust, or in Python (`stoq.python.request`,
+and asyncio).
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ CLIENTS = {
     "asyncio": (*_PYTHON, "asyncio"),
     "sleeping": (*_RUST, "blocking", "--pause", str(PAUSE_MS)),
     "pipelined": (*_RUST, "pipelined", "--window", str(WINDOW)),
-    "python_pipelined": (*_PYTHON, "pipelined", "--window", str(WINDOW)),
+    "python_concurrent": (*_PYTHON, "concurrent", "--window", str(WINDOW)),
+    "python_pipelined": (*_PYTHON, "pipelined"),
 }
 
 
@@ -75,6 +77,7 @@ def measure(scale: Scale) -> list[Metric]:
         ),
         metric("stoq.python.request.awake.p50", taken["python"], "µs", goal=AWAKE_GOAL_US),
         _at("stoq.python.request.awake.p99", taken["python"], 0.99),
+        metric("stoq.python.request.concurrent", rate["python_concurrent"], "1/s", better="higher"),
         metric("stoq.python.request.pipelined", rate["python_pipelined"], "1/s", better="higher"),
     ]
 

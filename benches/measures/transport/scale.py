@@ -27,7 +27,7 @@ class Scale:
 FULL = Scale(
     short=False,
     rounds=5,
-    seconds=1.5,
+    seconds=1.2,
     hashed_bytes=64 << 20,
     connections=10_000,
     movers=100,

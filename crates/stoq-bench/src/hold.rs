@@ -23,6 +23,8 @@ const SERVICE_ECHO: u16 = 7;
 const PING: &[u8] = b"ping";
 /// Bytes; one request of a connection that moves data, and its answer.
 const MOVED_BYTES: usize = 64 * 1024;
+/// Of one connection to be let in.
+const ATTEMPTS_MAX: usize = 5;
 /// Between the start of the movers and the pings.
 const SETTLING: Duration = Duration::from_millis(500);
 
@@ -54,7 +56,7 @@ pub fn run(arguments: &Arguments) -> Result<Line> {
     Line::default().number("alive", alive).cpu()
 }
 
-/// A few at a time, as many clients would come.
+/// A few at a time, as many clients would come; who is not let in tries again.
 fn open(
     arguments: &Arguments,
     endpoints: &[Endpoint],
@@ -62,6 +64,7 @@ fn open(
     count: usize,
 ) -> Result<Line> {
     let left = AtomicUsize::new(count);
+    let retried = AtomicUsize::new(0);
     let began = Instant::now();
     let opened = each(arguments.or("window", 8)?, |index| {
         let mut opened = Vec::new();
@@ -71,14 +74,24 @@ fn open(
             .is_ok()
         {
             let endpoint = &endpoints[(index + opened.len()) % endpoints.len()];
-            let connecting = endpoint.connect(destination(arguments)?, PATIENCE);
-            opened.push(Arc::new(endpoint.drive().wait(connecting)?));
+            let mut attempts = 1;
+            let connection = loop {
+                let connecting = endpoint.connect(destination(arguments)?, PATIENCE);
+                match endpoint.drive().wait(connecting) {
+                    Ok(connection) => break connection,
+                    Err(error) if attempts == ATTEMPTS_MAX => return Err(error.into()),
+                    Err(_) => attempts += 1,
+                }
+                retried.fetch_add(1, Ordering::Relaxed);
+            };
+            opened.push(Arc::new(connection));
         }
         Ok(opened)
     })?;
     held.extend(opened.into_iter().flatten());
     Ok(Line::default()
         .number("held", held.len())
+        .number("retried", retried.load(Ordering::Relaxed))
         .number("seconds", began.elapsed().as_secs_f64())
         .number("resident_bytes", resident_bytes()?))
 }

@@ -11,6 +11,7 @@
 //! steps          processor time of what a handshake consists of
 //!
 //! PEER = stoq | quinn | tls | tcp
+//! --lacking gso,gro: as on a kernel that has not these
 //! ```
 //! Nothing here knows the insides of STOQ: it is measured through the surface that users have.
 
@@ -19,6 +20,7 @@ mod bulk;
 mod credentials;
 mod handshake;
 mod hold;
+mod lacking;
 mod payload;
 mod peer;
 mod report;
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
 
 fn run() -> Result<Line> {
     let arguments = Arguments::read(std::env::args().skip(1))?;
+    // Before there is any other thread, which would not be bound by it.
+    lacking::apply(&arguments.or("lacking", String::new())?)?;
     match arguments.command() {
         "receive" => {
             let bulk = Bulk::of(&arguments)?;

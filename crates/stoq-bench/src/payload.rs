@@ -236,3 +236,78 @@ fn digest(data: &[u8]) -> Result<String> {
     let digest = Context::new("bench")?.digest(&[data]);
     Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const PERIOD: usize = 1009;
+
+    fn pattern() -> Pattern {
+        let once: Vec<u8> = (0..PERIOD).map(|index| (index * 7 % 251) as u8).collect();
+        Pattern::of(&once).unwrap()
+    }
+
+    fn sent(bytes: usize, message: usize) -> Vec<u8> {
+        let pattern = pattern();
+        let mut all = Vec::new();
+        while all.len() < bytes {
+            all.extend_from_slice(&pattern.message(all.len() as u64, message));
+        }
+        all.truncate(bytes);
+        all
+    }
+
+    fn taken(pieces: &[&[u8]]) -> Result<u64> {
+        let mut sink = Sink::comparing(&pattern());
+        for piece in pieces {
+            sink.take(piece)?;
+        }
+        Ok(sink.ended()?.bytes)
+    }
+
+    #[test]
+    fn what_was_sent_is_taken_in_any_pieces() {
+        let all = sent(3 * MESSAGE_BYTES_MAX, 100_000);
+        for size in [1000, 1009, 65_487, 5 * 1024 * 1024] {
+            let pieces: Vec<&[u8]> = all.chunks(size).collect();
+            assert_eq!(taken(&pieces).unwrap(), all.len() as u64);
+        }
+    }
+
+    #[test]
+    fn what_is_lost_doubled_moved_or_altered_is_seen() {
+        let all = sent(1 << 20, 4096);
+        let (front, rest) = all.split_at(300_000);
+        for size in [1, 1200, 1452, 16_384, 65_487, 262_144] {
+            let (piece, after) = rest.split_at(size);
+            assert!(taken(&[front, after]).is_err(), "{size} lost");
+            assert!(
+                taken(&[front, piece, piece, after]).is_err(),
+                "{size} doubled"
+            );
+            assert!(
+                taken(&[front, &after[..size], piece, &after[size..]]).is_err(),
+                "{size} moved"
+            );
+        }
+        let mut altered = all.clone();
+        altered[999_999] ^= 0x80;
+        assert!(taken(&[&altered]).is_err());
+    }
+
+    #[test]
+    fn random_bytes_are_sent_once_and_digested_whole() {
+        let mut source = Source::hashed(10_000, 999).unwrap();
+        let mut sink = Sink::keeping();
+        while let Some(piece) = source.next() {
+            sink.take(&piece).unwrap();
+        }
+        let (sent, received) = (source.sent().unwrap(), sink.ended().unwrap());
+        assert_eq!((sent.bytes, received.bytes), (10_000, 10_000));
+        assert!(sent.digest.is_some());
+        assert_eq!(sent.digest, received.digest);
+        assert_ne!(sent.digest, Some(digest(&[0; 10_000]).unwrap()));
+    }
+}

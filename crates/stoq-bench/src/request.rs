@@ -1,7 +1,7 @@
 //! Small requests to the echo service.
 //!
 //! `--mode blocking`: one after the other, so both ends are awake; with `--pause MS` between two,
-//! both have gone to sleep. `--mode pipelined`: `--window` of them at once. `--mode idle`: none, to
+//! both have gone to sleep. `--mode fresh`: each on a connection of its own. `--mode pipelined`: `--window` of them at once. `--mode idle`: none, to
 //! see what a connection costs that does nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use std::sync::{mpsc, Arc};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use stoq::Connection;
+use stoq::{Connection, Endpoint};
 
 use crate::arguments::Arguments;
 use crate::peer::stoq::{client, connect, PATIENCE};
@@ -36,6 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<Line> {
             }
             blocking(&connection, &body, pause, lasting)?
         }
+        "fresh" => fresh(arguments, &endpoint, &body, lasting)?,
         "pipelined" => pipelined(&connection, &body, arguments.or("window", 100)?, lasting)?,
         "idle" => {
             ask(&connection, &body)?;
@@ -77,6 +78,25 @@ fn blocking(
         if !pause.is_zero() {
             sleep(pause);
         }
+    }
+    Ok(Line::default()
+        .numbers("taken_us", &taken_us)
+        .number("seconds", began.elapsed().as_secs_f64()))
+}
+
+/// What a program pays that keeps no connection.
+fn fresh(
+    arguments: &Arguments,
+    endpoint: &Endpoint,
+    body: &[u8],
+    lasting: Duration,
+) -> Result<Line> {
+    let mut taken_us = Vec::new();
+    let began = Instant::now();
+    while began.elapsed() < lasting {
+        let started = Instant::now();
+        ask(&connect(endpoint, arguments)?, body)?;
+        taken_us.push(started.elapsed().as_secs_f64() * 1e6);
     }
     Ok(Line::default()
         .numbers("taken_us", &taken_us)

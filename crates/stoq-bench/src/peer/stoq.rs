@@ -59,7 +59,8 @@ pub fn send(arguments: &Arguments, bulk: &Bulk) -> Result<Sent> {
             .wait(connection.open_stream(SERVICE, PATIENCE))?;
         let mut source = bulk.source()?;
         while let Some(message) = source.next() {
-            stream.drive().wait(stream.write(&message, PATIENCE))?;
+            let written = stream.write_chunks([message], PATIENCE);
+            stream.drive().wait(written)?;
         }
         stream.drive().wait(stream.finish(PATIENCE))?;
         let mut nothing = [0];
