@@ -39,8 +39,8 @@ test-long: setup ## Run the long suites (kill points, the BFT engine)
 	$(BIN)/pytest -q -m long --timeout=3600
 
 check: setup ## Formatting, lints, types and import contracts
-	$(BIN)/ruff format --check src tests tools benches examples
-	$(BIN)/ruff check src tests tools benches examples
+	$(BIN)/ruff format --check src tests tools benches examples fuzz
+	$(BIN)/ruff check src tests tools benches examples fuzz
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	cargo fmt --all --check

@@ -12,6 +12,7 @@ import msgspec
 from hypermesh.crypto.files import make_directory, replace, settle
 from hypermesh.wire.amount import BASIS_POINTS
 from hypermesh.wire.asset import PrivacyLevel
+from hypermesh.wire.decoding import NOT_DECODED
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
 
 API_PORT = 5173
@@ -115,7 +116,7 @@ def kept_settings(file: Path) -> Settings:
         return first_settings()
     try:
         return msgspec.json.decode(file.read_bytes(), type=Settings)
-    except msgspec.DecodeError as error:
+    except NOT_DECODED as error:
         raise DataDirectoryUnusable(
             f"{file} cannot be read", why=str(error), fix=f"Correct it, or remove {file}"
         ) from error
