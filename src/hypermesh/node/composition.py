@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hypermesh.catalog.engines.ladder import Ladder
@@ -96,6 +96,8 @@ class Node:
         genesis, genesis_id = membership.genesis, membership.genesis_id
         self.membership = membership
         self.metrics = Metrics()
+        self._came_up: Callable[[NodeId], None] = lambda _: None
+        """Told of each node that answers a new connection; parcels may wait for it."""
         self.endpoint = Endpoint.bind(
             settings.stoq_host,
             settings.stoq_port,
@@ -109,7 +111,7 @@ class Node:
             self.endpoint,
             self.whereabouts.locate,
             self.whereabouts.relocate,
-            self.whereabouts.reached,
+            self._reached,
         )
         self.chain: Chain = self._open_chain(data / "ledger", confirmed_ms)
         self.whereabouts.use(self._peers, self.chain)
@@ -212,6 +214,7 @@ class Node:
             lambda: time.time_ns() // 1_000_000,
         )
         self._passing = Passing(post)
+        self._came_up = lambda node: self._passing.heard(node, None)
         self.parcels = Parcels(
             post, membership.encryption, settings.carry, names, self._passing.wake
         )
@@ -392,6 +395,10 @@ class Node:
                 raise LedgerDamaged(why=f"{directory} is empty, and this node has sequenced before")
             return chain
         return Following(directory, genesis, self._peers)
+
+    def _reached(self, locator: Locator) -> None:
+        self.whereabouts.reached(locator)
+        self._came_up(locator.node)
 
     def _own_locator(self) -> Locator:
         return self.whereabouts.own.locator
