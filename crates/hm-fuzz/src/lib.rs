@@ -78,7 +78,7 @@ fn run(target: &Target, seed: u64, goes_on: impl Fn(u64) -> bool) -> Result<u64,
     let mut mutator = Mutator::new(seeds, seed);
     let mut number = 0;
     while goes_on(number) {
-        give(target, number, mutator.next())?;
+        give(target, number, mutator.draw())?;
         number += 1;
     }
     Ok(number)

@@ -54,7 +54,7 @@ impl Mutator {
     }
 
     /// The next input.
-    pub fn next(&mut self) -> &[u8] {
+    pub fn draw(&mut self) -> &[u8] {
         self.input.clear();
         let source = self.source();
         self.input.extend(source);
@@ -173,7 +173,7 @@ mod tests {
         let inputs = |seed| {
             let mut mutator = Mutator::new(vec![b"a valid encoding".to_vec()], seed);
             (0..100)
-                .map(|_| mutator.next().to_vec())
+                .map(|_| mutator.draw().to_vec())
                 .collect::<Vec<_>>()
         };
         assert_eq!(inputs(1), inputs(1));
@@ -185,7 +185,7 @@ mod tests {
         let mut mutator = Mutator::new(vec![vec![7; 300], vec![]], 3);
         let mut lengths = std::collections::BTreeSet::new();
         for _ in 0..5_000 {
-            let input = mutator.next();
+            let input = mutator.draw();
             assert!(input.len() <= INPUT_BYTES_MAX);
             lengths.insert(input.len());
         }
