@@ -10,7 +10,6 @@
 mod mutator;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::time::{Duration, Instant};
 
 pub use mutator::{Lots, Mutator};
 
@@ -57,31 +56,13 @@ impl std::error::Error for Failure {}
 /// # Errors
 /// The first input under which it panics.
 pub fn exercise(target: &Target, seed: u64, count: u64) -> Result<(), Failure> {
-    run(target, seed, |number| number < count).map(drop)
-}
-
-/// As [`exercise`] for a time; how many inputs it was given.
-///
-/// # Errors
-/// As [`exercise`].
-pub fn campaign(target: &Target, seed: u64, time: Duration) -> Result<u64, Failure> {
-    let end = Instant::now() + time;
-    run(target, seed, |_| Instant::now() < end)
-}
-
-fn run(target: &Target, seed: u64, goes_on: impl Fn(u64) -> bool) -> Result<u64, Failure> {
     let seeds = (target.seeds)();
     assert!(!seeds.is_empty(), "{} has no seeds", target.name);
     for (number, input) in seeds.iter().enumerate() {
         give(target, number as u64, input)?;
     }
     let mut mutator = Mutator::new(seeds, seed);
-    let mut number = 0;
-    while goes_on(number) {
-        give(target, number, mutator.draw())?;
-        number += 1;
-    }
-    Ok(number)
+    (0..count).try_for_each(|number| give(target, number, mutator.draw()))
 }
 
 fn give(target: &Target, number: u64, input: &[u8]) -> Result<(), Failure> {
@@ -135,10 +116,5 @@ mod tests {
             ..HARMLESS
         };
         assert_eq!(exercise(&broken, 1, 0).unwrap_err().number, 0);
-    }
-
-    #[test]
-    fn a_campaign_ends_in_time() {
-        assert!(campaign(&HARMLESS, 1, Duration::from_millis(20)).unwrap() > 0);
     }
 }
