@@ -5,16 +5,17 @@ use std::sync::OnceLock;
 use hm_crypto::hybrid::SecretKeys;
 use hm_fuzz::Target;
 use hm_x509::PeerIdentity;
-use quinn::VarInt;
 
 use crate::admission::{self, Alpn, Binding, Channel, Role};
 use crate::error::{said_by_peer, Error, Kind, Result};
 use crate::frame::{
     AnswerHeader, Extent, RequestHeader, Status, ANSWER_HEADER_BYTES, REQUEST_HEADER_BYTES,
 };
+use crate::limits::RANGES_MAX;
 use crate::limits::{BODY_BYTES_MAX, REASON_BYTES_MAX};
-use crate::memory::{Action, Operation};
+use crate::memory::{Action, Operation, Range};
 use crate::problem;
+use crate::quic::VarInt;
 
 pub const TARGETS: &[Target] = &[
     Target {
@@ -86,22 +87,35 @@ fn operations() -> Vec<Vec<u8>> {
         Action::FetchAdd { delta: 3 },
         Action::Fence { epoch: 4 },
     ];
-    let encode = |action| {
-        Operation {
-            region: [7; 16],
-            epoch: 5,
-            offset: 6,
-            action,
-        }
-        .encode()
+    let operation = |action| Operation {
+        region: [7; 16],
+        epoch: 5,
+        offset: 6,
+        action,
     };
-    actions.map(encode).to_vec()
+    let range = |number: u64| Range {
+        offset: number << 12,
+        length: 4096,
+    };
+    let mut seeds = actions.map(|action| operation(action).encode()).to_vec();
+    for count in [0, 1, 3] {
+        let ranges: Vec<Range> = (0..count).map(range).collect();
+        for action in [
+            Action::Gather { ranges: count },
+            Action::Scatter { ranges: count },
+        ] {
+            seeds.push(operation(action).encode_with(&ranges));
+        }
+    }
+    seeds
 }
 
-/// An operation has one encoding.
+/// An operation has one encoding, and no more ranges than are accepted.
 fn read_operation(input: &[u8]) {
     if let Ok(operation) = Operation::decode(input) {
-        assert_eq!(operation.encode(), input);
+        let ranges = Range::read_all(input);
+        assert!(ranges.len() <= RANGES_MAX);
+        assert_eq!(operation.encode_with(&ranges), input);
     }
 }
 
