@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 REPORT ?=
+SECONDS ?= 10
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: help setup demo ui wheel test-ui browser test test-rust test-python test-long check bench-core bench-proofs bench-killpoints bench-product bench-stoq status lock cometbft clean
+.PHONY: help setup demo ui wheel test-ui browser test test-rust test-python test-long check bench-core bench-proofs bench-killpoints bench-product bench-stoq fuzz status lock cometbft clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,8 +40,8 @@ test-long: setup ## Run the long suites (kill points, the BFT engine)
 	$(BIN)/pytest -q -m long --timeout=3600
 
 check: setup ## Formatting, lints, types and import contracts
-	$(BIN)/ruff format --check src tests tools benches examples
-	$(BIN)/ruff check src tests tools benches examples
+	$(BIN)/ruff format --check src tests tools benches examples fuzz
+	$(BIN)/ruff check src tests tools benches examples fuzz
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	cargo fmt --all --check
@@ -66,6 +67,9 @@ bench-product: setup ui ## Measure the product, 20 minutes of soak among it; wri
 bench-stoq: setup ## Measure STOQ beside other transports (needs root); writes benches/results/stoq.json (or REPORT=FILE)
 	cargo build --release --quiet --locked --workspace --exclude hm-native --bins
 	$(BIN)/python benches/stoq.py $(if $(REPORT),--report $(REPORT))
+
+fuzz: setup ## Give every decoder altered inputs, SECONDS each (10); REPORT=FILE keeps the result
+	$(BIN)/python -m fuzz.run --seconds $(SECONDS) $(if $(REPORT),--report $(REPORT))
 
 status: setup ## Write STATUS.md, docs/claims.md, docs/performance.md and docs/reference anew
 	$(BIN)/python tools/status.py

@@ -32,7 +32,19 @@ def test_a_wrong_method(owner: httpx.Client, method: str, path: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[1", b"nope", b'"text"', b"\xff\xfe", b"[]", b"1", b"{}" * 2, b"[" * 5000],
+    [
+        b"",
+        b"{",
+        b"[1",
+        b"nope",
+        b'"text"',
+        b"\xff\xfe",
+        b'{"memo": "\xff"}',
+        b"[]",
+        b"1",
+        b"{}" * 2,
+        b"[" * 5000,
+    ],
 )
 def test_a_body_that_is_not_the_json_wanted(owner: httpx.Client, body: bytes) -> None:
     refused = owner.post(

@@ -35,6 +35,7 @@ from hypermesh.wire.api.ledger import BlockPage, BlockView, TransactionDetail, T
 from hypermesh.wire.api.memory import MeasurementTaken, MemoryPage, MemorySeries
 from hypermesh.wire.api.mfn import RoutePage
 from hypermesh.wire.api.network import InvitationView, NodePage, NodeView, StatusView
+from hypermesh.wire.api.parcel import Box, ParcelDetail, ParcelPage, ParcelState, ParcelView
 from hypermesh.wire.api.privacy import PrivacyPage, PrivacyPreview, PrivacyView
 from hypermesh.wire.api.stoq import StoqView
 from hypermesh.wire.api.token import TokenCreated, TokenPage, TokenView
@@ -49,6 +50,38 @@ SEEN_S_MAX = 10.0
 def read(answer: httpx.Response, kind: Any, status: int = 200) -> Any:
     assert answer.status_code == status, answer.text
     return msgspec.json.decode(answer.content, type=kind, strict=True)
+
+
+def test_parcels(client: httpx.Client, alice: Running, bob: Running) -> None:
+    path = "/v1/stoq/parcels"
+    order = {"to": bob.node, "body": "aGVsbG8=", "service": 9, "lifetime_ms": 3_600_000}
+    sent = read(client.post(path, json=order), ParcelView, 201)
+    assert (sent.destination, sent.service, sent.box) == (bob.node, 9, Box.SENT)
+    listed = read(client.get(path, params={"box": "sent"}), ParcelPage)
+    assert sent.parcel in {each.parcel for each in listed.items}
+
+    def received() -> ParcelDetail | None:
+        with bob.over_socket() as there:
+            page = read(there.get(path, params={"box": "received", "service": 9}), ParcelPage)
+            if sent.parcel not in {each.parcel for each in page.items}:
+                return None
+            return read(there.get(f"/v1/stoq/parcels/{sent.parcel}"), ParcelDetail)
+
+    assert eventually(received, "bob has it").body == b"hello"
+
+    def is_over() -> bool:
+        found = read(client.get(f"/v1/stoq/parcels/{sent.parcel}"), ParcelDetail)
+        return found.parcel.state is ParcelState.DELIVERED
+
+    eventually(is_over, "alice knows")
+    assert read(client.delete(f"/v1/stoq/parcels/{sent.parcel}"), ParcelView).parcel == sent.parcel
+    problem(client.get(f"/v1/stoq/parcels/{sent.parcel}"), 404)
+    for wrong in ({"to": "ff"}, {"body": "%"}, {"service": 65536}, {"lifetime_ms": 1}):
+        problem(client.post(path, json=order | wrong), 400)
+    problem(client.post(path, json=order | {"to": "ab" * 32}), 404)
+    problem(client.post(path, json=order | {"to": alice.node}), 400)
+    for query in ({"box": "lost"}, {"service": -1}, {"cursor": "x"}):
+        problem(client.get(path, params=query), 400)
 
 
 def asset_of(client: httpx.Client, running: Running, kind: str) -> AssetView:

@@ -77,6 +77,7 @@ class Node:
     data: Path
     level: str = "full_public"
     share: str = "20%"
+    carry: str = "own"
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -92,6 +93,7 @@ class Node:
             level=self.level,
             stoq_host="::1",
             stoq_port=stoq_port,
+            carry=self.carry,
         )
 
     def begin(

@@ -4,7 +4,7 @@ never a burden on the node."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from hypermesh.node.events import KINDS, Place, frame, frames, kinds_of
 from hypermesh.node.streaming import INDEX_MAX, Events, Reader, TooManyReaders
 from hypermesh.sdk.answer import AnswerInvalid
 from hypermesh.sdk.events import Event as Received
-from hypermesh.sdk.events import Parser
+from hypermesh.sdk.events import Parser, lines_of
 from hypermesh.wire.api.event import (
     AccountEvent,
     AssetEvent,
@@ -242,6 +242,24 @@ def test_a_client_refuses_what_is_not_of_this_version() -> None:
     assert parser.line('data: {"height": "no"}') is None
     with pytest.raises(AnswerInvalid):
         parser.line("")
+
+
+def test_a_client_refuses_what_is_no_text() -> None:
+    parser = Parser()
+    assert parser.feed(b"event: block\r\n") is None
+    with pytest.raises(AnswerInvalid, match="UTF-8"):
+        parser.feed(b"data: \xff")
+
+
+def test_a_text_may_hold_what_unicode_calls_the_end_of_a_line() -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for chunk in ("data: a\u2028b\x85c", "\x0bd\ne", "vent: block\n\nrest"):
+            yield chunk.encode()
+
+    async def collected() -> list[bytes]:
+        return [line async for line in lines_of(chunks())]
+
+    assert asyncio.run(collected()) == ["data: a\u2028b\x85c\x0bd".encode(), b"event: block", b""]
 
 
 def test_a_client_passes_over_kinds_of_newer_nodes_and_keeps_the_place() -> None:

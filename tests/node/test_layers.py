@@ -24,6 +24,7 @@ SAMPLES: dict[str, tuple[object, object]] = {
     "stoq.host": ("::1", "::1"),
     "stoq.port": (4433, 4433),
     "tls.port": (0, 0),
+    "parcels.carry": ("network", "network"),
     "log.level": ("debug", "debug"),
     "output": ("jsonl", "jsonl"),
 }
@@ -37,6 +38,7 @@ WRONG: dict[str, list[object]] = {
     "stoq.host": ["", "a b", 6],
     "stoq.port": [-1, 65536, "x", True, 1.5],
     "tls.port": [-1, 65536, False],
+    "parcels.carry": ["everybody", True, ""],
     "log.level": ["verbose", 3],
     "output": ["yaml", []],
 }
@@ -121,7 +123,7 @@ def test_empty_tables_and_files_say_nothing() -> None:
     assert of_text("[stoq]\n", Layer.USER, FILE) == {}
 
 
-@pytest.mark.parametrize("key", ["data", "level", "stoq.host", "tls.port"])
+@pytest.mark.parametrize("key", ["data", "level", "stoq.host", "tls.port", "parcels.carry"])
 def test_a_project_cannot_say_where_the_keys_lie_nor_who_gets_in(key: str) -> None:
     with pytest.raises(ConfigurationInvalid, match="a project file may not set"):
         of_text(document(key, SAMPLES[key][0]), Layer.PROJECT, FILE)

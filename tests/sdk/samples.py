@@ -8,6 +8,7 @@ from typing import Any
 from hypermesh.wire.api.asset import RegisterAsset
 from hypermesh.wire.api.job import JobState, JobSubmit
 from hypermesh.wire.api.lease import LeaseView
+from hypermesh.wire.api.parcel import Box
 from hypermesh.wire.api.privacy import PrivacyChange
 from hypermesh.wire.api.token import Scope
 from hypermesh.wire.asset import AssetKind, AssetState, LeaseState, PrivacyLevel
@@ -54,6 +55,10 @@ SAMPLES: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, Any]]] = {
     ("network", "readiness"): ((), {}),
     ("network", "invite"): ((), {"mine": True}),
     ("network", "nodes"): ((), {}),
+    ("parcels", "send"): ((HEX32, b"hello", 9), {}),
+    ("parcels", "list"): ((Box.RECEIVED,), {"service": 9}),
+    ("parcels", "get"): ((HEX32,), {}),
+    ("parcels", "remove"): ((HEX32,), {}),
     ("privacy", "settings"): ((), {}),
     ("privacy", "change"): ((PrivacyChange(asset=HEX16, level=PrivacyLevel.P2P),), {}),
     ("tokens", "create"): (("laptop", [Scope.READ]), {}),

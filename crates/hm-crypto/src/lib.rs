@@ -18,6 +18,8 @@ pub mod entropy;
 pub mod envelope;
 mod error;
 pub mod falcon;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod hybrid;
 pub mod merkle;
 

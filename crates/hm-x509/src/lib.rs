@@ -17,6 +17,8 @@
 mod certificate;
 mod chain;
 mod der;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod names;
 mod oid;
 mod presigned;

@@ -122,6 +122,17 @@ impl Channel {
         })
     }
 
+    /// A channel that no TLS has made.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub fn between(alpn: Alpn, binding: [u8; 32]) -> Channel {
+        Channel {
+            alpn,
+            binding,
+            group: String::new(),
+            chain: Vec::new(),
+        }
+    }
+
     /// The id of the peer, as its leaf certificate claims.
     pub fn claimed_id(&self) -> Option<PeerId> {
         let leaf = self.chain.first()?;
@@ -249,7 +260,7 @@ impl Binding<'_> {
         .concat())
     }
 
-    fn verify(&self, role: Role, peer: Option<&PeerIdentity>, frame: &[u8]) -> Result<()> {
+    pub fn verify(&self, role: Role, peer: Option<&PeerIdentity>, frame: &[u8]) -> Result<()> {
         let failed = |why: String| Error::new(Kind::BindingFailed, why);
         match (peer, frame) {
             (_, []) => Err(failed("the peer sent no binding".into())),
@@ -406,7 +417,7 @@ async fn take(receive: &mut RecvStream) -> Result<Vec<u8>> {
         })
 }
 
-fn refusal(error: &Error) -> Vec<u8> {
+pub fn refusal(error: &Error) -> Vec<u8> {
     let number = error.kind().unwrap_or(Kind::BindingFailed) as u16;
     let mut frame = vec![VERSION, REFUSED];
     frame.extend(number.to_be_bytes());
@@ -415,7 +426,7 @@ fn refusal(error: &Error) -> Vec<u8> {
 }
 
 /// The reason in a refusal.
-fn said_refusal(frame: &[u8]) -> Option<Error> {
+pub fn said_refusal(frame: &[u8]) -> Option<Error> {
     match frame {
         [VERSION, REFUSED, n0, n1, reason @ ..] => {
             let number = VarInt::from_u32(u16::from_be_bytes([*n0, *n1]).into());

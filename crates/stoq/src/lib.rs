@@ -24,6 +24,8 @@ mod drive;
 mod endpoint;
 mod error;
 mod frame;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 #[cfg(test)]
 mod hostile;
 mod identity;

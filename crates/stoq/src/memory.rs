@@ -70,7 +70,7 @@ pub const OPERATION_BYTES_MAX: usize = OPERATION_BYTES + RANGES_MAX * RANGE_BYTE
 
 impl Range {
     /// Those that follow a gather or scatter that has been decoded.
-    fn read_all(body: &[u8]) -> Vec<Range> {
+    pub fn read_all(body: &[u8]) -> Vec<Range> {
         body.get(OPERATION_BYTES..)
             .unwrap_or_default()
             .chunks_exact(RANGE_BYTES)

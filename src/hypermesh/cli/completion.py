@@ -6,7 +6,7 @@ node no longer than people do, and says nothing where no node answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,11 +115,30 @@ def complete_nodes(
     return _items(ctx, "/v1/nodes", incomplete, lambda row: (row["node"], str(row["name"])))
 
 
+def complete_parcels(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Ids of received and sent parcels, with their state."""
+    del param
+    return [
+        item
+        for box in ("received", "sent")
+        for item in _items(
+            ctx,
+            "/v1/stoq/parcels",
+            incomplete,
+            lambda row: (row["parcel"], str(row["state"])),
+            {"box": box},
+        )
+    ]
+
+
 def _items(
     ctx: click.Context,
     path: str,
     incomplete: str,
     item: Callable[[dict[str, Any]], tuple[str, str]],
+    more: Mapping[str, str] | None = None,
 ) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
@@ -130,7 +149,7 @@ def _items(
 
     try:
         rest = Rest(socket_path(_data(ctx)))
-        query = {"limit": str(ITEMS_MAX)}
+        query = {"limit": str(ITEMS_MAX), **(more or {})}
         answer: Any = rest.run(Call(object, "GET", path, query=query, timeout_s=ANSWER_S))
         rows = answer["items"] if isinstance(answer, dict) else answer
         found = [item(row) for row in rows]

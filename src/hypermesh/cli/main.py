@@ -47,6 +47,7 @@ LISTED: dict[str, tuple[Listed, ...]] = {
         Listed("lease", "lease", "Show and end leases."),
         Listed("memory", "memory", "Put bytes into another machine's memory."),
         Listed("job", "job", "Run programs in other machines' sandboxes."),
+        Listed("parcel", "parcel", "Send messages to nodes that need not be up now."),
     ),
     "The ledger": (
         Listed("wallet", "wallet", "Show the owner's account."),

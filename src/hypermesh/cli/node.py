@@ -48,6 +48,12 @@ def node_options(command: Decorated) -> Decorated:
             type=click.IntRange(0, 65535),
             help="Where other machines reach the API, or the next free port; 0 for nowhere (8444).",
         ),
+        click.option(
+            "--carry",
+            default=None,
+            type=click.Choice(["own", "network"]),
+            help="For whose nodes it keeps parcels on their way: the owner's (own), or all.",
+        ),
         click.option("--foreground", is_flag=True, help="Stay, and log to stderr."),
     ):
         command = option(command)

@@ -48,6 +48,7 @@ def command(
     words += ["--clock-is-right"] if clock_is_right and token is None else []
     words += ["--stoq-host", settings.stoq_host, "--stoq-port", str(settings.stoq_port)]
     words += ["--tls-port", str(settings.tls_port)]
+    words += ["--carry", settings.carry.value]
     return words
 
 

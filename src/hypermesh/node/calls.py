@@ -6,11 +6,13 @@ from hypermesh.ledger import identity
 from hypermesh.node.admitting import Admitting
 from hypermesh.node.chain import Chain, Sequencing
 from hypermesh.node.lending import Lending
+from hypermesh.node.parcels import Parcels
 from hypermesh.node.service import WORKERS, Method, Peer
 from hypermesh.node.waits import Waits
 from hypermesh.node.whereabouts import Whereabouts
 from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import InvalidInput
+from hypermesh.wire.parcel import ParcelOffer, SealingKeyRequest, SignedSealingKey
 from hypermesh.wire.rpc import (
     ALPN_ENROL,
     ALPN_NODE,
@@ -40,7 +42,11 @@ POLLS_OF_ONE_MAX = 4
 
 
 def methods(
-    chain: Chain, lending: Lending, admitting: Admitting, whereabouts: Whereabouts
+    chain: Chain,
+    lending: Lending,
+    admitting: Admitting,
+    whereabouts: Whereabouts,
+    parcels: Parcels,
 ) -> dict[str, Method]:
     """Every method by its name."""
     polls = Waits(WORKERS, POLLS_OF_ONE_MAX)
@@ -82,6 +88,9 @@ def methods(
         "asset.set_terms": Method(NODES, SetTermsRequest, lending.set_terms),
         "lease.activate": Method(NODES, LeaseRequest, lending.activate),
         "lease.receipt": Method(NODES, LeaseRequest, lending.receipt),
+        "parcel.take": Method(NODES, ParcelOffer, parcels.take),
+        "parcel.greet": Method(NODES, SignedSealingKey, parcels.greet),
+        "parcel.key": Method(NODES, SealingKeyRequest, parcels.key),
         "job.run": Method(SESSIONS, JobRequest, lending.run_job),
         "job.output": Method(SESSIONS, JobOutputRequest, lending.job_output),
         "job.cancel": Method(SESSIONS, JobCancelRequest, lending.cancel_job),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hypermesh.catalog.engines.ladder import Ladder
@@ -44,8 +44,12 @@ from hypermesh.node.measurements import Measurements
 from hypermesh.node.membership import Membership
 from hypermesh.node.memory_use import MemoryUse
 from hypermesh.node.metrics import Metrics
+from hypermesh.node.neighbours import Neighbours
 from hypermesh.node.offering import Offering
 from hypermesh.node.owning import Owning
+from hypermesh.node.parcels import Parcels, Post
+from hypermesh.node.parcels_kept import KeptParcels
+from hypermesh.node.parcels_passing import Passing
 from hypermesh.node.peers import Peers
 from hypermesh.node.placing import Placing
 from hypermesh.node.pool import Pool
@@ -65,6 +69,7 @@ from hypermesh.node.views import Listening, Views
 from hypermesh.node.wallet import Wallet
 from hypermesh.node.watching import Watching
 from hypermesh.node.whereabouts import Whereabouts
+from hypermesh.stoq.custody import Neighbour
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.trust import Identity
 from hypermesh.trustchain.certificate import server_name
@@ -73,7 +78,7 @@ from hypermesh.wire.api.ledger import TransactionView
 from hypermesh.wire.api.network import InvitationView
 from hypermesh.wire.api.token import RemoteView
 from hypermesh.wire.asset import Locator
-from hypermesh.wire.ids import OwnerId, hex_bytes
+from hypermesh.wire.ids import NodeId, OwnerId, hex_bytes
 from hypermesh.wire.proof import ProofKind
 from hypermesh.wire.rpc import SubmitResponse
 from hypermesh.wire.tx import BankTransfer
@@ -91,6 +96,8 @@ class Node:
         genesis, genesis_id = membership.genesis, membership.genesis_id
         self.membership = membership
         self.metrics = Metrics()
+        self._came_up: Callable[[NodeId], None] = lambda _: None
+        """Told of each node that answers a new connection; parcels may wait for it."""
         self.endpoint = Endpoint.bind(
             settings.stoq_host,
             settings.stoq_port,
@@ -104,7 +111,7 @@ class Node:
             self.endpoint,
             self.whereabouts.locate,
             self.whereabouts.relocate,
-            self.whereabouts.reached,
+            self._reached,
         )
         self.chain: Chain = self._open_chain(data / "ledger", confirmed_ms)
         self.whereabouts.use(self._peers, self.chain)
@@ -196,11 +203,32 @@ class Node:
         self.economy = Economy(membership, self.chain)
         refusals = Refusals()
         self.transport = Transport(self.endpoint, self._peers.links, refusals, names)
+        post = Post(
+            membership.keys,
+            genesis_id,
+            Neighbour(membership.keys.id, membership.owner),
+            self.whereabouts.sequencer,
+            Neighbours(self.chain, genesis_id),
+            KeptParcels(data / "parcels.sqlite", membership.keys.id),
+            self._peers.call,
+            lambda: time.time_ns() // 1_000_000,
+        )
+        self._passing = Passing(post)
+        self._came_up = lambda node: self._passing.heard(node, None)
+        self.parcels = Parcels(
+            post, membership.encryption, settings.carry, names, self._passing.wake
+        )
+        self._passing.introduce(self.parcels.own_key)
         hearing = Hearing()
+
+        def heard(node: NodeId) -> None:
+            self._passing.heard(node, hearing.age_ms(node))
+            hearing.heard(node)
+
         self._service = Service(
             self.endpoint,
-            methods(self.chain, self.lending, self._admitting, self.whereabouts),
-            hearing.heard,
+            methods(self.chain, self.lending, self._admitting, self.whereabouts, self.parcels),
+            heard,
         )
         self._certification = Certification(
             membership, self.chain, self.wallet, self.endpoint, self._admitting, self.whereabouts
@@ -295,13 +323,16 @@ class Node:
         self._index.start()
         self._settling.start()
         self.running.start()
+        self._passing.start()
 
     def stop(self) -> None:
         """Go down in order: no new calls in or out, then the ledger, then jobs and sockets."""
         self._settling.stop()
+        self._passing.stop()
         self._attesting.stop()
         self._service.stop()
         self._peers.close()
+        self._passing.close()
         self._index.stop()
         self.chain.stop()
         self._ladder.close()
@@ -324,6 +355,7 @@ class Node:
         parts = (self._watching, self._index, self._settling, self._attesting, self.running)
         for part in parts:
             yield from part.threads
+        yield self._passing.thread
 
     # What the API asks beyond its parts
 
@@ -363,6 +395,10 @@ class Node:
                 raise LedgerDamaged(why=f"{directory} is empty, and this node has sequenced before")
             return chain
         return Following(directory, genesis, self._peers)
+
+    def _reached(self, locator: Locator) -> None:
+        self.whereabouts.reached(locator)
+        self._came_up(locator.node)
 
     def _own_locator(self) -> Locator:
         return self.whereabouts.own.locator

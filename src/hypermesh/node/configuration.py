@@ -10,8 +10,10 @@ from pathlib import Path
 import msgspec
 
 from hypermesh.crypto.files import make_directory, replace, settle
+from hypermesh.stoq.custody import Carry
 from hypermesh.wire.amount import BASIS_POINTS
 from hypermesh.wire.asset import PrivacyLevel
+from hypermesh.wire.decoding import NOT_DECODED
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
 
 API_PORT = 5173
@@ -38,7 +40,7 @@ class DataDirectoryUnusable(HyperMeshError):
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What outlives a process: `settings.json` in the data directory. `share` is in basis points;
     `stoq_port` is 0 until the first start has chosen one; `tls_port` is 0 for no TLS listener, else
-    where it looks first for a free port."""
+    where it looks first for a free port; `carry` says for whom it keeps parcels."""
 
     name: str
     share: int
@@ -46,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stoq_host: str
     stoq_port: int
     tls_port: int = TLS_PORT
+    carry: Carry = Carry.OWN
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -65,6 +68,7 @@ class Configuration(msgspec.Struct, frozen=True):
         stoq_host: str | None,
         stoq_port: int | None,
         tls_port: int | None = None,
+        carry: str | None = None,
     ) -> Configuration:
         """What is given on a command line, else what was chosen before, else the defaults."""
         kept = kept_settings(data / SETTINGS_FILE)
@@ -80,6 +84,7 @@ class Configuration(msgspec.Struct, frozen=True):
             stoq_host=stoq_host or kept.stoq_host,
             stoq_port=kept.stoq_port if stoq_port is None else stoq_port,
             tls_port=kept.tls_port if tls_port is None else tls_port,
+            carry=kept.carry if carry is None else Carry(carry),
         )
         return cls(data, settings)
 
@@ -115,7 +120,7 @@ def kept_settings(file: Path) -> Settings:
         return first_settings()
     try:
         return msgspec.json.decode(file.read_bytes(), type=Settings)
-    except msgspec.DecodeError as error:
+    except NOT_DECODED as error:
         raise DataDirectoryUnusable(
             f"{file} cannot be read", why=str(error), fix=f"Correct it, or remove {file}"
         ) from error

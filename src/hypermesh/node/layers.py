@@ -10,10 +10,11 @@ start: from then on what the node has kept counts for them, whatever a file says
 
 A project file comes with a repository or an archive, and is found from any directory below it: who
 wrote it need not be who runs `hm`. So it may not say where the keys and the purse lie (`data`), nor
-who may reach this machine (`level`, `stoq.host`, `tls.port`). Otherwise a directory that a stranger
-left in `/tmp`, or a clone, would have its visitor pay from another's data directory, or start a
-node whose keys the stranger knows. Besides, a file of any layer is refused where somebody other
-than the user or root owns it or may write it, as SSH does with its own.
+who may reach this machine (`level`, `stoq.host`, `tls.port`), nor for whom it works
+(`parcels.carry`). Otherwise a directory that a stranger left in `/tmp`, or a clone, would have its
+visitor pay from another's data directory, or start a node whose keys the stranger knows. Besides, a
+file of any layer is refused where somebody other than the user or root owns it or may write it, as
+SSH does with its own.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from hypermesh.node.configuration import (
     kept_settings,
     parse_share,
 )
+from hypermesh.stoq.custody import Carry
 from hypermesh.wire.amount import BASIS_POINTS
 from hypermesh.wire.asset import PrivacyLevel
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
@@ -162,6 +164,12 @@ KEYS: Mapping[str, Key] = {
             _whole(0, 65535),
             project=False,
         ),
+        Key(
+            "parcels.carry",
+            "For whom this node keeps parcels on their way: its owner's nodes, or all.",
+            _one_of(*(carry.value for carry in Carry)),
+            project=False,
+        ),
         Key("log.level", "How much the node's log says.", _one_of(*LOG_LEVELS)),
         Key("output", "How commands print.", _one_of(*OUTPUTS)),
     )
@@ -173,6 +181,7 @@ NODE_OPTIONS: Mapping[str, str] = {
     "stoq_host": "stoq.host",
     "stoq_port": "stoq.port",
     "tls_port": "tls.port",
+    "carry": "parcels.carry",
 }
 """The key of each field of `Settings`, which `Configuration.of` takes."""
 

@@ -1,6 +1,6 @@
 """What makes a process a node of a network: its keys, its certificate, the network's genesis.
 
-keys/            node, owner (where the owner was made here), and the CA's where it founded
+keys/            node, sealing, owner (where it was made here), and the CA's where it founded
 genesis          the genesis document; written last, so that it is there only when all is
 certificate      leaf, issuing, root: the present chain
 seeds            where the network was when this node joined it
@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from hypermesh.crypto.digest import digest_of
+from hypermesh.crypto.encryption import QuantumEncryption
 from hypermesh.crypto.files import replace
 from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.keystore import KeyStore
@@ -30,6 +31,8 @@ from hypermesh.wire.tx import Certificate
 
 NODE_SECRET = "node"
 OWNER_SECRET = "owner"
+SEALING_SECRET = "sealing"
+"""What messages to this node are sealed for; made at first use."""
 
 
 class Certified(msgspec.Struct, frozen=True, array_like=True):
@@ -101,6 +104,13 @@ class Membership:
         if OWNER_SECRET not in self.store:
             return None
         return QuantumKeys.from_secret_bytes(self.store.get(OWNER_SECRET))
+
+    @cached_property
+    def encryption(self) -> QuantumEncryption:
+        """What opens messages to this node."""
+        if SEALING_SECRET not in self.store:
+            self.store.put(SEALING_SECRET, QuantumEncryption.generate().secret_bytes())
+        return QuantumEncryption.from_secret_bytes(self.store.get(SEALING_SECRET))
 
     @property
     def owner(self) -> OwnerId:

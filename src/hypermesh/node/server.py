@@ -18,6 +18,7 @@ from hypermesh.node import layers
 from hypermesh.node.configuration import Configuration
 from hypermesh.node.lifecycle import run
 from hypermesh.node.supervision import Manager
+from hypermesh.stoq.custody import Carry
 from hypermesh.trustchain.invitation import TEXT_CHARACTERS_MAX
 from hypermesh.wire.asset import PrivacyLevel
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--stoq-host", help="address that STOQ listens on (::)")
     add("--stoq-port", type=_port, help="UDP port of STOQ; 0 chooses one")
     add("--tls-port", type=_port, help="TCP port of the API for others; 0 for none (8444)")
+    add("--carry", choices=[each.value for each in Carry], help="for whom it keeps parcels (own)")
     add("--clock-is-right", action="store_true", help="start although the clock jumped by a day")
     return parser
 

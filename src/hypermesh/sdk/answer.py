@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-import msgspec
-
 from hypermesh.sdk.call import Call
 from hypermesh.wire.api.problem import ProblemDetails
-from hypermesh.wire.decoding import json_decoder
+from hypermesh.wire.decoding import NOT_DECODED, json_decoder
 from hypermesh.wire.errors import HyperMeshError, Problem, error_from
 
 T = TypeVar("T")
@@ -30,7 +28,7 @@ def understood(call: Call[T], status: int, content: bytes) -> T:
         raise _error(status, content)
     try:
         answer: T = json_decoder(call.kind).decode(content or b"null")
-    except msgspec.DecodeError as error:
+    except NOT_DECODED as error:
         raise AnswerInvalid(why=f"{call.method} {call.path}: {error}") from error
     return answer
 
@@ -38,7 +36,7 @@ def understood(call: Call[T], status: int, content: bytes) -> T:
 def _error(status: int, content: bytes) -> HyperMeshError:
     try:
         details = json_decoder(ProblemDetails).decode(content)
-    except msgspec.DecodeError:
+    except NOT_DECODED:
         return AnswerInvalid(why=f"{status}: {content[:200].decode('utf-8', 'replace')}")
     error = error_from(Problem(details.code, details.detail, details.cause, details.fix))
     error.status, error.exit_code = details.status, details.exit_code

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import time
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ from hypermesh.wire.api.event import (
     NodeEvent,
     ResetEvent,
 )
-from hypermesh.wire.decoding import json_decoder
+from hypermesh.wire.decoding import NOT_DECODED, json_decoder
 from hypermesh.wire.errors import HyperMeshError, Overloaded, Unreachable
 
 SILENCE_S: Final = 45.0
@@ -85,6 +85,14 @@ class Parser:
         self._kind = ""
         self._data: list[str] = []
 
+    def feed(self, line: bytes) -> Event | None:
+        """As `line`, for what came over the wire."""
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as error:
+            raise AnswerInvalid(why=f"an event is not UTF-8: {error}") from error
+        return self.line(text.rstrip("\r\n"))
+
     def line(self, line: str) -> Event | None:
         """The event that `line` completes. Raises `AnswerInvalid`."""
         if line:
@@ -104,7 +112,7 @@ class Parser:
             return None
         try:
             said = json_decoder(_KINDS[kind]).decode("\n".join(data).encode())
-        except msgspec.DecodeError as error:
+        except NOT_DECODED as error:
             raise AnswerInvalid(why=f"an event of kind {kind}: {error}") from error
         return Event(place, EventKind(kind), said)
 
@@ -148,7 +156,7 @@ class Events:
                 understood(call, answer.status, answer.read())
             pauses.connected()
             while line := answer.readline(LINE_BYTES_MAX):
-                event = parser.line(line.decode().rstrip("\r\n"))
+                event = parser.feed(line)
                 if event is not None:
                     yield event
         except (FileNotFoundError, ConnectionRefusedError) as error:
@@ -198,14 +206,26 @@ class AsyncEvents:
                 if answer.status_code >= 400:
                     understood(call, answer.status_code, await answer.aread())
                 pauses.connected()
-                async for line in answer.aiter_lines():
-                    event = parser.line(line)
+                async for line in lines_of(answer.aiter_bytes()):
+                    event = parser.feed(line)
                     if event is not None:
                         yield event
         except httpx.ConnectError as error:
             raise NodeNotRunning(why=str(error)) from error
         except httpx.TransportError as error:
             raise ConnectionBroke(why=str(error) or type(error).__name__) from error
+
+
+async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Lines that end with a line feed, as the node writes them. A text may hold other characters
+    that Unicode calls ends of lines."""
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line
+        if len(rest) > LINE_BYTES_MAX:
+            raise AnswerInvalid(why=f"a line of more than {LINE_BYTES_MAX} bytes")
 
 
 class _Pauses:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hypermesh.sdk.memory import AsyncMemory, Memory
     from hypermesh.sdk.mfn import AsyncMfn, Mfn
     from hypermesh.sdk.network import AsyncNetwork, Network
+    from hypermesh.sdk.parcel import AsyncParcels, Parcels
     from hypermesh.sdk.privacy import AsyncPrivacy, Privacy
     from hypermesh.sdk.receipt import AsyncReceipts, Receipts
     from hypermesh.sdk.stoq import AsyncStoq, Stoq
@@ -51,6 +52,7 @@ _MODULES = {
     "memory": "memory",
     "mfn": "mfn",
     "network": "network",
+    "parcels": "parcel",
     "privacy": "privacy",
     "receipts": "receipt",
     "stoq": "stoq",
@@ -99,6 +101,7 @@ class Mesh(_Nouns):
     memory: Memory
     mfn: Mfn
     network: Network
+    parcels: Parcels
     privacy: Privacy
     receipts: Receipts
     stoq: Stoq
@@ -147,6 +150,7 @@ class AsyncMesh(_Nouns):
     memory: AsyncMemory
     mfn: AsyncMfn
     network: AsyncNetwork
+    parcels: AsyncParcels
     privacy: AsyncPrivacy
     receipts: AsyncReceipts
     stoq: AsyncStoq

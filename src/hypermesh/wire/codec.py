@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from hypermesh.wire.decoding import msgpack_decoder
+from hypermesh.wire.decoding import NOT_DECODED, msgpack_decoder
 from hypermesh.wire.errors import InvalidInput
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ def decode(kind: type[T], data: bytes, *, size_max: int = SIZE_MAX) -> T:
         )
     try:
         value: T = msgpack_decoder(kind).decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except NOT_DECODED as error:
         raise Undecodable(f"The bytes are not a {_name(kind)}", why=str(error)) from error
     if _encoder.encode(value) != data:
         raise Undecodable(

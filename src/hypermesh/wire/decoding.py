@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+NOT_DECODED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises for bytes that are none of its type: text that is not UTF-8 and nesting
+that is too deep come as errors of Python's own."""
 
 _building = threading.Lock()
 _msgpack: dict[Any, msgspec.msgpack.Decoder[Any]] = {}

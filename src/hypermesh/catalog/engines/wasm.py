@@ -39,6 +39,7 @@ from hypermesh.catalog.sandbox.bubblewrap import Bind, Bubblewrap, Text, own_int
 from hypermesh.catalog.sandbox.cgroup import Cgroups, Leaf
 from hypermesh.catalog.sandbox.process import Cancellation, Ending
 from hypermesh.wire.asset import Enforcement
+from hypermesh.wire.decoding import NOT_DECODED
 from hypermesh.wire.errors import NotAvailable
 from hypermesh.wire.ids import LeaseId
 from hypermesh.wire.rpc import JobLimits, JobRequest, JobResult
@@ -304,7 +305,7 @@ class _Reply:
         """The answer and its bytes. Raises `SandboxBroken` where they do not fit each other."""
         try:
             answer = _answers.decode(self._head)
-        except msgspec.DecodeError as error:
+        except NOT_DECODED as error:
             raise SandboxBroken("The WASM worker talks nonsense", why=str(error)) from error
         if max(
             answer.stdout, answer.stderr

@@ -60,6 +60,7 @@ from hypermesh.wire.api.network import StatusView
 from hypermesh.wire.asset import Enforcement
 from hypermesh.wire.block import Genesis, Header
 from hypermesh.wire.codec import decode
+from hypermesh.wire.decoding import NOT_DECODED
 from hypermesh.wire.errors import HyperMeshError, Unreachable
 
 T = TypeVar("T")
@@ -348,7 +349,7 @@ def _readiness(rest: Rest) -> dict[str, str] | None:
         # A node that is not ready answers 503, and with the checks in place of a problem.
         try:
             return msgspec.json.decode(error.why.removeprefix("503: "), type=dict[str, str])
-        except msgspec.DecodeError:
+        except NOT_DECODED:
             return None
     except HyperMeshError:
         return None

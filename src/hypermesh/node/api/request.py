@@ -20,12 +20,18 @@ class StrictRequest(Request[Any, Any, Any]):
 
     async def json(self) -> Any:
         data = self.route_handler.parsed_fn_signature.parameters["data"]
-        try:
-            return _decoder(data.annotation).decode(await self.body())
-        except msgspec.DecodeError as error:
-            raise InvalidInput(
-                "The request does not fit what this path takes", why=str(error)
-            ) from error
+        return read_body(data.annotation, await self.body())
+
+
+def read_body(kind: Any, content: bytes) -> Any:
+    """The value of type `kind` in `content`, JSON. Raises `InvalidInput`, and `RecursionError` for
+    what is nested too deeply."""
+    try:
+        return _decoder(kind).decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            "The request does not fit what this path takes", why=str(error)
+        ) from error
 
 
 @cache
