@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hm_chunk::{Assembly, Entry};
 
 use crate::error::{Error, Kind, Result};
-use crate::stream::{within, Stream};
+use crate::stream::Stream;
 
 /// Where the receiver has the next chunk of a file from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
