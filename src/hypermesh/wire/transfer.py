@@ -56,9 +56,7 @@ class Page(msgspec.Struct, frozen=True, array_like=True, tag="page"):
     """The next chunks of the file, in order."""
 
     number: int
-    chunks: Annotated[
-        bytes, Meta(min_length=ENTRY_BYTES, max_length=ENTRY_BYTES * PAGE_CHUNKS_MAX)
-    ]
+    chunks: Annotated[bytes, Meta(min_length=ENTRY_BYTES, max_length=ENTRY_BYTES * PAGE_CHUNKS_MAX)]
 
 
 class Wants(msgspec.Struct, frozen=True, array_like=True, tag="wants"):
@@ -105,14 +103,5 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
 
 
 Message: TypeAlias = (
-    Offer
-    | Accepted
-    | Page
-    | Wants
-    | Data
-    | End
-    | Delivered
-    | Countersigned
-    | Settled
-    | Failed
+    Offer | Accepted | Page | Wants | Data | End | Delivered | Countersigned | Settled | Failed
 )

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.stoq.network import Network
 
 from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.transfer.store import Store
 
-from ..network import Network
 from .ends import Giving, Taking
 
 

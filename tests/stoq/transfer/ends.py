@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +27,21 @@ from hypermesh.wire.transfer import Offer
 
 TRANSFER = bytes(range(16))
 STALL_MS = 5_000
+
+
+def noise(size: int, seed: int = 1) -> bytes:
+    """Bytes without structure, the same each time."""
+    return hashlib.shake_128(seed.to_bytes(8, "big")).digest(size)
+
+
+def numbers(seed: int) -> Callable[[int], int]:
+    """A function that gives one number after the other below its argument, the same each time."""
+    place = itertools.count()
+
+    def below(limit: int) -> int:
+        return int.from_bytes(noise(8, (seed << 32) + next(place))) % limit
+
+    return below
 
 
 def now_ms() -> int:
@@ -69,9 +86,7 @@ class Taking:
                 assert peer is not None
                 assert owner is not None
                 parties = Parties(self.genesis, self.keys, peer)
-                taking.append(
-                    threading.Thread(target=self._take, args=(stream, owner, parties))
-                )
+                taking.append(threading.Thread(target=self._take, args=(stream, owner, parties)))
                 taking[-1].start()
                 del request, stream
         except EndpointClosed:
@@ -128,7 +143,3 @@ class Moved:
         assert progress.done >= self.last.done
         assert progress.moved <= progress.done <= progress.size
         self.last = progress
-
-
-def each_time(work: Callable[[Progress], None]) -> Watcher:
-    return work

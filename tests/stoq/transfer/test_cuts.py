@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.stoq.network import Network, eventually
 
 from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.stoq.delivery import verify_proof
@@ -16,9 +16,8 @@ from hypermesh.stoq.transfer.progress import Progress
 from hypermesh.wire.delivery import DeliveryProof
 from hypermesh.wire.errors import HyperMeshError
 
-from ..network import Network, eventually
 from .cutting import Relay
-from .ends import Giving, Moved, Taking
+from .ends import Giving, Moved, Taking, noise, numbers
 
 SIZE = 6 << 20
 
@@ -38,7 +37,7 @@ def relay(
 @pytest.fixture
 def sent(tmp_path: Path) -> Path:
     path = tmp_path / "data.bin"
-    path.write_bytes(random.Random(5).randbytes(SIZE))
+    path.write_bytes(noise(SIZE))
     return path
 
 
@@ -70,11 +69,12 @@ def attempt(
 def test_cut_at_random_bytes(
     relay: Relay, bob: Endpoint, giving: Giving, taking: Taking, sent: Path, seed: int
 ) -> None:
-    chance = random.Random(seed)
-    transfer = chance.randbytes(16)
+    chance = numbers(seed)
+    transfer = noise(16, seed)
     proof = None
-    for _ in range(chance.randrange(1, 5)):
-        relay.cut_after(chance.randrange(SIZE + 20_000), chance.choice([1 << 60, chance.randrange(9_000)]))
+    for _ in range(1 + chance(4)):
+        back = (1 << 60, chance(9_000))[chance(2)]
+        relay.cut_after(chance(SIZE + 20_000), back)
         proof = proof or attempt(relay, bob, giving, sent, transfer, Moved())
     relay.cut_after(1 << 60, 1 << 60)
     last = attempt(relay, bob, giving, sent, transfer, Moved())

@@ -195,9 +195,7 @@ class _Assembling:
                 timeout_ms=self._frames.stall_ms,
             )
             self._moved += sum(
-                chunk.length
-                for chunk, step in zip(part, steps, strict=True)
-                if step == RECEIVE
+                chunk.length for chunk, step in zip(part, steps, strict=True) if step == RECEIVE
             )
             done = part[-1].offset + part[-1].length
             self._watcher(Progress(self._size, done, self._moved))

@@ -148,9 +148,7 @@ def send(
 def _deliver(
     frames: Frames, source: Source, transfer: TransferId, parties: Parties, watcher: Watcher
 ) -> Delivered:
-    frames.say(
-        Offer(transfer, source.name, source.size, source.modified_ns, parties.keys.public)
-    )
+    frames.say(Offer(transfer, source.name, source.size, source.modified_ns, parties.keys.public))
     answer = frames.hear()
     if not isinstance(answer, Accepted | Delivered):
         raise ProtocolBroken(why=f"an offer is answered by {type(answer).__name__}")

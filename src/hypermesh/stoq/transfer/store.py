@@ -291,12 +291,11 @@ class Store:
     def _drop_given_up(self, now: float) -> None:
         """Remove what nobody completes, and what was left behind."""
         with self._lock:
-            known = {
-                key: number
-                for key, number in self._query(
+            known: dict[str, int] = dict(
+                self._query(
                     "SELECT key, number FROM files WHERE state = 'arriving' ORDER BY number DESC"
                 )
-            }
+            )
             keep = {*list(known)[: ARRIVING_MAX - 1], *self._active}
             for key, number in known.items():
                 path = self._arriving / key
@@ -336,7 +335,8 @@ class Store:
     @contextmanager
     def _transaction(self, *, durable: bool) -> Iterator[None]:
         with self._lock:
-            if self._database.in_transaction:
+            is_within_another = bool(self._database.in_transaction)
+            if is_within_another:
                 yield
                 return
             self._query(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
