@@ -72,7 +72,8 @@ class Relay:
     def _join(self, near: Stream) -> None:
         connection = self.onward.connect(*self.address, peer=self.peer)
         far = connection.open_stream(SERVICE_TRANSFER)
-        cut = threading.Event()
+        # Not those that are made once it is cut.
+        inbound = list(self._inbound)
 
         def pump(source: Stream, sink: Stream, budget: Budget) -> None:
             try:
@@ -83,9 +84,8 @@ class Relay:
                     if part:
                         sink.write(part)
                     if not budget.left:
-                        cut.set()
                         connection.close(0, "cut")
-                        for each in self._inbound:
+                        for each in inbound:
                             each.close(0, "cut")
                         return
                 sink.finish()

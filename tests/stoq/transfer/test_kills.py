@@ -26,8 +26,8 @@ from .transfer_process import INSTANTS
 SENDERS_INSTANTS = ("Offer", "Page", "Data", "End", "Countersigned")
 RECEIVERS_INSTANTS = ("Accepted", "Wants", "Delivered", "Settled", *INSTANTS)
 ATTEMPTS = 20
-SIZE = 70 << 20
-"""More than a page."""
+SIZE = 3 << 20
+"""Several pages of those processes."""
 
 
 @dataclass

@@ -27,6 +27,8 @@ from hypermesh.wire.transfer import Message
 
 INSTANTS = ("before it is shown", "shown", "recorded", "page noted")
 STALL_MS = 2_000
+PAGE_CHUNKS = 8
+"""So that a small file has several pages."""
 
 
 def die(instant: str) -> None:
@@ -66,6 +68,7 @@ def main() -> None:
     lines = [bytes.fromhex(sys.stdin.readline()) for _ in range(5)]
     secret, leaf, issuing, root, genesis = lines
     told = json.loads(sys.stdin.readline())
+    sender.PAGE_CHUNKS_MAX = PAGE_CHUNKS
     die(told["instant"])
     keys = QuantumKeys.from_secret_bytes(secret)
     policy = TrustPolicy(network=genesis, roots=[root], issuers=[issuing])
