@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+mod chunk;
 mod crypto;
 mod detached;
 mod stoq;
@@ -9,6 +10,7 @@ mod x509;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    chunk::add(module)?;
     crypto::add(module)?;
     stoq::add(module)?;
     x509::add(module)

@@ -63,6 +63,13 @@ kinds! {
     RegionUnknown = 46,
     RegionExists = 47,
     RegionTooLarge = 48,
+    /// What is sent is no longer what it was when its sending began.
+    FileChanged = 50,
+    /// Bytes that came are not those that were announced.
+    ChunkMismatch = 51,
+    NoSpace = 52,
+    /// A file cannot be read or written.
+    FileFailed = 53,
     /// A bounded queue is full (`HM-0008` in the catalogue).
     Overloaded = 60,
 }

@@ -43,6 +43,7 @@ mod serving;
 mod socket;
 mod stream;
 mod tls;
+mod transfer;
 pub mod transport;
 
 /// Digest of the two public keys of a node, an owner or a session.
@@ -63,3 +64,4 @@ pub use region::{Counters, Grant, RegionId, Regions};
 pub use remote::Target;
 pub use request::{Origin, Queue, Request};
 pub use stream::Stream;
+pub use transfer::Step;

@@ -9,9 +9,13 @@ granted.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
+
+_WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a file system without hard links answers (link(2))."""
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -25,6 +29,22 @@ def replace(path: Path, data: bytes) -> None:
         os.fsync(descriptor)
     fresh.replace(path)
     sync(path.parent)
+
+
+def publish(fresh: Path, path: Path) -> None:
+    """Give the durable file `fresh` the name `path` in its place, durably. Whatever has that name
+    already is left alone: raises `FileExistsError`, and `OSError`. After a crash it has the one
+    name, the other or both."""
+    try:
+        os.link(fresh, path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _WITHOUT_LINKS:
+            raise
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        fresh.replace(path)
+    sync(path.parent)
+    fresh.unlink(missing_ok=True)
+    sync(fresh.parent)
 
 
 def make_directory(path: Path, mode: int = 0o777) -> None:

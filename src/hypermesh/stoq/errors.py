@@ -271,3 +271,38 @@ class RegionTooLarge(InvalidInput):
     status = 507
     exit_code = 8
     title = "The region cannot be made"
+
+
+class FileChanged(Conflict):
+    """What is sent is no longer what it was when its sending began."""
+
+    code = "HM-STOQ-0050"
+    title = "The file changed while it was being sent"
+    remedy = "Send it again when nothing writes to it"
+
+
+class ChunkMismatch(HyperMeshError):
+    """Bytes that came are not those that were announced; none of them is kept."""
+
+    code = "HM-STOQ-0051"
+    status = 502
+    exit_code = 9
+    title = "What arrived is not what was announced"
+    remedy = "Send it again; if it happens again, a disk or the memory of a machine is failing"
+
+
+class NoSpace(HyperMeshError):
+    """The disk has no room for what arrives."""
+
+    code = "HM-STOQ-0052"
+    status = 507
+    exit_code = 8
+    title = "There is no room for the file"
+    remedy = "Make room there, then send it again: what has arrived is kept"
+
+
+class FileFailed(HyperMeshError):
+    """A file cannot be read or written."""
+
+    code = "HM-STOQ-0053"
+    title = "The file cannot be used"

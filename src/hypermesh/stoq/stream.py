@@ -65,6 +65,33 @@ class Stream:
         """Say that no more bytes follow from here."""
         self._native.finish(timeout_ms)
 
+    def send_chunks(
+        self,
+        descriptor: int,
+        chunks: bytes,
+        wanted: bytes,
+        offset: int,
+        *,
+        timeout_ms: int = TIMEOUT_MS,
+    ) -> int:
+        """Send the wanted ones of a list of chunks (`wire.transfer`) that begins at `offset` of an
+        open file; `timeout_ms` is for each. How many bytes. Raises `FileChanged`."""
+        return _native.send_chunks(self._native, descriptor, chunks, wanted, offset, timeout_ms)
+
+    def receive_chunks(
+        self,
+        assembly: _native.ChunkAssembly,
+        chunks: bytes,
+        steps: bytes,
+        repeats: list[int],
+        *,
+        timeout_ms: int = TIMEOUT_MS,
+    ) -> None:
+        """Continue a file by a list of chunks, of which each comes as its step says: `r` it is
+        received, `k` it is at its place, `c` it is where the next of `repeats` says. `timeout_ms`
+        is for each. Raises `ChunkMismatch`, `NoSpace`, `FileFailed`."""
+        _native.receive_chunks(self._native, assembly, chunks, steps, repeats, timeout_ms)
+
     async def write_async(self, data: ReadableBuffer, *, timeout_ms: int = TIMEOUT_MS) -> int:
         """Like `write`; what has to be copied is copied before this first waits."""
         return await self.writev_async([data], timeout_ms=timeout_ms)

@@ -42,6 +42,8 @@ SERVICE_MEMORY = 2
 """STOQ service number of remote memory; its operations are served in Rust."""
 SERVICE_JOB = 3
 """STOQ service number of jobs: `Call`s of `job.*`."""
+SERVICE_TRANSFER = 4
+"""STOQ service number of files: streams as `wire.transfer` says."""
 SERVICE_ECHO = 7
 """STOQ service number that returns what it gets (RFC 862 in spirit), to measure a path."""
 

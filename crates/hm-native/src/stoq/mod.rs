@@ -3,16 +3,16 @@
 use pyo3::prelude::*;
 
 mod buffer;
-mod call;
+pub mod call;
 mod completions;
 mod connection;
 mod endpoint;
-mod errors;
+pub mod errors;
 mod region;
 mod released;
 mod remote;
 mod request;
-mod stream;
+pub mod stream;
 mod trust;
 
 /// The named bounds that Python states or tests.
