@@ -7,7 +7,7 @@ mod detached;
 mod stoq;
 mod x509;
 
-#[pymodule]
+#[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     crypto::add(module)?;
     stoq::add(module)?;
