@@ -8,7 +8,7 @@ mod detached;
 mod stoq;
 mod x509;
 
-#[pymodule]
+#[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     chunk::add(module)?;
     crypto::add(module)?;

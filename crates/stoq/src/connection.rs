@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::admission::{Alpn, Channel};
 use crate::chunks::{Chunks, Frame};
+use crate::datagram::DatagramCounts;
 use crate::drive::Drive;
 use crate::error::{Error, Kind, Result};
 use crate::frame::{
@@ -29,6 +30,7 @@ pub struct Connection {
     owner: Option<PeerId>,
     ending: Ending,
     drive: Arc<Drive>,
+    datagrams: DatagramCounts,
 }
 
 /// How a connection fares.
@@ -59,6 +61,7 @@ impl Connection {
             owner,
             ending,
             drive,
+            datagrams: DatagramCounts::default(),
         }
     }
 
@@ -85,6 +88,14 @@ impl Connection {
 
     pub fn remote(&self) -> std::net::SocketAddr {
         self.quic.remote_address()
+    }
+
+    pub(crate) fn quic(&self) -> &crate::quic::Connection {
+        &self.quic
+    }
+
+    pub(crate) fn datagram_counts(&self) -> &DatagramCounts {
+        &self.datagrams
     }
 
     pub fn drive(&self) -> &Arc<Drive> {
@@ -125,6 +136,19 @@ impl Connection {
         self.during(patience, async {
             let (send, receive) = self.quic.open_bi().await?;
             Ok(Stream::open(send, receive, service, self.drive.clone()))
+        })
+        .await
+    }
+
+    /// A stream one way, to `service`. Where the service refuses it, a write fails.
+    pub async fn open_unidirectional(&self, service: u16, patience: Duration) -> Result<Stream> {
+        self.during(patience, async {
+            let send = self.quic.open_uni().await?;
+            Ok(Stream::open_unidirectional(
+                send,
+                service,
+                self.drive.clone(),
+            ))
         })
         .await
     }

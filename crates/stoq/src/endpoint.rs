@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::admission::{self, Alpn, Channel, Expected, Terms};
 use crate::connection::Connection;
+use crate::datagram::Datagrams;
 use crate::drive::{self, Drive};
 use crate::error::{Error, Kind, Result};
 use crate::identity::Identity;
@@ -135,6 +136,7 @@ impl Endpoint {
             server: RwLock::new(server),
             services: Services {
                 queue: Arc::new(Queue::new().map_err(refused)?),
+                datagrams: Arc::new(Datagrams::new().map_err(refused)?),
                 regions: Arc::new(Regions::default()),
                 drive: drive.clone(),
             },
@@ -160,6 +162,10 @@ impl Endpoint {
 
     pub fn queue(&self) -> &Arc<Queue> {
         &self.shared.services.queue
+    }
+
+    pub fn datagrams(&self) -> &Arc<Datagrams> {
+        &self.shared.services.datagrams
     }
 
     pub fn regions(&self) -> &Arc<Regions> {
@@ -252,6 +258,7 @@ impl Drop for Endpoint {
 impl Shared {
     fn stop(self: &Arc<Self>, reason: &str) -> Option<Vec<std::thread::JoinHandle<()>>> {
         self.services.queue.close();
+        self.services.datagrams.close();
         self.quic
             .close(VarInt::from_u32(0), Error::cut(reason).as_bytes());
         let shared = self.clone();
@@ -313,6 +320,10 @@ impl Shared {
             }
         };
         self.accepted.fetch_add(1, Ordering::Relaxed);
+        Drive::spawn_on(
+            connection.shard(),
+            serving::serve_aside(self.services.clone(), origin.clone(), connection.clone()),
+        );
         let ended = loop {
             match connection.accept_bi().await {
                 Ok((send, receive)) => {

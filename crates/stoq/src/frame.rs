@@ -4,6 +4,9 @@
 //! request   version u8 | service u16 | length u32 | body        then the end of the stream
 //! answer    status u8  | length u32 | body                      then the end of the stream
 //! ```
+//! On a stream one way, and to open a byte stream, only the header of a request comes, with `OPEN`.
+//! A datagram is `service u16 | body`.
+//!
 //! Integers are big-endian. Status 0 is an answer, 1 an encoded problem. A length of `OPEN` says
 //! that raw bytes follow until the end of the stream: in a request it opens a byte stream, in an
 //! answer it accepts one, or returns bulk data. Pure: bytes in, values out.
@@ -115,6 +118,22 @@ impl AnswerHeader {
     }
 }
 
+/// Bytes before the body of a datagram.
+pub const DATAGRAM_HEADER_BYTES: usize = 2;
+
+pub fn datagram(service: u16, body: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(DATAGRAM_HEADER_BYTES + body.len());
+    out.extend(service.to_be_bytes());
+    out.extend_from_slice(body);
+    out.into()
+}
+
+/// Service and body; `None` for bytes that are no datagram of ours.
+pub fn read_datagram(framed: &[u8]) -> Option<(u16, &[u8])> {
+    let (service, body) = framed.split_first_chunk()?;
+    Some((u16::from_be_bytes(*service), body))
+}
+
 /// `body`, where a frame may carry it.
 pub fn checked_body(body: &[u8]) -> Result<&[u8]> {
     if body.len() > BODY_BYTES_MAX {
@@ -173,6 +192,15 @@ mod tests {
             &answer(Status::Problem, b"xy")[..],
             b"\x01\x00\x00\x00\x02xy"
         );
+    }
+
+    #[test]
+    fn a_datagram_is_its_service_and_its_body() {
+        assert_eq!(&datagram(0x0102, b"xy")[..], b"\x01\x02xy");
+        assert_eq!(read_datagram(b"\x01\x02xy"), Some((0x0102, &b"xy"[..])));
+        assert_eq!(read_datagram(b"\x01\x02"), Some((0x0102, &b""[..])));
+        assert_eq!(read_datagram(b"\x01"), None);
+        assert_eq!(read_datagram(b""), None);
     }
 
     #[test]

@@ -21,6 +21,22 @@ pub const STRANGER_BODY_BYTES_MAX: usize = 64 * 1024;
 /// that one connection alone cannot fill the queue of an endpoint.
 pub const STREAMS_MAX: u32 = 128;
 
+/// Streams one way that a peer may have open on one connection.
+pub const STREAMS_UNIDIRECTIONAL_MAX: u32 = 32;
+
+/// Bytes; datagrams of a connection that wait to be sent, and the same of those received that
+/// nobody has looked at. Beyond, senders wait, and the oldest of those received are dropped.
+pub const DATAGRAM_BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Datagrams of an endpoint that wait for a service.
+pub const DATAGRAMS_WAITING_MAX: usize = 4096;
+
+/// The same for one connection, so that one peer cannot fill the list.
+pub const DATAGRAMS_OF_PEER_MAX: usize = 512;
+
+/// Bytes; the sum of the datagrams of an endpoint that wait.
+pub const DATAGRAM_BYTES_WAITING_MAX: usize = 16 * 1024 * 1024;
+
 /// Connections that others have opened to one endpoint.
 pub const CONNECTIONS_MAX: usize = 10_000;
 

@@ -49,6 +49,7 @@ pub struct Request {
 pub(crate) enum Reply {
     Answer(Outlet, Permit),
     Stream(Arc<Stream>),
+    Unidirectional(Arc<Stream>),
 }
 
 impl Request {
@@ -71,9 +72,14 @@ impl Request {
     /// The byte stream that this request opens, if it opens one and is not refused.
     pub fn stream(&self) -> Option<Arc<Stream>> {
         match &*self.reply.lock() {
-            Some(Reply::Stream(stream)) => Some(stream.clone()),
+            Some(Reply::Stream(stream) | Reply::Unidirectional(stream)) => Some(stream.clone()),
             _ => None,
         }
+    }
+
+    /// Whether the stream goes one way, from the peer to here.
+    pub fn is_unidirectional(&self) -> bool {
+        matches!(&*self.reply.lock(), Some(Reply::Unidirectional(_)))
     }
 
     /// Sends the answer, or the encoded problem. Does not wait for the peer to take it.
@@ -93,7 +99,11 @@ impl Request {
                     .spawn(async move { stream.refuse(&problem).await });
                 Ok(())
             }
-            (stream @ Some(Reply::Stream(_)), Status::Ok) => {
+            (Some(Reply::Unidirectional(stream)), Status::Problem) => {
+                self.drive.spawn(async move { stream.stop().await });
+                Ok(())
+            }
+            (stream @ Some(Reply::Stream(_) | Reply::Unidirectional(_)), Status::Ok) => {
                 *reply = stream;
                 Err(Error::new(
                     Kind::MalformedFrame,

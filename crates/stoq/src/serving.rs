@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::quic::{timeout, RecvStream, SendStream};
+use crate::quic::{self, timeout, RecvStream, SendStream};
 
 use crate::admission::Alpn;
+use crate::datagram::Datagrams;
 use crate::drive::Drive;
 use crate::error::{Error, Kind, Result};
 use crate::frame::{self, AnswerHeader, Extent, RequestHeader, Status, REQUEST_HEADER_BYTES};
@@ -16,12 +17,13 @@ use crate::request::{Origin, Queue, Reply, Request};
 use crate::stream::{Outlet, Stream};
 
 /// The STOQ service number that returns what it gets (`hypermesh.wire.rpc.SERVICE_ECHO`).
-const SERVICE_ECHO: u16 = 7;
+pub const SERVICE_ECHO: u16 = 7;
 
 /// What a stream needs of its endpoint.
 #[derive(Clone)]
 pub struct Services {
     pub queue: Arc<Queue>,
+    pub datagrams: Arc<Datagrams>,
     pub regions: Arc<Regions>,
     pub drive: Arc<Drive>,
 }
@@ -88,6 +90,65 @@ pub async fn serve(services: Services, origin: Origin, send: SendStream, mut rec
                 Reply::Answer(outlet, permit),
                 services.drive.clone(),
             ));
+        }
+    }
+}
+
+/// Serves what a peer sends beside its streams both ways, until its connection ends. A stranger may
+/// send nothing of the kind.
+pub async fn serve_aside(services: Services, origin: Origin, connection: quic::Connection) {
+    if origin.alpn == Alpn::Enrol {
+        return;
+    }
+    let datagrams = services.datagrams.clone();
+    tokio::join!(
+        datagrams.receive(connection.clone(), origin.clone()),
+        async {
+            while let Ok(receive) = connection.accept_uni().await {
+                let (services, origin) = (services.clone(), origin.clone());
+                Drive::spawn_on(
+                    connection.shard(),
+                    serve_unidirectional(services, origin, receive),
+                );
+            }
+        }
+    );
+}
+
+/// One stream one way, handed to its service. Nothing can be answered: the reason for a refusal is
+/// the code with which it is stopped.
+async fn serve_unidirectional(services: Services, origin: Origin, mut receive: RecvStream) {
+    let admitted = match read_header(&mut receive).await {
+        Ok(RequestHeader {
+            service,
+            extent: Extent::Open,
+        }) => services
+            .queue
+            .admit(origin.alpn, 0)
+            .map(|permit| (service, permit)),
+        Ok(_) => Err(Error::new(
+            Kind::MalformedFrame,
+            "a stream one way takes no answer",
+        )),
+        Err(error) => Err(error),
+    };
+    match admitted {
+        Ok((service, permit)) => {
+            let drive = services.drive.clone();
+            let stream = Arc::new(Stream::accept_unidirectional(
+                receive,
+                drive.clone(),
+                permit,
+            ));
+            let body = bytes::Bytes::new();
+            let reply = Reply::Unidirectional(stream);
+            services
+                .queue
+                .put(Request::new(origin, service, body, reply, drive));
+        }
+        // The stream may have ended already.
+        Err(error) => {
+            let _ = receive.stop(error.kind().unwrap_or(Kind::MalformedFrame).to_wire());
         }
     }
 }

@@ -5,6 +5,7 @@
 //! are independent: one thread may read while another writes.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct Stream {
     sender: Mutex<Sender>,
     receiver: Mutex<Receiver>,
     drive: Arc<Drive>,
+    /// Asked for, and perhaps not yet told to the outlet.
+    priority: AtomicI32,
     /// Held until the stream is dropped.
     _permit: Option<Permit>,
 }
@@ -37,7 +40,8 @@ struct Sender {
 }
 
 struct Receiver {
-    receive: RecvStream,
+    /// `None` where this side only sends.
+    receive: Option<RecvStream>,
     /// The header of the answer, as far as it has been read; `None` where none is due.
     header: Option<([u8; ANSWER_HEADER_BYTES], usize)>,
     ended: bool,
@@ -77,6 +81,13 @@ impl Outlet {
     pub fn finish(mut self) -> Result<()> {
         let mut send = self.0.take().ok_or_else(ended)?;
         send.finish().map_err(|_| ended())
+    }
+
+    fn set_priority(&mut self, priority: i32) {
+        if let Some(send) = &mut self.0 {
+            // It fails only where the stream has ended, and then there is nothing to send.
+            let _ = send.set_priority(priority);
+        }
     }
 
     /// Ends it with the number of `kind`.
@@ -127,6 +138,52 @@ impl Stream {
         Stream::new(send, receive, header.write().to_vec(), drive, None)
     }
 
+    /// From the peer to here.
+    pub(crate) fn accept_unidirectional(
+        receive: RecvStream,
+        drive: Arc<Drive>,
+        permit: Permit,
+    ) -> Stream {
+        Stream {
+            sender: Mutex::new(Sender {
+                outlet: None,
+                header: None,
+                accepting: false,
+            }),
+            receiver: Mutex::new(Receiver {
+                receive: Some(receive),
+                header: None,
+                ended: false,
+            }),
+            drive,
+            priority: AtomicI32::new(0),
+            _permit: Some(permit),
+        }
+    }
+
+    /// From here to the peer.
+    pub(crate) fn open_unidirectional(send: SendStream, service: u16, drive: Arc<Drive>) -> Stream {
+        let header = RequestHeader {
+            service,
+            extent: Extent::Open,
+        };
+        Stream {
+            sender: Mutex::new(Sender {
+                outlet: Some(Outlet::new(send)),
+                header: Some(header.write().to_vec().into()),
+                accepting: false,
+            }),
+            receiver: Mutex::new(Receiver {
+                receive: None,
+                header: None,
+                ended: true,
+            }),
+            drive,
+            priority: AtomicI32::new(0),
+            _permit: None,
+        }
+    }
+
     fn new(
         send: SendStream,
         receive: RecvStream,
@@ -142,11 +199,12 @@ impl Stream {
                 accepting,
             }),
             receiver: Mutex::new(Receiver {
-                receive,
+                receive: Some(receive),
                 header: (!accepting).then_some(([0; ANSWER_HEADER_BYTES], 0)),
                 ended: false,
             }),
             drive,
+            priority: AtomicI32::new(0),
             _permit: permit,
         }
     }
@@ -156,7 +214,7 @@ impl Stream {
     pub async fn write(&self, data: &[u8], patience: Duration) -> Result<()> {
         within(patience, async {
             let mut sender = self.sender.lock().await;
-            let mut outlet = sender.begin().await?;
+            let mut outlet = self.begin(&mut sender).await?;
             outlet.write(data).await?;
             sender.outlet = Some(outlet);
             Ok(())
@@ -173,7 +231,7 @@ impl Stream {
     ) -> Result<()> {
         within(patience, async {
             let mut sender = self.sender.lock().await;
-            let mut outlet = sender.begin().await?;
+            let mut outlet = self.begin(&mut sender).await?;
             for chunk in chunks {
                 outlet.write_bytes(chunk).await?;
             }
@@ -187,7 +245,7 @@ impl Stream {
     pub async fn finish(&self, patience: Duration) -> Result<()> {
         within(patience, async {
             let mut sender = self.sender.lock().await;
-            sender.begin().await?.finish()
+            self.begin(&mut sender).await?.finish()
         })
         .await
     }
@@ -200,7 +258,7 @@ impl Stream {
             if receiver.ended {
                 return Ok(0);
             }
-            let read = receiver.receive.read(buffer).await?;
+            let read = receiver.inlet()?.read(buffer).await?;
             receiver.ended = read.is_none();
             Ok(read.unwrap_or(0))
         })
@@ -215,7 +273,7 @@ impl Stream {
             if receiver.ended {
                 return Ok(Bytes::new());
             }
-            let chunk = receiver.receive.read_chunk(count, true).await?;
+            let chunk = receiver.inlet()?.read_chunk(count, true).await?;
             receiver.ended = chunk.is_none();
             Ok(chunk.map_or_else(Bytes::new, |chunk| chunk.bytes))
         })
@@ -231,7 +289,7 @@ impl Stream {
             if receiver.ended {
                 return Ok(Chunks::default());
             }
-            let arrived = chunks::arrived(&mut receiver.receive, count).await?;
+            let arrived = chunks::arrived(receiver.inlet()?, count).await?;
             receiver.ended = arrived.is_none();
             Ok(arrived.unwrap_or_default())
         })
@@ -246,7 +304,7 @@ impl Stream {
             let mut receiver = self.receiver.lock().await;
             receiver.read_header().await?;
             while !receiver.ended && done < buffer.len() {
-                match receiver.receive.read(&mut buffer[done..]).await? {
+                match receiver.inlet()?.read(&mut buffer[done..]).await? {
                     Some(read) => done += read,
                     None => receiver.ended = true,
                 }
@@ -257,6 +315,34 @@ impl Stream {
         match filled {
             Err(error) if done == 0 || error.kind() != Some(Kind::TimedOut) => Err(error),
             _ => Ok(done),
+        }
+    }
+
+    /// Among the streams of a connection, those of a higher priority are sent first; all begin at 0.
+    /// Where a write is under way, this holds from the next one on.
+    pub fn set_priority(&self, priority: i32) {
+        self.priority.store(priority, Ordering::Relaxed);
+        if let Ok(mut sender) = self.sender.try_lock() {
+            if let Some(outlet) = &mut sender.outlet {
+                outlet.set_priority(priority);
+            }
+        }
+    }
+
+    async fn begin(&self, sender: &mut Sender) -> Result<Outlet> {
+        if let Some(outlet) = &mut sender.outlet {
+            outlet.set_priority(self.priority.load(Ordering::Relaxed));
+        }
+        sender.begin().await
+    }
+
+    /// Takes no more of what the peer sends.
+    pub(crate) async fn stop(&self) {
+        let mut receiver = self.receiver.lock().await;
+        receiver.ended = true;
+        if let Some(mut receive) = receiver.receive.take() {
+            // The stream may have ended already.
+            let _ = receive.stop(Kind::Unanswered.to_wire());
         }
     }
 
@@ -301,13 +387,18 @@ impl Sender {
 }
 
 impl Receiver {
+    fn inlet(&mut self) -> Result<&mut RecvStream> {
+        self.receive.as_mut().ok_or_else(ended)
+    }
+
     /// Consumes the header of the answer, where it is still due. May be cancelled and called again.
     async fn read_header(&mut self) -> Result<()> {
-        let Some((header, filled)) = self.header.as_mut() else {
+        let (Some((header, filled)), Some(receive)) = (self.header.as_mut(), &mut self.receive)
+        else {
             return Ok(());
         };
         while *filled < ANSWER_HEADER_BYTES {
-            match self.receive.read(&mut header[*filled..]).await? {
+            match receive.read(&mut header[*filled..]).await? {
                 Some(read) => *filled += read,
                 None => {
                     return Err(Error::new(
@@ -330,7 +421,7 @@ impl Receiver {
             } => {
                 self.ended = true;
                 let mut problem = vec![0; length];
-                self.receive.read_exact(&mut problem).await?;
+                receive.read_exact(&mut problem).await?;
                 Err(Error::Problem(problem.into()))
             }
             _ => {

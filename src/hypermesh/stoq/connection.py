@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, final
 
 from hypermesh import _native
 from hypermesh.stoq import completion
+from hypermesh.stoq.datagram import ConnectionDatagrams, Received
 from hypermesh.stoq.region import RegionId, RemoteRegion
 from hypermesh.stoq.stream import Stream
 from hypermesh.wire.errors import HyperMeshError
@@ -126,6 +127,57 @@ class Connection:
             lambda completions: self.native.start_open_stream(completions, service, timeout_ms)
         )
         return Stream(native)
+
+    def open_unidirectional(self, service: int, *, timeout_ms: int = TIMEOUT_MS) -> Stream:
+        """A stream one way, to `service`: nothing comes back. Where the service refuses it, a write
+        raises. Waits only where too many streams are open."""
+        return Stream(self.native.open_unidirectional(service, timeout_ms))
+
+    async def open_unidirectional_async(
+        self, service: int, *, timeout_ms: int = TIMEOUT_MS
+    ) -> Stream:
+        """Like `open_unidirectional`."""
+        native = await completion.of_running_loop().call(
+            lambda calls: self.native.start_open_unidirectional(calls, service, timeout_ms)
+        )
+        return Stream(native)
+
+    @property
+    def datagram_bytes_max(self) -> int | None:
+        """Bytes; the longest datagram on the present path. `None`: the peer takes none."""
+        return self.native.datagram_bytes_max
+
+    def send_datagram(
+        self, service: int, body: ReadableBuffer, *, timeout_ms: int = TIMEOUT_MS
+    ) -> None:
+        """Send `body` to `service` in one packet (RFC 9221); it may be lost. Waits while earlier
+        ones fill the way out, which holds back a sender that is faster than the path. Raises
+        `TooLarge` beyond `datagram_bytes_max`. Service 7 sends it back."""
+        self.native.send_datagram(service, body, timeout_ms)
+
+    async def send_datagram_async(
+        self, service: int, body: ReadableBuffer, *, timeout_ms: int = TIMEOUT_MS
+    ) -> None:
+        """Like `send_datagram`."""
+        await completion.of_running_loop().call(
+            lambda calls: self.native.start_send_datagram(calls, service, body, timeout_ms)
+        )
+
+    def datagrams(self, *, timeout_ms: int = TIMEOUT_MS) -> list[Received]:
+        """What services have sent back, at least one, all that wait up to 256. The newest MiB of
+        what nobody takes is kept. Raises `TimedOut`."""
+        return [Received(*taken) for taken in self.native.datagrams(timeout_ms)]
+
+    async def datagrams_async(self, *, timeout_ms: int = TIMEOUT_MS) -> list[Received]:
+        """Like `datagrams`."""
+        taken: list[tuple[int, bytes]] = await completion.of_running_loop().call(
+            lambda calls: self.native.start_datagrams(calls, timeout_ms)
+        )
+        return [Received(*one) for one in taken]
+
+    def datagram_stats(self) -> ConnectionDatagrams:
+        """Sent, received, dropped."""
+        return ConnectionDatagrams(*self.native.datagram_stats())
 
     def region(self, region: RegionId, epoch: int) -> RemoteRegion:
         """A region of the peer. Nothing is asked of the peer before the first operation."""

@@ -12,6 +12,7 @@ from typing import NamedTuple, final
 from hypermesh import _native
 from hypermesh.stoq import completion
 from hypermesh.stoq.connection import Connection
+from hypermesh.stoq.datagram import Datagram, EndpointDatagrams
 from hypermesh.stoq.region import Regions
 from hypermesh.stoq.request import Request
 from hypermesh.stoq.trust import Identity, TrustPolicy
@@ -162,14 +163,28 @@ class Endpoint:
         """All requests that wait, at least one. For one task at a time. Raises `EndpointClosed`."""
         loop = asyncio.get_running_loop()
         while not (taken := self._native.take_requests()):
-            arrived = loop.create_future()
-            descriptor = self._native.requests_fileno()
-            loop.add_reader(descriptor, _settle, arrived)
-            try:
-                await arrived
-            finally:
-                loop.remove_reader(descriptor)
+            await _readable(loop, self._native.requests_fileno())
         return [Request(native) for native in taken]
+
+    def next_datagrams(self, timeout_ms: int) -> list[Datagram]:
+        """Datagrams of any peers, all that wait up to 256, waiting up to `timeout_ms` for the first
+        while other threads run; none after that. Raises `EndpointClosed`.
+
+        What finds no room is dropped and counted: `datagram_stats`.
+        """
+        return [Datagram(native) for native in self._native.next_datagrams(timeout_ms)]
+
+    async def next_datagrams_async(self) -> list[Datagram]:
+        """All datagrams that wait up to 256, at least one. For one task at a time. Raises
+        `EndpointClosed`."""
+        loop = asyncio.get_running_loop()
+        while not (taken := self._native.take_datagrams()):
+            await _readable(loop, self._native.datagrams_fileno())
+        return [Datagram(native) for native in taken]
+
+    def datagram_stats(self) -> EndpointDatagrams:
+        """Received, dropped, waiting."""
+        return EndpointDatagrams(*self._native.datagram_stats())
 
     def refusals(self) -> list[Refusal]:
         """Peers refused since the last call, oldest first; the last 256 at most."""
@@ -193,6 +208,15 @@ class Endpoint:
 def limits() -> dict[str, int]:
     """Bounds of the transport (`crates/stoq/src/limits.rs`), as far as native code names them."""
     return dict(_native.stoq_limits())
+
+
+async def _readable(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
+    arrived = loop.create_future()
+    loop.add_reader(descriptor, _settle, arrived)
+    try:
+        await arrived
+    finally:
+        loop.remove_reader(descriptor)
 
 
 def _settle(arrived: asyncio.Future[None]) -> None:

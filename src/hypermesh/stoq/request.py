@@ -62,6 +62,12 @@ class Request:
         native = self._native.stream
         return None if native is None else Stream(native)
 
+    @property
+    def is_unidirectional(self) -> bool:
+        """Whether `stream` goes one way, from the peer to here. To refuse it stops the peer, which
+        then raises `Unanswered`, whatever the reason."""
+        return self._native.is_unidirectional
+
     def reply(self, body: bytes) -> None:
         """Send the answer, at most 4 MiB. Raises `TooLarge` (and then one may still refuse) or
         `Unanswered` where this request has its answer."""

@@ -27,7 +27,7 @@ class Stream:
     direction that is dropped unfinished is reset, so that a part is never taken for the whole.
     """
 
-    __slots__ = ("_native",)
+    __slots__ = ("__weakref__", "_native")
 
     def __init__(self, native: _native.StoqStream) -> None:
         self._native = native
@@ -60,6 +60,11 @@ class Stream:
         """Fill all of `buffer`. How many bytes: fewer where the other side has finished, or where
         the time ran out after some had come. Raises `TimedOut` where none came."""
         return self._native.fill(buffer, timeout_ms)
+
+    def set_priority(self, priority: int) -> None:
+        """Among the streams of the connection, those of a higher priority are sent first; all begin
+        at 0 (-2^31 to 2^31 - 1). While a write is under way, this holds from the next one on."""
+        self._native.set_priority(priority)
 
     def finish(self, *, timeout_ms: int = TIMEOUT_MS) -> None:
         """Say that no more bytes follow from here."""

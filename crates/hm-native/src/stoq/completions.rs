@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use stoq::{Chunks, Completions, Connection, Stream};
+use stoq::{Bytes, Chunks, Completions, Connection, Stream};
 
 use super::buffer::Loan;
 use super::connection::StoqConnection;
@@ -19,6 +19,7 @@ pub enum Outcome {
     Bytes(Chunks),
     Many(Vec<Chunks>),
     Number(u64),
+    Datagrams(Vec<(u16, Bytes)>),
     /// Filled in place.
     Filled(Loan),
     Connection(Connection),
@@ -69,6 +70,7 @@ impl Outcome {
             Outcome::Nothing => None,
             Outcome::Bytes(chunks) => Some(copied(py, &chunks)?.into_any().unbind()),
             Outcome::Many(many) => Some(copied_many(py, &many)?.into_any().unbind()),
+            Outcome::Datagrams(taken) => Some(listed(py, &taken)?.into_any().unbind()),
             Outcome::Filled(loan) => loan.into_object().map(Py::into_any),
             Outcome::Number(number) => Some(number.into_pyobject(py)?.into_any().unbind()),
             Outcome::Connection(connection) => {
@@ -97,6 +99,15 @@ pub fn copied_many<'py>(py: Python<'py>, many: &[Chunks]) -> PyResult<Bound<'py,
     let list = PyList::empty(py);
     for chunks in many {
         list.append(copied(py, chunks)?)?;
+    }
+    Ok(list)
+}
+
+/// (service, body) of each.
+pub fn listed<'py>(py: Python<'py>, datagrams: &[(u16, Bytes)]) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for (service, body) in datagrams {
+        list.append((*service, PyBytes::new(py, body)))?;
     }
     Ok(list)
 }

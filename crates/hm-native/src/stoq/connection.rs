@@ -8,7 +8,7 @@ use stoq::{Bytes, Connection, Target};
 
 use super::buffer::Memory;
 use super::call::{milliseconds, start, wait, wait_for_return};
-use super::completions::{copied, copied_many, Outcome, StoqCompletions};
+use super::completions::{copied, copied_many, listed, Outcome, StoqCompletions};
 use super::errors::raised;
 use super::remote::StoqRemoteRegion;
 use super::stream::StoqStream;
@@ -140,6 +140,98 @@ impl StoqConnection {
             Ok(Outcome::Stream(stream, connection))
         };
         start(py, completions, self.0.drive(), call)
+    }
+
+    fn open_unidirectional(
+        &self,
+        py: Python<'_>,
+        service: u16,
+        timeout_ms: u64,
+    ) -> PyResult<StoqStream> {
+        let opening = self
+            .0
+            .open_unidirectional(service, milliseconds(timeout_ms));
+        Ok(StoqStream {
+            stream: Arc::new(wait(py, self.0.drive(), opening)?),
+            _connection: Some(self.0.clone()),
+        })
+    }
+
+    fn start_open_unidirectional(
+        &self,
+        py: Python<'_>,
+        completions: &StoqCompletions,
+        service: u16,
+        timeout_ms: u64,
+    ) -> PyResult<u64> {
+        let connection = self.0.clone();
+        let call = async move {
+            let opening = connection.open_unidirectional(service, milliseconds(timeout_ms));
+            let stream = opening.await?;
+            Ok(Outcome::Stream(stream, connection))
+        };
+        start(py, completions, self.0.drive(), call)
+    }
+
+    fn send_datagram(
+        &self,
+        py: Python<'_>,
+        service: u16,
+        body: &Bound<'_, PyAny>,
+        timeout_ms: u64,
+    ) -> PyResult<()> {
+        let body = Memory::of(body)?;
+        let timeout = milliseconds(timeout_ms);
+        let sending = self.0.send_datagram(service, body.bytes(), timeout);
+        wait(py, self.0.drive(), sending)
+    }
+
+    fn start_send_datagram(
+        &self,
+        py: Python<'_>,
+        completions: &StoqCompletions,
+        service: u16,
+        body: &Bound<'_, PyAny>,
+        timeout_ms: u64,
+    ) -> PyResult<u64> {
+        let connection = self.0.clone();
+        let body = Memory::of(body)?.into_bytes();
+        let call = async move {
+            let timeout = milliseconds(timeout_ms);
+            connection.send_datagram(service, &body, timeout).await?;
+            Ok(Outcome::Nothing)
+        };
+        start(py, completions, self.0.drive(), call)
+    }
+
+    /// (service, body) of each.
+    fn datagrams<'py>(&self, py: Python<'py>, timeout_ms: u64) -> PyResult<Bound<'py, PyList>> {
+        let taking = self.0.datagrams(milliseconds(timeout_ms));
+        listed(py, &wait(py, self.0.drive(), taking)?)
+    }
+
+    fn start_datagrams(
+        &self,
+        py: Python<'_>,
+        completions: &StoqCompletions,
+        timeout_ms: u64,
+    ) -> PyResult<u64> {
+        let connection = self.0.clone();
+        let call = async move {
+            let taken = connection.datagrams(milliseconds(timeout_ms)).await?;
+            Ok(Outcome::Datagrams(taken))
+        };
+        start(py, completions, self.0.drive(), call)
+    }
+
+    #[getter]
+    fn datagram_bytes_max(&self) -> Option<usize> {
+        self.0.datagram_bytes_max()
+    }
+
+    /// sent, received, dropped
+    fn datagram_stats(&self) -> (u64, u64, u64) {
+        self.0.datagram_stats()
     }
 
     fn region(&self, region: [u8; 16], epoch: u64) -> StoqRemoteRegion {

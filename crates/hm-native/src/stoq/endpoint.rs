@@ -12,8 +12,10 @@ use stoq::{Alpn, Destination, Endpoint, Error, Expected, Kind};
 use super::call::{alpn, milliseconds, start, wait, TURN};
 use super::completions::{Outcome, StoqCompletions};
 use super::connection::StoqConnection;
+use super::datagram::StoqDatagram;
 use super::errors::raised;
 use super::region::StoqRegions;
+use super::released;
 use super::request::StoqRequest;
 use super::trust::{StoqIdentity, StoqPolicy};
 use crate::detached::detached;
@@ -131,6 +133,38 @@ impl StoqEndpoint {
         self.0.queue().fd()
     }
 
+    /// Those that wait; none after the time.
+    fn next_datagrams(&self, py: Python<'_>, timeout_ms: u64) -> PyResult<Vec<StoqDatagram>> {
+        let deadline = Instant::now() + milliseconds(timeout_ms);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let next = detached(py, || self.0.datagrams().next(left.min(TURN)))?;
+            let next = next.map_err(|error| raised(py, &error))?;
+            if !next.is_empty() || left.is_zero() {
+                return Ok(next.into_iter().map(StoqDatagram).collect());
+            }
+            py.check_signals()?;
+        }
+    }
+
+    /// Those that have arrived; perhaps none.
+    fn take_datagrams(&self, py: Python<'_>) -> PyResult<Vec<StoqDatagram>> {
+        let taken = self.0.datagrams().take();
+        let taken = taken.map_err(|error| raised(py, &error))?;
+        Ok(taken.into_iter().map(StoqDatagram).collect())
+    }
+
+    /// Readable while datagrams wait, and once the endpoint is closed.
+    fn datagrams_fileno(&self) -> RawFd {
+        self.0.datagrams().fd()
+    }
+
+    /// received, dropped, waiting
+    fn datagram_stats(&self) -> (u64, u64, usize) {
+        let stats = self.0.datagrams().stats();
+        (stats.received, stats.dropped, stats.waiting)
+    }
+
     fn refusals(&self, py: Python<'_>) -> Vec<Refused> {
         self.0
             .refusals()
@@ -161,7 +195,9 @@ impl StoqEndpoint {
     }
 
     fn close(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
-        detached(py, || self.0.close(reason))
+        let closed = detached(py, || self.0.close(reason));
+        released::drain(py);
+        closed
     }
 }
 

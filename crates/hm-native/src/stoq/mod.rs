@@ -6,6 +6,7 @@ mod buffer;
 pub mod call;
 mod completions;
 mod connection;
+mod datagram;
 mod endpoint;
 pub mod errors;
 mod region;
@@ -29,6 +30,12 @@ fn stoq_limits() -> Vec<(&'static str, u64)> {
             of::STRANGER_BODY_BYTES_MAX as u64,
         ),
         ("streams_max", of::STREAMS_MAX.into()),
+        (
+            "streams_unidirectional_max",
+            of::STREAMS_UNIDIRECTIONAL_MAX.into(),
+        ),
+        ("datagrams_of_peer_max", of::DATAGRAMS_OF_PEER_MAX as u64),
+        ("datagrams_waiting_max", of::DATAGRAMS_WAITING_MAX as u64),
     ]
 }
 
@@ -40,6 +47,7 @@ pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<endpoint::StoqEndpoint>()?;
     module.add_class::<connection::StoqConnection>()?;
     module.add_class::<stream::StoqStream>()?;
+    module.add_class::<datagram::StoqDatagram>()?;
     module.add_class::<request::StoqRequest>()?;
     module.add_class::<region::StoqRegions>()?;
     module.add_class::<remote::StoqRemoteRegion>()?;

@@ -52,6 +52,11 @@ impl StoqRequest {
         })
     }
 
+    #[getter]
+    fn is_unidirectional(&self) -> bool {
+        self.0.is_unidirectional()
+    }
+
     fn reply(&self, py: Python<'_>, body: PyBackedBytes) -> PyResult<()> {
         self.answer(py, Status::Ok, &body)
     }

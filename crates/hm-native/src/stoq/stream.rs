@@ -80,6 +80,10 @@ impl StoqStream {
         copied(py, &chunks)
     }
 
+    fn set_priority(&self, priority: i32) {
+        self.stream.set_priority(priority);
+    }
+
     fn finish(&self, py: Python<'_>, timeout_ms: u64) -> PyResult<()> {
         let finishing = self.stream.finish(milliseconds(timeout_ms));
         wait(py, self.stream.drive(), finishing)
