@@ -23,6 +23,14 @@ pub struct TrustPolicy {
     pub version: u64,
 }
 
+impl TrustPolicy {
+    /// Whether `other` differs at most in whom it has revoked.
+    pub fn believes_as(&self, other: &TrustPolicy) -> bool {
+        (&self.network, &self.roots, &self.issuers)
+            == (&other.network, &other.roots, &other.issuers)
+    }
+}
+
 /// Who stands behind a leaf certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerIdentity {

@@ -21,6 +21,14 @@
 //! refusal = version u8 | 255 | number u16 | reason UTF-8
 //! ```
 //!
+//! A client that resumes may put a binding of its first flight before the other one, on the same
+//! stream (`early` in place of the exporter: the digest of its ClientHello, which holds its key share).
+//! Requests that change nothing are then served before admission is done, under keys that only the
+//! maker of that ClientHello has. Everything else waits ([`crate::serving::serve_early`]).
+//!
+//! A resumed connection is admitted like any other: the chains are those of the connection that
+//! left the ticket, judged by the policy of now, and the bindings sign the new exporter.
+//!
 //! | ALPN | server is | client is |
 //! |---|---|---|
 //! | `hm/1` | a node of the network | a node of the network |
@@ -30,7 +38,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::quic::crypto::rustls::HandshakeData;
 use crate::quic::{timeout, Connection, ReadToEndError, RecvStream, SendStream, VarInt};
 use hm_crypto::hybrid::{PublicKeys, Signature, Statement};
 use hm_crypto::{ed25519, falcon, hybrid};
@@ -39,12 +46,16 @@ use rustls::pki_types::CertificateDer;
 
 use crate::error::{said_by_peer, Error, Kind, Result};
 use crate::identity::Identity;
+use crate::session::{self, Handshake};
+use crate::tickets::Admitted;
 use crate::PeerId;
 
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-hm-channel-v1";
 const DOMAIN: &str = "channel";
 const VERSION: u8 = 1;
 const UNSIGNED: u8 = 0;
+/// A binding of the first flight, by the same algorithm as the other.
+const EARLY: u8 = 254;
 const REFUSED: u8 = 255;
 const NOBODY: PeerId = [0; 32];
 
@@ -53,7 +64,7 @@ const ED25519_AT: usize = FALCON_AT + falcon::SIGNATURE_BYTES;
 const BINDING_BYTES: usize = ED25519_AT + ed25519::SIGNATURE_BYTES;
 
 /// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Alpn {
     Node,
     Enrol,
@@ -75,6 +86,11 @@ impl Alpn {
         self.text().as_bytes()
     }
 
+    /// Whether its connections leave tickets. Strangers get none: they would fill the store.
+    pub fn resumes(self) -> bool {
+        self != Alpn::Enrol
+    }
+
     pub fn from_name(name: &[u8]) -> Option<Alpn> {
         Alpn::ALL.into_iter().find(|alpn| alpn.name() == name)
     }
@@ -88,36 +104,52 @@ pub struct Channel {
     pub binding: [u8; 32],
     /// The key exchange group negotiated, by its IANA name.
     pub group: String,
+    /// TLS began from a ticket; the chain is the one of the connection that brought it.
+    pub resumed: bool,
     chain: Vec<CertificateDer<'static>>,
 }
 
 impl Channel {
     pub fn of(connection: &Connection) -> Result<Channel> {
-        let failed = |why: &str| Error::new(Kind::HandshakeFailed, why);
-        let data = connection
-            .handshake_data()
-            .and_then(|data| data.downcast::<HandshakeData>().ok())
-            .ok_or_else(|| failed("the handshake left no data"))?;
-        let alpn = data
-            .protocol
-            .as_deref()
-            .and_then(Alpn::from_name)
-            .ok_or_else(|| Error::new(Kind::ProtocolMismatch, "no protocol was negotiated"))?;
         let mut binding = [0; 32];
         connection
             .export_keying_material(&mut binding, EXPORTER_LABEL, b"")
             .map_err(|_| failed("TLS refused to export keying material"))?;
+        Channel::bound(connection, session::of(connection), binding)
+    }
+
+    /// The channel of a client's first flight: its binding is the digest of the ClientHello.
+    fn first_flight(connection: &Connection) -> Result<Channel> {
+        let seen = session::of(connection);
+        match seen.client_hello {
+            Some(digest) if seen.resumed => Channel::bound(connection, seen, digest),
+            _ => Err(Error::new(
+                Kind::BindingFailed,
+                "a binding of the first flight without a ticket",
+            )),
+        }
+    }
+
+    fn bound(connection: &Connection, seen: Handshake, binding: [u8; 32]) -> Result<Channel> {
+        let alpn = seen
+            .protocol
+            .as_deref()
+            .and_then(Alpn::from_name)
+            .ok_or_else(|| Error::new(Kind::ProtocolMismatch, "no protocol was negotiated"))?;
         let chain = connection
             .peer_identity()
             .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
             .map_or_else(Vec::new, |chain| *chain);
-        let group = data.negotiated_key_exchange_group;
+        let group = seen
+            .group
+            .ok_or_else(|| failed("no key exchange was negotiated"))?;
         Ok(Channel {
             alpn,
             binding,
             group: group
                 .as_str()
                 .map_or_else(|| format!("{group:?}"), str::to_owned),
+            resumed: seen.resumed,
             chain,
         })
     }
@@ -129,6 +161,7 @@ impl Channel {
             alpn,
             binding,
             group: String::new(),
+            resumed: false,
             chain: Vec::new(),
         }
     }
@@ -142,6 +175,10 @@ impl Channel {
     fn chain(&self) -> Vec<&[u8]> {
         self.chain.iter().map(CertificateDer::as_ref).collect()
     }
+}
+
+fn failed(why: &str) -> Error {
+    Error::new(Kind::HandshakeFailed, why)
 }
 
 /// Whom a client wants to reach.
@@ -218,11 +255,23 @@ fn refused(refusal: Refusal) -> Error {
 pub enum Role {
     Client = 1,
     Server = 2,
+    /// The client, over its ClientHello in place of the exporter.
+    Early = 3,
+}
+
+impl Role {
+    fn algorithm(self) -> u8 {
+        match self {
+            Role::Early => EARLY,
+            Role::Client | Role::Server => hybrid::ALGORITHM,
+        }
+    }
 }
 
 /// What both sides of one connection sign, but for the role.
 pub struct Binding<'a> {
-    pub channel: &'a Channel,
+    /// The exporter; for `Role::Early` the digest of the ClientHello.
+    pub channel: &'a [u8; 32],
     pub client: PeerId,
     pub server: PeerId,
     pub genesis: &'a [u8; 32],
@@ -231,7 +280,7 @@ pub struct Binding<'a> {
 impl Binding<'_> {
     fn message(&self, role: Role) -> Vec<u8> {
         [
-            &self.channel.binding[..],
+            &self.channel[..],
             &[role as u8],
             &self.client,
             &self.server,
@@ -253,7 +302,7 @@ impl Binding<'_> {
             })
             .map_err(|error| Error::new(Kind::BindingFailed, error.to_string()))?;
         Ok([
-            &[VERSION, hybrid::ALGORITHM][..],
+            &[VERSION, role.algorithm()][..],
             &signed.falcon,
             &signed.ed25519,
         ]
@@ -269,7 +318,9 @@ impl Binding<'_> {
                 format!("binding version {version}, this side speaks {VERSION}"),
             )),
             (None, [_, UNSIGNED]) => Ok(()),
-            (Some(peer), [_, hybrid::ALGORITHM, ..]) if frame.len() == BINDING_BYTES => {
+            (Some(peer), [_, algorithm, ..])
+                if frame.len() == BINDING_BYTES && *algorithm == role.algorithm() =>
+            {
                 let keys = PublicKeys {
                     falcon: &peer.falcon,
                     ed25519: &peer.ed25519,
@@ -310,14 +361,47 @@ impl Terms {
             .as_ref()
             .map_or(NOBODY, |identity| identity.id)
     }
+
+    /// What the tickets of an admitted connection are bound to; `None` where it leaves none.
+    pub fn admitted(&self, channel: &Channel, peer: Option<&PeerIdentity>) -> Option<Admitted> {
+        let (ours, peer) = (self.identity.as_ref()?, peer?);
+        channel.alpn.resumes().then(|| Admitted {
+            peer: peer.id,
+            alpn: channel.alpn,
+            not_after: peer.not_after.min(ours.not_after),
+        })
+    }
 }
 
-/// The client's part. Closes the connection where it refuses.
+/// The first stream of a connection.
+pub type First = (SendStream, RecvStream);
+
+/// The client's first flight: a binding over its ClientHello, for `server`, whose ticket it uses.
+pub async fn bind_early(connection: &Connection, terms: &Terms, server: PeerId) -> Result<Vec<u8>> {
+    let digest = session::of(connection)
+        .client_hello
+        .ok_or_else(|| failed("the ClientHello is not known"))?;
+    let terms = terms.clone();
+    let signed = apart(move || {
+        let binding = Binding {
+            channel: &digest,
+            client: terms.id(),
+            server,
+            genesis: &terms.policy.network,
+        };
+        binding.sign(Role::Early, terms.identity.as_deref())
+    });
+    signed.await
+}
+
+/// The client's part, on the stream of its first flight where there was one. Closes the connection
+/// where it refuses.
 pub async fn admit_server(
     connection: &Connection,
     channel: &Channel,
     terms: &Terms,
     expected: Expected,
+    first: Option<First>,
 ) -> Result<PeerIdentity> {
     let (channel, terms) = (channel.clone(), terms.clone());
     let judged = {
@@ -325,7 +409,7 @@ pub async fn admit_server(
         apart(move || {
             let peer = check_server(&channel, &terms.policy, expected, now_unix())?;
             let binding = Binding {
-                channel: &channel,
+                channel: &channel.binding,
                 client: terms.id(),
                 server: peer.id,
                 genesis: &terms.policy.network,
@@ -335,7 +419,10 @@ pub async fn admit_server(
         })
         .await
     };
-    let (mut send, mut receive) = connection.open_bi().await?;
+    let (mut send, mut receive) = match first {
+        Some(first) => first,
+        None => connection.open_bi().await?,
+    };
     let (peer, frame) = match judged {
         Ok(judged) => judged,
         Err(error) => {
@@ -348,10 +435,10 @@ pub async fn admit_server(
         }
     };
     put(&mut send, &frame).await?;
-    let frame = take(&mut receive).await?;
+    let frame = take(&mut receive, BINDING_BYTES).await?;
     let verified = apart(move || {
         let binding = Binding {
-            channel: &channel,
+            channel: &channel.binding,
             client: terms.id(),
             server: peer.id,
             genesis: &terms.policy.network,
@@ -363,23 +450,122 @@ pub async fn admit_server(
     verified.inspect_err(|error| close(connection, error))
 }
 
-/// The server's part. Closes the connection where it refuses.
-pub async fn admit_client(
+/// A ticket was given for one protocol, to a peer admitted by the rules of that protocol.
+fn check_ticket(channel: &Channel, taken: Option<(PeerId, Alpn)>) -> Result<()> {
+    match taken {
+        Some((_, alpn)) if channel.resumed && alpn != channel.alpn => Err(Error::new(
+            Kind::BindingFailed,
+            format!(
+                "a ticket of {} was used for {}",
+                alpn.text(),
+                channel.alpn.text()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What a client has begun to say.
+pub struct Opening {
+    first: First,
+    /// What has been read of its next frame.
+    read: Vec<u8>,
+}
+
+/// Waits for the first bytes of a client.
+pub async fn opening(connection: &Connection) -> Result<Opening> {
+    let mut first = connection.accept_bi().await?;
+    let mut read = vec![0; 2];
+    let mut filled = 0;
+    while filled < read.len() {
+        match first.1.read(&mut read[filled..]).await? {
+            Some(count) => filled += count,
+            None => break,
+        }
+    }
+    read.truncate(filled);
+    Ok(Opening { first, read })
+}
+
+impl Opening {
+    /// The client, where it has bound its first flight, or why that does not hold.
+    pub async fn early(
+        &mut self,
+        connection: &Connection,
+        terms: &Terms,
+        taken: Option<(PeerId, Alpn)>,
+    ) -> Result<Option<(Alpn, PeerIdentity)>> {
+        if self.read[..] != [VERSION, EARLY] {
+            return Ok(None);
+        }
+        let mut frame = std::mem::take(&mut self.read);
+        frame.resize(BINDING_BYTES, 0);
+        self.first.1.read_exact(&mut frame[FALCON_AT..]).await?;
+        let judged = match Channel::first_flight(connection) {
+            Ok(channel) => {
+                let terms = terms.clone();
+                apart(move || judge_early(&channel, &terms, taken, &frame)).await
+            }
+            Err(error) => Err(error),
+        };
+        judged.map(Some)
+    }
+
+    /// The server's part; `taken`: whose ticket TLS took. Closes the connection where it refuses.
+    pub async fn admit(
+        self,
+        connection: &Connection,
+        channel: &Channel,
+        terms: &Terms,
+        taken: Option<(PeerId, Alpn)>,
+    ) -> Result<Option<PeerIdentity>> {
+        let Opening {
+            first: (send, mut receive),
+            read: mut frame,
+        } = self;
+        frame.extend(take(&mut receive, BINDING_BYTES - frame.len()).await?);
+        judge_client(connection, channel, terms, taken, send, frame).await
+    }
+}
+
+fn judge_early(
+    channel: &Channel,
+    terms: &Terms,
+    taken: Option<(PeerId, Alpn)>,
+    frame: &[u8],
+) -> Result<(Alpn, PeerIdentity)> {
+    check_ticket(channel, taken)?;
+    let peer = check_client(channel, &terms.policy, now_unix())?;
+    let binding = Binding {
+        channel: &channel.binding,
+        client: peer.as_ref().map_or(NOBODY, |peer| peer.id),
+        server: terms.id(),
+        genesis: &terms.policy.network,
+    };
+    binding.verify(Role::Early, peer.as_ref(), frame)?;
+    let peer =
+        peer.ok_or_else(|| Error::new(Kind::BindingFailed, "nobody bound a first flight"))?;
+    Ok((channel.alpn, peer))
+}
+
+async fn judge_client(
     connection: &Connection,
     channel: &Channel,
     terms: &Terms,
+    taken: Option<(PeerId, Alpn)>,
+    mut send: SendStream,
+    frame: Vec<u8>,
 ) -> Result<Option<PeerIdentity>> {
-    let (mut send, mut receive) = connection.accept_bi().await?;
-    let frame = take(&mut receive).await?;
     let (channel, terms) = (channel.clone(), terms.clone());
     let judged = apart(move || {
         // What the client has to say comes first: its refusal is the reason both sides get.
         if let Some(error) = said_refusal(&frame) {
             return Err(error);
         }
+        check_ticket(&channel, taken)?;
         let peer = check_client(&channel, &terms.policy, now_unix())?;
         let binding = Binding {
-            channel: &channel,
+            channel: &channel.binding,
             client: peer.as_ref().map_or(NOBODY, |peer| peer.id),
             server: terms.id(),
             genesis: &terms.policy.network,
@@ -407,9 +593,9 @@ async fn put(send: &mut SendStream, frame: &[u8]) -> Result<()> {
         .map_err(|error| Error::new(Kind::ConnectionLost, error.to_string()))
 }
 
-async fn take(receive: &mut RecvStream) -> Result<Vec<u8>> {
+async fn take(receive: &mut RecvStream, bytes_max: usize) -> Result<Vec<u8>> {
     receive
-        .read_to_end(BINDING_BYTES)
+        .read_to_end(bytes_max)
         .await
         .map_err(|error| match error {
             ReadToEndError::Read(error) => error.into(),

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::quic::{RecvStream, VarInt};
+use crate::quic::{ReadToEndError, RecvStream, SendStream, VarInt};
 use bytes::Bytes;
 
 use crate::admission::{Alpn, Channel};
@@ -15,10 +15,11 @@ use crate::error::{Error, Kind, Result};
 use crate::frame::{
     self, AnswerHeader, Extent, RequestHeader, Status, ANSWER_HEADER_BYTES, REQUEST_HEADER_BYTES,
 };
-use crate::limits::JOINED_BYTES_MAX;
+use crate::limits::{BODY_BYTES_MAX, JOINED_BYTES_MAX};
 use crate::live::Ending;
 use crate::memory::{self, Action, Operation};
 use crate::region::RegionId;
+use crate::session;
 use crate::stream::{within, Outlet, Stream};
 use crate::PeerId;
 
@@ -26,6 +27,7 @@ use crate::PeerId;
 pub struct Connection {
     quic: crate::quic::Connection,
     channel: Channel,
+    early: bool,
     peer: PeerId,
     owner: Option<PeerId>,
     ending: Ending,
@@ -43,12 +45,15 @@ pub struct ConnectionStats {
     pub packets_lost: u64,
     pub mtu_bytes: u64,
     pub window_bytes: u64,
+    /// Key changes since the handshake, by either side's wish.
+    pub key_updates: u64,
 }
 
 impl Connection {
     pub(crate) fn new(
         quic: crate::quic::Connection,
         channel: Channel,
+        early: bool,
         peer: PeerId,
         owner: Option<PeerId>,
         ending: Ending,
@@ -57,6 +62,7 @@ impl Connection {
         Connection {
             quic,
             channel,
+            early,
             peer,
             owner,
             ending,
@@ -84,6 +90,16 @@ impl Connection {
 
     pub fn negotiated_group(&self) -> &str {
         &self.channel.group
+    }
+
+    /// Whether TLS began from a ticket of an earlier connection.
+    pub fn resumed(&self) -> bool {
+        self.channel.resumed
+    }
+
+    /// Whether its first request went out in the first flight, and the peer took it.
+    pub fn early(&self) -> bool {
+        self.early
     }
 
     pub fn remote(&self) -> std::net::SocketAddr {
@@ -129,6 +145,42 @@ impl Connection {
         }
         .await;
         answered(sent, read_answer(&mut receive).await)
+    }
+
+    /// The answer of `service` where it is already on its way, else after asking.
+    pub(crate) async fn answer_of(
+        &self,
+        service: u16,
+        body: &[u8],
+        answer: Option<RecvStream>,
+        patience: Duration,
+    ) -> Result<Vec<u8>> {
+        self.during(patience, async {
+            let mut receive = match answer {
+                Some(receive) => receive,
+                None => asked(self.quic.open_bi().await?, service, body).await?,
+            };
+            match read_header(&mut receive).await? {
+                Extent::Bytes(length) => {
+                    let mut answer = vec![0; length];
+                    receive.read_exact(&mut answer).await?;
+                    Ok(answer)
+                }
+                Extent::Open => {
+                    receive
+                        .read_to_end(BODY_BYTES_MAX)
+                        .await
+                        .map_err(|error| match error {
+                            ReadToEndError::Read(error) => error.into(),
+                            ReadToEndError::TooLong => Error::new(
+                                Kind::TooLarge,
+                                format!("more than {BODY_BYTES_MAX} bytes come back"),
+                            ),
+                        })
+                }
+            }
+        })
+        .await
     }
 
     /// A byte stream to `service`. The service may refuse it, which the first read or write shows.
@@ -281,7 +333,15 @@ impl Connection {
             packets_lost: stats.path.lost_packets,
             mtu_bytes: stats.path.current_mtu.into(),
             window_bytes: stats.path.cwnd,
+            key_updates: session::of(&self.quic).key_updates,
         }
+    }
+
+    /// Changes the keys of the connection with its next packet (RFC 9001 section 6). It happens by
+    /// itself too, after `KEY_LIFETIME` or `KEY_BYTES_MAX`. Nothing happens where the peer has not
+    /// confirmed the change before.
+    pub fn update_keys(&self) {
+        self.quic.force_key_update();
     }
 
     /// Ends the connection and everything on it, with a code and a reason for the peer. Codes of
@@ -319,6 +379,18 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.close(0, "");
     }
+}
+
+/// Sends a request on a stream of its own; where its answer comes.
+pub(crate) async fn asked(
+    (send, receive): (SendStream, RecvStream),
+    service: u16,
+    body: &[u8],
+) -> Result<RecvStream> {
+    let mut outlet = Outlet::new(send);
+    send_request(&mut outlet, service, Bytes::copy_from_slice(body)).await?;
+    outlet.finish()?;
+    Ok(receive)
 }
 
 pub(crate) async fn send_request(outlet: &mut Outlet, service: u16, body: Bytes) -> Result<()> {

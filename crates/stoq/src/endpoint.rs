@@ -3,31 +3,36 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use hm_x509::TrustPolicy;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 
 use crate::admission::{self, Alpn, Channel, Expected, Terms};
-use crate::connection::Connection;
+use crate::connection::{self, Connection};
 use crate::datagram::Datagrams;
 use crate::drive::{self, Drive};
 use crate::error::{Error, Kind, Result};
+use crate::frame;
 use crate::identity::Identity;
 use crate::limits::*;
 use crate::live::{self, Live};
+use crate::memory::{self, Action, Operation, Range};
 use crate::quic::{
     self, timeout, ClientConfig, ConnectionError, EndpointConfig, Incoming, ServerConfig, Shard,
     VarInt,
 };
 use crate::region::Regions;
+use crate::remote::Target;
 use crate::request::{Origin, Queue};
 use crate::restart;
 use crate::serving::{self, Services};
 use crate::socket::Socket;
 use crate::stream::within;
+use crate::tickets::{ServerTickets, Tickets, Towards};
 use crate::tls;
 use crate::transport;
 use crate::PeerId;
@@ -44,15 +49,23 @@ struct Shared {
     server: RwLock<Option<ServerConfigs>>,
     services: Services,
     live: Live,
+    tickets: Arc<Tickets>,
     refusals: Mutex<VecDeque<Refusal>>,
     refused: AtomicU64,
     accepted: AtomicU64,
+    resumed: AtomicU64,
+    /// Requests served before their connection was admitted.
+    early: Arc<AtomicU64>,
+    /// Streams that are being served, or handed to a service.
+    running: Arc<AtomicUsize>,
+    draining: AtomicBool,
     handshakes: AtomicUsize,
 }
 
 /// How to accept, by where the client is.
 #[derive(Clone)]
 struct ServerConfigs {
+    identity: Arc<Identity>,
     loopback: Arc<ServerConfig>,
     network: Arc<ServerConfig>,
 }
@@ -74,7 +87,14 @@ pub struct EndpointStats {
     pub connections: usize,
     pub handshakes: usize,
     pub accepted: u64,
+    /// Those among them that began from a ticket.
+    pub resumed: u64,
+    /// Requests served before their connection was admitted.
+    pub early: u64,
     pub refused: u64,
+    /// Tickets that peers may still use here, and tickets to use with others.
+    pub tickets_offered: usize,
+    pub tickets_held: usize,
     pub requests_waiting: usize,
     pub requests_unanswered: usize,
     pub request_bytes_unanswered: usize,
@@ -115,7 +135,7 @@ impl Endpoint {
             )
         };
         let sockets = Socket::bind_all(address, shards.clamp(1, SHARDS_MAX)).map_err(refused)?;
-        let server = identity.as_deref().map(ServerConfigs::new).transpose()?;
+        let server = identity.clone().map(ServerConfigs::new).transpose()?;
         let count = sockets.len();
         let quic = quic::Endpoint::new(
             sockets,
@@ -141,19 +161,34 @@ impl Endpoint {
                 drive: drive.clone(),
             },
             live,
+            tickets: Arc::default(),
             refusals: Mutex::default(),
             refused: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
+            resumed: AtomicU64::new(0),
+            early: Arc::default(),
+            running: Arc::default(),
+            draining: AtomicBool::new(false),
             handshakes: AtomicUsize::new(0),
         });
         for shard in shared.quic.shards() {
             Drive::spawn_on(shard, shared.clone().accept(shard.clone()));
         }
+        drive.spawn(refresh_keys(Arc::downgrade(&shared)));
         Ok(Endpoint { shared })
     }
 
     pub fn local(&self) -> SocketAddrV6 {
         self.shared.local
+    }
+
+    #[cfg(test)]
+    pub fn id(&self) -> PeerId {
+        let terms = self.shared.terms.read();
+        terms
+            .identity
+            .as_ref()
+            .map_or([0; 32], |identity| identity.id)
     }
 
     pub fn drive(&self) -> &Arc<Drive> {
@@ -178,6 +213,11 @@ impl Endpoint {
         let ended = {
             // Held over both, so that of two policies one wins in both places.
             let mut terms = self.shared.terms.write();
+            if terms.policy.believes_as(&policy) {
+                self.shared.tickets.revoke(&revoked);
+            } else {
+                self.shared.tickets.clear();
+            }
             terms.policy = policy;
             self.shared.live.revoke(revoked)
         };
@@ -191,14 +231,24 @@ impl Endpoint {
         }
     }
 
-    /// New connections use `identity` from now on; live ones keep the one they began with.
+    /// New connections use `identity` from now on; live ones keep the one they began with. Tickets
+    /// of the one before are good no more.
     pub fn set_identity(&self, identity: Arc<Identity>) -> Result<()> {
-        let configs = ServerConfigs::new(&identity)?;
         let mut terms = self.shared.terms.write();
-        self.shared
-            .quic
-            .set_server_config(Some(configs.network.clone()));
-        *self.shared.server.write() = Some(configs);
+        let mut server = self.shared.server.write();
+        match &mut *server {
+            // The rest stays: a client that was told to retry comes back with a token under the
+            // key in these configurations.
+            Some(configs) => configs.identity = identity.clone(),
+            none => {
+                let configs = ServerConfigs::new(identity.clone())?;
+                self.shared
+                    .quic
+                    .set_server_config(Some(configs.network.clone()));
+                *none = Some(configs);
+            }
+        }
+        self.shared.tickets.clear();
         terms.identity = Some(identity);
         Ok(())
     }
@@ -221,6 +271,64 @@ impl Endpoint {
         self.shared.clone().connect(destination, patience)
     }
 
+    /// Connects and asks `service` at once. Where a ticket of the peer is held and the request
+    /// changes nothing (an echo, a read of memory), it goes out in the first flight, and its answer
+    /// comes a round trip earlier; it counts once the peer is admitted. Such a request has no
+    /// forward secrecy, and its answer has (`docs/decisions/0009-resumption.md`).
+    pub fn connect_and_request(
+        &self,
+        destination: Destination,
+        service: u16,
+        body: Vec<u8>,
+        patience: Duration,
+    ) -> impl std::future::Future<Output = Result<(Connection, Vec<u8>)>> + Send + 'static {
+        self.shared
+            .clone()
+            .connect_and_request(destination, service, body, patience)
+    }
+
+    /// The same for a range of a region of the peer.
+    pub fn connect_and_read(
+        &self,
+        destination: Destination,
+        target: Target,
+        range: Range,
+        patience: Duration,
+    ) -> impl std::future::Future<Output = Result<(Connection, Vec<u8>)>> + Send + 'static {
+        let operation = Operation {
+            region: target.region,
+            epoch: target.epoch,
+            offset: range.offset,
+            action: Action::Read {
+                length: range.length,
+            },
+        };
+        self.connect_and_request(destination, memory::SERVICE, operation.encode(), patience)
+    }
+
+    /// Takes no new connections and streams from now on, which `Draining` tells those who come, and
+    /// waits until what runs is done, at most for `patience`. Whether it is. Connections stay for
+    /// their owners to close, or for [`Endpoint::close`].
+    pub async fn drain(&self, patience: Duration) -> Result<bool> {
+        let shared = &self.shared;
+        let deadline = Instant::now() + patience;
+        shared.draining.store(true, Ordering::Relaxed);
+        let done = loop {
+            let (_, unanswered, _) = shared.services.queue.load();
+            if unanswered + shared.running.load(Ordering::Relaxed) == 0 {
+                break true;
+            }
+            if Instant::now() >= deadline {
+                break false;
+            }
+            tokio::time::sleep(DRAIN_STEP).await;
+        };
+        // The last answers are on their way: time to arrive, and to be sent again once.
+        let left = deadline.saturating_duration_since(Instant::now());
+        tokio::time::sleep((shared.live.slowest() * 4).min(left)).await;
+        Ok(done)
+    }
+
     /// The refusals since the last call, oldest first; at most the last `REFUSALS_MAX`.
     pub fn refusals(&self) -> Vec<Refusal> {
         self.shared.refusals.lock().drain(..).collect()
@@ -229,11 +337,16 @@ impl Endpoint {
     pub fn stats(&self) -> EndpointStats {
         let shared = &self.shared;
         let (waiting, unanswered, bytes) = shared.services.queue.load();
+        let (tickets_offered, tickets_held) = shared.tickets.count();
         EndpointStats {
             connections: shared.live.count(),
             handshakes: shared.handshakes.load(Ordering::Relaxed),
             accepted: shared.accepted.load(Ordering::Relaxed),
+            resumed: shared.resumed.load(Ordering::Relaxed),
+            early: shared.early.load(Ordering::Relaxed),
             refused: shared.refused.load(Ordering::Relaxed),
+            tickets_offered,
+            tickets_held,
             requests_waiting: waiting,
             requests_unanswered: unanswered,
             request_bytes_unanswered: bytes,
@@ -266,10 +379,6 @@ impl Shared {
             // Where peers do not acknowledge in time, they find out by themselves.
             let _ = timeout(CLOSE_WAIT, shared.quic.wait_idle()).await;
         })
-    }
-
-    fn terms(&self) -> Terms {
-        self.terms.read().clone()
     }
 
     fn record(&self, remote: SocketAddr, alpn: Option<Alpn>, peer: Option<PeerId>, error: Error) {
@@ -328,10 +437,16 @@ impl Shared {
             match connection.accept_bi().await {
                 Ok((send, receive)) => {
                     let (services, origin) = (self.services.clone(), origin.clone());
-                    Drive::spawn_on(
-                        connection.shard(),
-                        serving::serve(services, origin, send, receive),
-                    );
+                    let draining = self.draining.load(Ordering::Relaxed);
+                    let running = Running::new(&self.running);
+                    Drive::spawn_on(connection.shard(), async move {
+                        if draining {
+                            serving::refuse(send, receive, &self::draining()).await;
+                        } else {
+                            serving::serve(services, origin, send, receive).await;
+                        }
+                        drop(running);
+                    });
                 }
                 Err(error) => break error,
             }
@@ -352,28 +467,113 @@ impl Shared {
         incoming: Incoming,
         seen: &mut Seen,
     ) -> Result<(quic::Connection, Origin, u64)> {
-        let (terms, configs) = {
-            // Read together, so that the TLS certificate and the binding are of one identity.
+        let (terms, configs, tickets) = {
+            // Read together, so that TLS certificate, binding and tickets are of one identity.
             let terms = self.terms.read();
-            (terms.clone(), self.server.read().clone())
+            (
+                terms.clone(),
+                self.server.read().clone(),
+                self.tickets.server(),
+            )
         };
         let configs = configs.ok_or_else(drive::closed)?;
-        let config = configs.towards(incoming.remote_address().ip());
-        let connection = incoming.accept_with(config)?.await?;
+        let config = configs.towards(incoming.remote_address().ip(), tickets.clone())?;
+        let (connection, established) = match incoming.accept_with(config)?.into_0rtt() {
+            Ok(both) => both,
+            Err(connecting) => {
+                return Err(connecting
+                    .await
+                    .err()
+                    .map_or_else(drive::closed, Error::from))
+            }
+        };
         seen.connection = Some(connection.clone());
-        let channel = Channel::of(&connection)?;
-        seen.alpn = Some(channel.alpn);
-        seen.peer = channel.claimed_id();
-        let peer = admission::admit_client(&connection, &channel, &terms).await?;
+        let mut opening = admission::opening(&connection).await?;
+        let early = match opening.early(&connection, &terms, tickets.taken()).await {
+            Ok(early) => early,
+            Err(error) => {
+                // A close before the handshake is done would lose the reason (RFC 9000 section
+                // 10.2.3).
+                established.await;
+                return Err(error);
+            }
+        };
+        let (admitted, admission) = watch::channel(None);
+        let serving = self.serve_early(&connection, early, &admission);
+        let finishing = async {
+            established.await;
+            let channel = Channel::of(&connection)?;
+            seen.alpn = Some(channel.alpn);
+            seen.peer = channel.claimed_id();
+            if self.draining.load(Ordering::Relaxed) {
+                return Err(draining());
+            }
+            let peer = opening
+                .admit(&connection, &channel, &terms, tickets.taken())
+                .await?;
+            Ok((channel, peer))
+        };
+        let (channel, peer) = tokio::select! {
+            biased;
+            finished = finishing => finished?,
+            error = serving => return Err(error),
+        };
         let id = peer.as_ref().map(|peer| peer.id);
         let (key, _) = self.live.add(&connection, id)?;
+        if let Some(admitted) = terms.admitted(&channel, peer.as_ref()) {
+            tickets.admit(admitted);
+        }
+        self.resumed
+            .fetch_add(channel.resumed.into(), Ordering::Relaxed);
         let origin = Origin {
             peer: id,
             owner: peer.and_then(|peer| peer.owner),
             alpn: channel.alpn,
             channel_binding: channel.binding,
         };
+        admitted.send_replace(Some(origin.clone()));
         Ok((connection, origin, key))
+    }
+
+    /// Serves streams of a client that has bound its first flight, until it is dropped; the reason
+    /// where the connection ends before.
+    async fn serve_early(
+        &self,
+        connection: &quic::Connection,
+        early: Option<(Alpn, hm_x509::PeerIdentity)>,
+        admission: &watch::Receiver<Option<Origin>>,
+    ) -> Error {
+        let Some((alpn, peer)) = early else {
+            return std::future::pending().await;
+        };
+        let origin = Origin {
+            peer: Some(peer.id),
+            owner: peer.owner,
+            alpn,
+            // It is not known before the handshake is done, and nothing that is served until then
+            // asks for it.
+            channel_binding: [0; 32],
+        };
+        loop {
+            match connection.accept_bi().await {
+                Ok((send, receive)) => {
+                    let serving = serving::serve_early(
+                        self.services.clone(),
+                        origin.clone(),
+                        admission.clone(),
+                        self.early.clone(),
+                        send,
+                        receive,
+                    );
+                    let running = Running::new(&self.running);
+                    Drive::spawn_on(connection.shard(), async move {
+                        serving.await;
+                        drop(running);
+                    });
+                }
+                Err(error) => return error.into(),
+            }
+        }
     }
 
     async fn connect(
@@ -381,9 +581,42 @@ impl Shared {
         destination: Destination,
         patience: Duration,
     ) -> Result<Connection> {
-        let (connection, channel, peer) = within(patience, self.reach(&destination))
+        let reached = within(patience, self.reach(&destination, None))
             .await
             .map_err(handshake_timeout)?;
+        self.enter(reached)
+    }
+
+    async fn connect_and_request(
+        self: Arc<Self>,
+        destination: Destination,
+        service: u16,
+        body: Vec<u8>,
+        patience: Duration,
+    ) -> Result<(Connection, Vec<u8>)> {
+        let deadline = Instant::now() + patience;
+        frame::checked_body(&body)?;
+        let mut reached = within(patience, self.reach(&destination, Some((service, &body))))
+            .await
+            .map_err(handshake_timeout)?;
+        let answer = reached.answer.take();
+        let connection = self.enter(reached)?;
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let answer = connection
+            .answer_of(service, &body, answer, patience)
+            .await?;
+        Ok((connection, answer))
+    }
+
+    /// Makes a connection of one that was reached.
+    fn enter(self: Arc<Self>, reached: Reached) -> Result<Connection> {
+        let Reached {
+            connection,
+            channel,
+            peer,
+            early,
+            ..
+        } = reached;
         let (key, ending) = self.live.add(&connection, Some(peer.id))?;
         let watched = (self.clone(), connection.clone());
         Drive::spawn_on(connection.shard(), async move {
@@ -394,6 +627,7 @@ impl Shared {
         Ok(Connection::new(
             connection,
             channel,
+            early,
             peer.id,
             peer.owner,
             ending,
@@ -401,26 +635,176 @@ impl Shared {
         ))
     }
 
+    /// `asked`: a request that may go out in the first flight, where it changes nothing and a
+    /// ticket is held.
     async fn reach(
         &self,
         destination: &Destination,
-    ) -> Result<(quic::Connection, Channel, hm_x509::PeerIdentity)> {
+        asked: Option<(u16, &[u8])>,
+    ) -> Result<Reached> {
         let address = resolve(&destination.host, destination.port).await?;
-        let terms = self.terms();
-        let crypto = tls::client(terms.identity.as_deref(), destination.alpn)?;
+        let (terms, tickets) = {
+            let terms = self.terms.read();
+            (terms.clone(), self.tickets.client(destination.towards()))
+        };
+        let asked = asked.filter(|(service, body)| serving::may_be_early(*service, body));
+        let crypto = tls::client(
+            terms.identity.as_deref(),
+            destination.alpn,
+            destination.alpn.resumes().then(|| tickets.clone() as _),
+            asked.is_some(),
+        )?;
         let mut config = ClientConfig::new(crypto);
         config.transport_config(Arc::new(transport::config(address.ip(), 0)));
-        let connection = self
-            .quic
-            .connect_with(config, address, tls::SERVER_NAME)?
-            .await?;
-        // Where this future is dropped midway, the connection ends with it.
-        let unfinished = Unfinished(Some(connection.clone()));
+        let connecting = self.quic.connect_with(config, address, tls::SERVER_NAME)?;
+        let early = match (asked, tickets.taken()) {
+            (Some(asked), Some(server)) => connecting
+                .into_0rtt()
+                .map(|(connection, accepted)| (connection, accepted, asked, server)),
+            _ => Err(connecting),
+        };
+        let (unfinished, flight) = match early {
+            Err(connecting) => (Unfinished::new(connecting.await?), Landed::default()),
+            Ok((connection, accepted, (service, body), server)) => {
+                let unfinished = Unfinished::new(connection.clone());
+                let frame = admission::bind_early(&connection, &terms, server).await?;
+                let flight = Flight::open(&connection).await?;
+                let flight = flight.send(&frame, service, body, accepted).await;
+                if let Some(error) = connection.close_reason() {
+                    return Err(error.into());
+                }
+                (unfinished, flight?)
+            }
+        };
+        let connection = unfinished.connection();
         let channel = Channel::of(&connection)?;
+        let Landed {
+            first,
+            answer,
+            early,
+        } = flight;
         let peer =
-            admission::admit_server(&connection, &channel, &terms, destination.expected).await?;
+            admission::admit_server(&connection, &channel, &terms, destination.expected, first)
+                .await?;
+        if let Some(admitted) = terms.admitted(&channel, Some(&peer)) {
+            tickets.admit(admitted);
+        }
         unfinished.keep();
-        Ok((connection, channel, peer))
+        Ok(Reached {
+            connection,
+            channel,
+            peer,
+            early,
+            answer,
+        })
+    }
+}
+
+/// A peer that has admitted us and that we have admitted.
+struct Reached {
+    connection: quic::Connection,
+    channel: Channel,
+    peer: hm_x509::PeerIdentity,
+    /// The server took the first flight.
+    early: bool,
+    /// Where the answer to the request in it comes.
+    answer: Option<quic::RecvStream>,
+}
+
+/// The two streams of a first flight, still unused: the handshake may end at any moment, and what
+/// is opened after it is an ordinary stream.
+struct Flight {
+    binding: (quic::SendStream, quic::RecvStream),
+    request: (quic::SendStream, quic::RecvStream),
+}
+
+/// What is left of a first flight when the handshake is done.
+#[derive(Default)]
+struct Landed {
+    /// The first stream of the connection, where it is open.
+    first: Option<admission::First>,
+    answer: Option<quic::RecvStream>,
+    /// The server took it.
+    early: bool,
+}
+
+impl Flight {
+    async fn open(connection: &quic::Connection) -> Result<Flight> {
+        Ok(Flight {
+            binding: connection.open_bi().await?,
+            request: connection.open_bi().await?,
+        })
+    }
+
+    async fn send(
+        self,
+        frame: &[u8],
+        service: u16,
+        body: &[u8],
+        accepted: quic::ZeroRttAccepted,
+    ) -> Result<Landed> {
+        let Flight {
+            mut binding,
+            request,
+        } = self;
+        if request.0.is_early() {
+            // Where the server does not take it, both streams are void and their errors say so.
+            let bound = binding.0.write_all(frame).await;
+            let answer = connection::asked(request, service, body).await;
+            if !accepted.await {
+                return Ok(Landed::default());
+            }
+            bound?;
+            return Ok(Landed {
+                first: Some(binding),
+                answer: Some(answer?),
+                early: true,
+            });
+        }
+        // The handshake was faster than the signature.
+        let accepted = accepted.await;
+        if binding.0.is_early() && !accepted {
+            return Ok(Landed {
+                first: Some(request),
+                ..Landed::default()
+            });
+        }
+        Ok(Landed {
+            first: Some(binding),
+            answer: Some(connection::asked(request, service, body).await?),
+            early: false,
+        })
+    }
+}
+
+/// A stream that is being served.
+struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    fn new(running: &Arc<AtomicUsize>) -> Running {
+        running.fetch_add(1, Ordering::Relaxed);
+        Running(running.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn draining() -> Error {
+    Error::new(Kind::Draining, "this node is going down")
+}
+
+/// Changes the keys of connections whose keys are old or much used.
+async fn refresh_keys(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(KEY_CHECK_INTERVAL).await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        shared.live.refresh_keys(Instant::now()).await;
     }
 }
 
@@ -433,28 +817,55 @@ struct Seen {
 }
 
 /// Closes a connection whose admission was given up.
-struct Unfinished(Option<quic::Connection>);
+struct Unfinished {
+    connection: quic::Connection,
+    kept: bool,
+}
 
 impl Unfinished {
+    fn new(connection: quic::Connection) -> Unfinished {
+        Unfinished {
+            connection,
+            kept: false,
+        }
+    }
+
+    fn connection(&self) -> quic::Connection {
+        self.connection.clone()
+    }
+
     fn keep(mut self) {
-        self.0 = None;
+        self.kept = true;
     }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
+        if !self.kept {
             let error = Error::new(Kind::HandshakeTimeout, "the client gave up");
-            admission::close(&connection, &error);
+            admission::close(&self.connection, &error);
+        }
+    }
+}
+
+impl Destination {
+    fn towards(&self) -> Towards {
+        Towards {
+            host: self.host.clone(),
+            port: self.port,
+            alpn: self.alpn,
+            peer: self.expected.peer,
         }
     }
 }
 
 impl ServerConfigs {
-    fn new(identity: &Identity) -> Result<ServerConfigs> {
-        let crypto = tls::server(identity)?;
+    fn new(identity: Arc<Identity>) -> Result<ServerConfigs> {
+        // No connection is accepted with this one; it answers what comes before TLS.
+        let crypto = tls::server(&identity, Arc::<Tickets>::default().server())?;
+        let any = ServerConfig::with_crypto(crypto);
         let config = |remote: IpAddr| {
-            let mut config = ServerConfig::with_crypto(crypto.clone());
+            let mut config = any.clone();
             config
                 .transport_config(Arc::new(transport::config(remote, STREAMS_MAX)))
                 .max_incoming(HANDSHAKES_MAX);
@@ -463,15 +874,20 @@ impl ServerConfigs {
         Ok(ServerConfigs {
             loopback: config(Ipv6Addr::LOCALHOST.into()),
             network: config(Ipv6Addr::UNSPECIFIED.into()),
+            identity,
         })
     }
 
-    fn towards(&self, remote: IpAddr) -> Arc<ServerConfig> {
-        if remote.is_loopback() {
-            self.loopback.clone()
+    /// For one connection.
+    fn towards(&self, remote: IpAddr, tickets: Arc<ServerTickets>) -> Result<Arc<ServerConfig>> {
+        let config = if remote.is_loopback() {
+            &self.loopback
         } else {
-            self.network.clone()
-        }
+            &self.network
+        };
+        let mut config = (**config).clone();
+        config.crypto = tls::server(&self.identity, tickets)?;
+        Ok(Arc::new(config))
     }
 }
 

@@ -72,6 +72,8 @@ kinds! {
     FileFailed = 53,
     /// A bounded queue is full (`HM-0008` in the catalogue).
     Overloaded = 60,
+    /// The endpoint is going down and takes nothing new.
+    Draining = 61,
 }
 
 impl Kind {

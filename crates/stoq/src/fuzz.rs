@@ -155,7 +155,7 @@ impl Admitted {
 
     fn binding(channel: &Channel, client: crate::PeerId) -> Binding<'_> {
         Binding {
-            channel,
+            channel: &channel.binding,
             client,
             server: [2; 32],
             genesis: &[3; 32],

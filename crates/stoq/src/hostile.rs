@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use hm_crypto::hybrid::SecretKeys;
 use hm_x509::TrustPolicy;
+use rustls::client::ClientSessionStore;
 
 use crate::admission::{Alpn, Binding, Channel, Role};
 use crate::drive::Drive;
@@ -18,10 +19,13 @@ use crate::frame::{AnswerHeader, Extent, RequestHeader, Status};
 use crate::identity::Identity;
 use crate::limits::BODY_BYTES_MAX;
 use crate::quic::{
-    self, timeout, ClientConfig, EndpointConfig, ReadToEndError, RecvStream, SendStream,
+    self, timeout, ClientConfig, Connecting, EndpointConfig, ReadToEndError, RecvStream, SendStream,
 };
 use crate::socket::Socket;
 use crate::tls;
+
+mod early;
+mod tickets;
 
 const CONTROL: u16 = 1;
 const MEMORY: u16 = 2;
@@ -48,17 +52,40 @@ struct Raw {
 
 impl Raw {
     fn dial(server: &Endpoint, alpn: Alpn, identity: Option<&Identity>) -> Raw {
+        Raw::connect(server, alpn, identity, None)
+    }
+
+    /// With tickets of earlier connections.
+    fn dial_with(
+        server: &Endpoint,
+        alpn: Alpn,
+        identity: &Identity,
+        tickets: Arc<dyn ClientSessionStore>,
+    ) -> Raw {
+        Raw::connect(server, alpn, Some(identity), Some(tickets))
+    }
+
+    fn connect(
+        server: &Endpoint,
+        alpn: Alpn,
+        identity: Option<&Identity>,
+        tickets: Option<Arc<dyn ClientSessionStore>>,
+    ) -> Raw {
+        let crypto = tls::client(identity, alpn, tickets, false).unwrap();
+        let (drive, connecting) = Raw::connecting(SocketAddr::V6(server.local()), crypto);
+        let connection = drive.wait(async { Ok(connecting.await?) }).unwrap();
+        Raw { drive, connection }
+    }
+
+    fn connecting(server: SocketAddr, crypto: Arc<tls::ClientCrypto>) -> (Drive, Connecting) {
         let socket = Socket::bind("[::1]:0".parse().unwrap(), false).unwrap();
         let client =
             quic::Endpoint::new(vec![socket], |_| Ok(EndpointConfig::default()), None).unwrap();
         let drive = Drive::start(client.shards()).unwrap();
-        let config = ClientConfig::new(tls::client(identity, alpn).unwrap());
-        let server = SocketAddr::V6(server.local());
         let connecting = client
-            .connect_with(config, server, tls::SERVER_NAME)
+            .connect_with(ClientConfig::new(crypto), server, tls::SERVER_NAME)
             .unwrap();
-        let connection = drive.wait(async { Ok(connecting.await?) }).unwrap();
-        Raw { drive, connection }
+        (drive, connecting)
     }
 
     /// Enrolled as nobody, which any client may be.
@@ -241,7 +268,7 @@ impl Session {
     fn binding(&self, raw: &Raw, role: Role, genesis: &[u8; 32]) -> Vec<u8> {
         let channel = Channel::of(&raw.connection).unwrap();
         let binding = Binding {
-            channel: &channel,
+            channel: &channel.binding,
             client: self.identity.id,
             server: channel.claimed_id().unwrap(),
             genesis,

@@ -8,13 +8,17 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 
 use crate::error::{Error, Kind, Result};
+use crate::tls::One;
 use crate::PeerId;
 
 /// A node (chain of leaf, issuing certificate and root) or a session (one self-signed leaf).
 pub struct Identity {
     pub(crate) id: PeerId,
     pub(crate) keys: Arc<SecretKeys>,
-    pub(crate) certified: Arc<CertifiedKey>,
+    /// One value for all connections: TLS resumes only under the same one.
+    pub(crate) certified: Arc<One>,
+    /// Seconds since 1970; the end of the leaf.
+    pub(crate) not_after: i64,
 }
 
 impl Identity {
@@ -43,11 +47,16 @@ impl Identity {
             .map_err(|error| invalid(&error.to_string()))?;
         let signer = any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8.as_slice()))
             .map_err(|error| invalid(&error.to_string()))?;
+        let not_after = chain
+            .first()
+            .and_then(|leaf| hm_x509::read_keys(leaf).ok())
+            .map_or(0, |leaf| leaf.not_after);
         let chain = chain.into_iter().map(CertificateDer::from).collect();
         Ok(Identity {
             id,
             keys,
-            certified: Arc::new(CertifiedKey::new(chain, signer)),
+            certified: Arc::new(One(Arc::new(CertifiedKey::new(chain, signer)))),
+            not_after,
         })
     }
 }

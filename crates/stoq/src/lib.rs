@@ -5,6 +5,8 @@
 //!    │  ├──── quic         connections and streams ── socket
 //!    │  ├──── transport    windows, datagram sizes, congestion control
 //!    │  ├──── tls          keys agreed by X25519MLKEM768, the leaf's Ed25519 key proven
+//!    │  │      ├─ session   what the handshake shows
+//!    │  │      └─ tickets   resumption between admitted peers
 //!    │  ├──── admission    chains against the trust policy, FALCON channel binding
 //!    │  └──── live         revocation of those already here
 //!    ├─ serving ── frame   one stream: a request, a byte stream, an operation on memory
@@ -33,6 +35,7 @@ mod identity;
 pub mod limits;
 mod live;
 mod memory;
+mod open;
 mod pipeline;
 mod problem;
 pub mod quic;
@@ -41,8 +44,10 @@ mod remote;
 mod request;
 mod restart;
 mod serving;
+mod session;
 mod socket;
 mod stream;
+mod tickets;
 mod tls;
 mod transfer;
 pub mod transport;
@@ -62,8 +67,10 @@ pub use error::{Error, Kind, Result};
 pub use frame::Status;
 pub use identity::Identity;
 pub use memory::{Action, Range};
+pub use open::{OpenAlpn, OpenCertificate, OpenConnection, OpenEndpoint, OpenService};
 pub use region::{Counters, Grant, RegionId, Regions};
 pub use remote::Target;
 pub use request::{Origin, Queue, Request};
+pub use session::Handshake;
 pub use stream::Stream;
 pub use transfer::Step;

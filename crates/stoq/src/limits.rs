@@ -147,3 +147,42 @@ pub const REASON_BYTES_MAX: usize = 512;
 
 /// Asynchronous calls of one event loop that have not completed.
 pub const CALLS_MAX: usize = 4096;
+
+/// Bytes; the longest first message of a TLS handshake that is read.
+pub const HELLO_BYTES_MAX: usize = 16 * 1024;
+
+/// How long a ticket is good for resumption, if no certificate ends before.
+pub const TICKET_LIFETIME: Duration = Duration::from_secs(3600);
+
+/// Tickets offered to one peer, and tickets held for one destination.
+pub const TICKETS_PER_PEER_MAX: usize = 4;
+
+/// Tickets that an endpoint has offered to others.
+pub const TICKETS_OFFERED_MAX: usize = 4096;
+
+/// Bytes; the longest of them. It holds the client's certificate chain.
+pub const TICKET_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes; all of them together.
+pub const TICKET_BYTES_TOTAL_MAX: usize = 16 * 1024 * 1024;
+
+/// Tickets that an endpoint holds of others.
+pub const TICKETS_HELD_MAX: usize = 256;
+
+/// How long a connection uses one key (RFC 9001 section 6.6 bounds packets; this bounds time too).
+pub const KEY_LIFETIME: Duration = Duration::from_secs(3600);
+
+/// Bytes; how much a connection sends and receives under one key.
+pub const KEY_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+
+/// Between two looks at the age of keys.
+pub const KEY_CHECK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Connections of one open endpoint.
+pub const OPEN_CONNECTIONS_MAX: usize = 1024;
+
+/// Clients of an open endpoint that nobody has taken yet.
+pub const OPEN_BACKLOG_MAX: usize = 64;
+
+/// Between two looks at what still runs while an endpoint drains.
+pub const DRAIN_STEP: Duration = Duration::from_millis(5);

@@ -1,13 +1,17 @@
-//! The admitted connections of an endpoint, so that a revocation reaches those that exist.
+//! The admitted connections of an endpoint, so that a revocation reaches those that exist, and that
+//! none uses one key for too long.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use crate::quic::Connection;
 use parking_lot::Mutex;
 
 use crate::admission;
 use crate::error::{Error, Kind, Result};
+use crate::limits::{KEY_BYTES_MAX, KEY_LIFETIME};
+use crate::session;
 use crate::PeerId;
 
 /// Why this side ended a connection, for those who still use it.
@@ -21,7 +25,7 @@ pub struct Live {
 #[derive(Default)]
 struct State {
     next: u64,
-    connections: HashMap<u64, Entry>,
+    connections: BTreeMap<u64, Entry>,
     revoked: BTreeSet<PeerId>,
 }
 
@@ -29,6 +33,33 @@ struct Entry {
     connection: Connection,
     peer: Option<PeerId>,
     ending: Ending,
+    age: KeyAge,
+}
+
+/// Since when, and from which byte on, a connection uses the keys it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct KeyAge {
+    updates: u64,
+    since: Instant,
+    bytes: u64,
+}
+
+impl KeyAge {
+    /// Whether they are to be changed, given what the connection has done by `now`.
+    fn is_over(&self, now: KeyAge) -> bool {
+        now.bytes.saturating_sub(self.bytes) >= KEY_BYTES_MAX
+            || now.since.saturating_duration_since(self.since) >= KEY_LIFETIME
+    }
+}
+
+/// What `connection` has done by `now`.
+fn key_age(connection: &Connection, now: Instant) -> KeyAge {
+    let stats = connection.stats();
+    KeyAge {
+        updates: session::of(connection).key_updates,
+        since: now,
+        bytes: stats.udp_tx.bytes + stats.udp_rx.bytes,
+    }
 }
 
 impl Live {
@@ -48,6 +79,11 @@ impl Live {
             connection: connection.clone(),
             peer,
             ending: ending.clone(),
+            age: KeyAge {
+                updates: 0,
+                since: Instant::now(),
+                bytes: 0,
+            },
         };
         state.connections.insert(key, entry);
         Ok((key, ending))
@@ -76,11 +112,84 @@ impl Live {
         ended
     }
 
+    /// Changes the keys of connections whose keys are old or much used, as of `now`. Either side
+    /// may: where the peer has done so since, the count starts there.
+    pub async fn refresh_keys(&self, now: Instant) {
+        let mut from = Some(0);
+        while let Some(start) = from {
+            from = self.refresh_some(start, now);
+            // Others use the thread between two steps.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The same for a bounded number from `start` on; where to go on.
+    fn refresh_some(&self, start: u64, now: Instant) -> Option<u64> {
+        const STEP: usize = 256;
+        let mut state = self.state.lock();
+        let mut last = None;
+        for (key, entry) in state.connections.range_mut(start..).take(STEP) {
+            entry.refresh(now);
+            last = Some(*key);
+        }
+        last.map(|last| last + 1)
+    }
+
+    /// The longest round trip of all.
+    pub fn slowest(&self) -> Duration {
+        let state = self.state.lock();
+        let trips = state
+            .connections
+            .values()
+            .map(|entry| entry.connection.rtt());
+        trips.max().unwrap_or_default()
+    }
+
     pub fn count(&self) -> usize {
         self.state.lock().connections.len()
     }
 }
 
+impl Entry {
+    fn refresh(&mut self, now: Instant) {
+        let seen = key_age(&self.connection, now);
+        if seen.updates != self.age.updates {
+            self.age = seen;
+        } else if self.age.is_over(seen) {
+            self.connection.force_key_update();
+            self.age = key_age(&self.connection, now);
+        }
+    }
+}
+
 pub fn revoked() -> Error {
     Error::new(Kind::PeerRevoked, "the node is revoked")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_changed_after_their_time_or_their_bytes_and_not_before() {
+        let since = Instant::now();
+        let age = KeyAge {
+            updates: 0,
+            since,
+            bytes: 1000,
+        };
+        let after = |time, bytes| KeyAge {
+            since: since + time,
+            bytes: 1000 + bytes,
+            ..age
+        };
+        let second = Duration::from_secs(1);
+        assert!(!age.is_over(age));
+        assert!(!age.is_over(after(KEY_LIFETIME - second, KEY_BYTES_MAX - 1)));
+        assert!(age.is_over(after(KEY_LIFETIME, 0)));
+        assert!(age.is_over(after(second, KEY_BYTES_MAX)));
+        // A counter or a clock that stands still, or goes back, changes nothing.
+        let back = KeyAge { bytes: 0, ..age };
+        assert!(!age.is_over(back));
+    }
 }

@@ -83,6 +83,11 @@ impl Range {
     }
 }
 
+/// Whether `body` is an operation that may be asked twice.
+pub fn changes_nothing(body: &[u8]) -> bool {
+    Operation::decode(body).is_ok_and(|operation| matches!(operation.action, Action::Read { .. }))
+}
+
 impl Operation {
     /// A gather or scatter of `ranges`.
     pub fn encode_with(&self, ranges: &[Range]) -> Vec<u8> {

@@ -1,6 +1,9 @@
 //! One accepted stream, from its first byte to whoever serves it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+
+use tokio::sync::watch;
 
 use crate::quic::{self, timeout, RecvStream, SendStream};
 
@@ -31,10 +34,73 @@ pub struct Services {
 /// Serves one stream, or hands it on. A malformed one is answered with a problem where it can be;
 /// the connection lives on.
 pub async fn serve(services: Services, origin: Origin, send: SendStream, mut receive: RecvStream) {
+    match read_header(&mut receive).await {
+        Ok(header) => serve_from(services, origin, header, send, receive).await,
+        Err(error) => refuse(send, receive, &error).await,
+    }
+}
+
+/// A stream that came before its connection was admitted, from a peer that has proven its keys over
+/// the first flight. What changes nothing is served at once; the rest waits for admission, which is
+/// what `admitted` will hold. How many were served at once is counted in `served`.
+pub async fn serve_early(
+    services: Services,
+    early: Origin,
+    mut admitted: watch::Receiver<Option<Origin>>,
+    served: Arc<AtomicU64>,
+    send: SendStream,
+    mut receive: RecvStream,
+) {
     let header = match read_header(&mut receive).await {
         Ok(header) => header,
         Err(error) => return refuse(send, receive, &error).await,
     };
+    match (header.service, header.extent) {
+        (SERVICE_ECHO, Extent::Bytes(_)) => {
+            served.fetch_add(1, Ordering::Relaxed);
+            serve_from(services, early, header, send, receive).await;
+        }
+        (memory::SERVICE, Extent::Bytes(length)) => {
+            let body = match read_operation(&mut receive, length).await {
+                Ok(body) => body,
+                Err(error) => return refuse(send, receive, &error).await,
+            };
+            let origin = if memory::changes_nothing(&body) {
+                served.fetch_add(1, Ordering::Relaxed);
+                Some(early)
+            } else {
+                admission_of(&mut admitted).await
+            };
+            if let Some(origin) = origin {
+                memory::serve(services.regions, origin.peer, &body, send, receive).await;
+            }
+        }
+        _ => {
+            if let Some(origin) = admission_of(&mut admitted).await {
+                serve_from(services, origin, header, send, receive).await;
+            }
+        }
+    }
+}
+
+/// Whether a request with this header and body may be asked in the first flight.
+pub fn may_be_early(service: u16, body: &[u8]) -> bool {
+    service == SERVICE_ECHO || (service == memory::SERVICE && memory::changes_nothing(body))
+}
+
+/// `None` where the connection ends without it.
+async fn admission_of(admitted: &mut watch::Receiver<Option<Origin>>) -> Option<Origin> {
+    let origin = admitted.wait_for(Option::is_some).await.ok()?;
+    origin.clone()
+}
+
+async fn serve_from(
+    services: Services,
+    origin: Origin,
+    header: RequestHeader,
+    send: SendStream,
+    mut receive: RecvStream,
+) {
     match (header.service, header.extent) {
         (SERVICE_ECHO, Extent::Open) if origin.alpn != Alpn::Enrol => echo(send, receive).await,
         (service, Extent::Open) => {
@@ -200,7 +266,7 @@ async fn in_time<T>(reading: impl std::future::Future<Output = Result<T>>) -> Re
         .unwrap_or_else(|_| Err(Error::new(Kind::TimedOut, "the request does not arrive")))
 }
 
-async fn refuse(send: SendStream, mut receive: RecvStream, error: &Error) {
+pub async fn refuse(send: SendStream, mut receive: RecvStream, error: &Error) {
     // The stream may have ended already, and the peer may take nothing: both end the stream.
     let _ = receive.stop(error.kind().unwrap_or(Kind::MalformedFrame).to_wire());
     let mut outlet = Outlet::new(send);

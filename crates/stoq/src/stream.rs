@@ -138,6 +138,25 @@ impl Stream {
         Stream::new(send, receive, header.write().to_vec(), drive, None)
     }
 
+    /// Without frames: the first byte is the peer's.
+    pub(crate) fn raw(send: SendStream, receive: RecvStream, drive: Arc<Drive>) -> Stream {
+        Stream {
+            sender: Mutex::new(Sender {
+                outlet: Some(Outlet::new(send)),
+                header: None,
+                accepting: false,
+            }),
+            receiver: Mutex::new(Receiver {
+                receive: Some(receive),
+                header: None,
+                ended: false,
+            }),
+            drive,
+            priority: AtomicI32::new(0),
+            _permit: None,
+        }
+    }
+
     /// From the peer to here.
     pub(crate) fn accept_unidirectional(
         receive: RecvStream,

@@ -4,18 +4,19 @@
 //! peer that cannot do it gets no connection), it encrypts, and it proves that the peer holds the
 //! Ed25519 key of the leaf certificate it sent. Whether that certificate is to be believed is
 //! decided after the handshake ([`crate::admission`]): a TLS alert could not carry the reason to
-//! the other side. Resumption and 0-RTT are off.
+//! the other side. A resumed handshake brings the certificates of the one before from
+//! [`crate::tickets`], and admission judges them again.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::quic::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::client::{ClientSessionStore, ResolvesClientCert, Resumption};
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::{ClientHello, ResolvesServerCert, StoresServerSessions};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{
@@ -26,12 +27,16 @@ use rustls::{
 use crate::admission::Alpn;
 use crate::error::{Error, Kind, Result};
 use crate::identity::Identity;
+use crate::session::Observed;
 
 /// The name a client asks for. It is not sent, and certificates are checked by keys, not by names.
 pub const SERVER_NAME: &str = "stoq.hm.internal";
 
+/// Tickets for one connection: using one up, each connection brings its successor.
+const TICKETS_A_CONNECTION: usize = 1;
+
 /// AES-256-GCM first: three to five times as fast as ChaCha20 with AES instructions.
-fn provider() -> Arc<CryptoProvider> {
+static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
     Arc::new(CryptoProvider {
         cipher_suites: vec![
             cipher_suite::TLS13_AES_256_GCM_SHA384,
@@ -43,42 +48,56 @@ fn provider() -> Arc<CryptoProvider> {
         kx_groups: vec![kx_group::X25519MLKEM768],
         ..default_provider()
     })
-}
+});
 
-/// For accepting connections as `identity`.
-pub fn server(identity: &Identity) -> Result<Arc<QuicServerConfig>> {
-    let mut config = ServerConfig::builder_with_provider(provider())
+/// One value for all connections: TLS resumes only under the same one.
+static LEAF_KEY: LazyLock<Arc<LeafKey>> = LazyLock::new(|| Arc::new(LeafKey));
+
+pub type ServerCrypto = Observed<QuicServerConfig>;
+pub type ClientCrypto = Observed<QuicClientConfig>;
+
+/// For accepting one connection as `identity`.
+pub fn server(
+    identity: &Identity,
+    tickets: Arc<dyn StoresServerSessions>,
+) -> Result<Arc<ServerCrypto>> {
+    let mut config = ServerConfig::builder_with_provider(PROVIDER.clone())
         .with_protocol_versions(&[&TLS13])
         .map_err(misconfigured)?
-        .with_client_cert_verifier(Arc::new(LeafKey))
-        .with_cert_resolver(Arc::new(One(identity.certified.clone())));
+        .with_client_cert_verifier(LEAF_KEY.clone())
+        .with_cert_resolver(identity.certified.clone());
     config.alpn_protocols = Alpn::ALL.iter().map(|alpn| alpn.name().to_vec()).collect();
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    config.max_early_data_size = 0;
+    config.session_storage = tickets;
+    config.send_tls13_tickets = TICKETS_A_CONNECTION;
+    // All or nothing (RFC 9001 section 4.6.1). What may be served of it, admission says.
+    config.max_early_data_size = u32::MAX;
     let config = QuicServerConfig::try_from(config).map_err(misconfigured)?;
-    Ok(Arc::new(config))
+    Ok(Arc::new(Observed(Arc::new(config))))
 }
 
-/// For connecting as `identity`, or as nobody.
-pub fn client(identity: Option<&Identity>, alpn: Alpn) -> Result<Arc<QuicClientConfig>> {
-    let builder = ClientConfig::builder_with_provider(provider())
+/// For one connection as `identity`, or as nobody. `early`: where a ticket is held, the first
+/// flight may carry requests.
+pub fn client(
+    identity: Option<&Identity>,
+    alpn: Alpn,
+    tickets: Option<Arc<dyn ClientSessionStore>>,
+    early: bool,
+) -> Result<Arc<ClientCrypto>> {
+    let builder = ClientConfig::builder_with_provider(PROVIDER.clone())
         .with_protocol_versions(&[&TLS13])
         .map_err(misconfigured)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(LeafKey));
+        .with_custom_certificate_verifier(LEAF_KEY.clone());
     let mut config = match identity {
-        Some(identity) => {
-            builder.with_client_cert_resolver(Arc::new(One(identity.certified.clone())))
-        }
+        Some(identity) => builder.with_client_cert_resolver(identity.certified.clone()),
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![alpn.name().to_vec()];
-    config.resumption = Resumption::disabled();
-    config.enable_early_data = false;
+    config.resumption = tickets.map_or_else(Resumption::disabled, Resumption::store);
+    config.enable_early_data = early;
     config.enable_sni = false;
     let config = QuicClientConfig::try_from(config).map_err(misconfigured)?;
-    Ok(Arc::new(config))
+    Ok(Arc::new(Observed(Arc::new(config))))
 }
 
 fn misconfigured(error: impl std::fmt::Display) -> Error {
@@ -87,7 +106,7 @@ fn misconfigured(error: impl std::fmt::Display) -> Error {
 
 /// The one certificate of this endpoint, whatever the peer hints at.
 #[derive(Debug)]
-struct One(Arc<CertifiedKey>);
+pub struct One(pub Arc<CertifiedKey>);
 
 impl ResolvesServerCert for One {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {

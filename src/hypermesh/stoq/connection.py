@@ -71,6 +71,27 @@ class Connection:
         return self.native.negotiated_group
 
     @property
+    def resumed(self) -> bool:
+        """Whether TLS began from a ticket of an earlier connection. Both sides have checked chains
+        and proven both keys on this connection all the same."""
+        return self.native.resumed
+
+    @property
+    def early(self) -> bool:
+        """Whether its first request went out in the first flight, and the peer took it there."""
+        return self.native.early
+
+    @property
+    def key_updates(self) -> int:
+        """How often its keys have changed since the handshake, by either side's wish."""
+        return self.native.key_updates
+
+    def update_keys(self) -> None:
+        """Change the keys with the next packet. It happens by itself too, after an hour or 16 GiB.
+        Nothing happens where the peer has not confirmed the change before."""
+        self.native.update_keys()
+
+    @property
     def remote(self) -> tuple[str, int]:
         """Address and UDP port of the peer."""
         return self.native.remote

@@ -13,7 +13,7 @@ from hypermesh import _native
 from hypermesh.stoq import completion
 from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.datagram import Datagram, EndpointDatagrams
-from hypermesh.stoq.region import Regions
+from hypermesh.stoq.region import RegionId, Regions
 from hypermesh.stoq.request import Request
 from hypermesh.stoq.trust import Identity, TrustPolicy
 from hypermesh.wire.errors import HyperMeshError
@@ -49,6 +49,15 @@ class EndpointStats(NamedTuple):
     requests_waiting: int
     requests_unanswered: int
     request_bytes_unanswered: int
+    resumed: int
+    """Accepted connections that began from a ticket."""
+    early: int
+    """Requests served before their connection was admitted: they change nothing, and their peer had
+    proven its keys over its first packets."""
+    tickets_offered: int
+    """Tickets that peers may still use here."""
+    tickets_held: int
+    """Tickets to use with others."""
 
 
 @final
@@ -97,7 +106,8 @@ class Endpoint:
         self._native.set_policy(policy.native)
 
     def set_identity(self, identity: Identity) -> None:
-        """Be `identity` on new connections, as after a renewal; live ones are left alone."""
+        """Be `identity` on new connections, as after a renewal; live ones are left alone. Tickets
+        given and held under the identity before are good no more."""
         self._native.set_identity(identity.native)
 
     def connect(
@@ -150,6 +160,67 @@ class Endpoint:
         )
         return Connection(native)
 
+    def connect_and_request(
+        self,
+        host: str,
+        port: int,
+        service: int,
+        body: bytes,
+        *,
+        peer: NodeId | None = None,
+        alpn: str = ALPN_NODE,
+        timeout_ms: int = CONNECT_TIMEOUT_MS,
+    ) -> tuple[Connection, bytes]:
+        """Dial and ask at once: the connection, and the answer of `service` to `body`.
+
+        Where this endpoint has had a connection there before, a request that changes nothing (echo;
+        see `connect_and_read` too) goes out with the first packets and saves a round trip:
+        `Connection.early`. It can be read later by whoever gets hold of that connection's secret,
+        so put nothing secret into it. The answer is worth what any other is.
+        """
+        connection, answer = self._native.connect_and_request(
+            host=host,
+            port=port,
+            alpn=alpn,
+            peer=peer,
+            service=service,
+            body=body,
+            timeout_ms=timeout_ms,
+        )
+        return Connection(connection), answer
+
+    def connect_and_read(
+        self,
+        host: str,
+        port: int,
+        region: RegionId,
+        epoch: int,
+        span: slice,
+        *,
+        peer: NodeId | None = None,
+        alpn: str = ALPN_NODE,
+        timeout_ms: int = CONNECT_TIMEOUT_MS,
+    ) -> tuple[Connection, bytes]:
+        """The same for the bytes `span` (with start and stop) of a region of the peer, at most
+        4 MiB of them."""
+        connection, read = self._native.connect_and_read(
+            host=host,
+            port=port,
+            alpn=alpn,
+            peer=peer,
+            region=region,
+            epoch=epoch,
+            offset=span.start,
+            length=span.stop - span.start,
+            timeout_ms=timeout_ms,
+        )
+        return Connection(connection), read
+
+    def drain(self, timeout_ms: int) -> bool:
+        """Take no new connections and streams (those who come get `Draining`), and wait until what
+        runs here is done. Whether it is; then `close`."""
+        return self._native.drain(timeout_ms)
+
     def next_request(self, timeout_ms: int) -> Request | None:
         """The next request of any peer, waiting up to `timeout_ms` while other threads run.
 
@@ -192,7 +263,7 @@ class Endpoint:
 
     def stats(self) -> EndpointStats:
         """Connections, handshakes, requests."""
-        return EndpointStats(*self._native.stats())
+        return EndpointStats(*self._native.stats(), *self._native.resumption())
 
     def close(self, reason: str = "") -> None:
         """End everything here: connections (peers get `reason`), waiting calls, the I/O thread."""

@@ -6,7 +6,14 @@ that refuses closes with it, so both ends raise or report the same class.
 
 from __future__ import annotations
 
-from hypermesh.wire.errors import Conflict, Forbidden, HyperMeshError, InvalidInput, Unreachable
+from hypermesh.wire.errors import (
+    Conflict,
+    Forbidden,
+    HyperMeshError,
+    InvalidInput,
+    Overloaded,
+    Unreachable,
+)
 
 
 class PeerRefused(HyperMeshError):
@@ -306,3 +313,11 @@ class FileFailed(HyperMeshError):
 
     code = "HM-STOQ-0053"
     title = "The file cannot be used"
+
+
+class Draining(Overloaded):
+    """The node is going down: it finishes what runs, and takes nothing new."""
+
+    code = "HM-STOQ-0061"
+    title = "The node is going down"
+    remedy = "Ask another node, or this one again when it is back"

@@ -50,6 +50,25 @@ impl StoqConnection {
         (remote.ip().to_string(), remote.port())
     }
 
+    #[getter]
+    fn resumed(&self) -> bool {
+        self.0.resumed()
+    }
+
+    #[getter]
+    fn early(&self) -> bool {
+        self.0.early()
+    }
+
+    #[getter]
+    fn key_updates(&self) -> u64 {
+        self.0.stats().key_updates
+    }
+
+    fn update_keys(&self) {
+        self.0.update_keys();
+    }
+
     /// Why it has ended; `None` while it lives.
     fn ended(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let error = self.0.ended()?;

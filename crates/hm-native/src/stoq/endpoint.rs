@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use stoq::{Alpn, Destination, Endpoint, Error, Expected, Kind};
+use stoq::{Alpn, Destination, Endpoint, Error, Expected, Kind, Range, RegionId, Target};
 
 use super::call::{alpn, milliseconds, start, wait, TURN};
 use super::completions::{Outcome, StoqCompletions};
@@ -108,6 +108,63 @@ impl StoqEndpoint {
         start(py, completions, self.0.drive(), call)
     }
 
+    /// The connection and the answer.
+    #[pyo3(signature = (*, host, port, alpn, peer, service, body, timeout_ms))]
+    #[allow(clippy::too_many_arguments)]
+    fn connect_and_request<'py>(
+        &self,
+        py: Python<'py>,
+        host: String,
+        port: u16,
+        alpn: &str,
+        peer: Option<[u8; 32]>,
+        service: u16,
+        body: Vec<u8>,
+        timeout_ms: u64,
+    ) -> PyResult<(StoqConnection, Bound<'py, PyBytes>)> {
+        let destination = destination(host, port, alpn, peer, None)?;
+        let patience = milliseconds(timeout_ms);
+        let asking = self
+            .0
+            .connect_and_request(destination, service, body, patience);
+        let (connection, answer) = wait(py, self.0.drive(), asking)?;
+        let connection = StoqConnection(Arc::new(connection));
+        Ok((connection, PyBytes::new(py, &answer)))
+    }
+
+    /// The connection and the bytes.
+    #[pyo3(signature = (*, host, port, alpn, peer, region, epoch, offset, length, timeout_ms))]
+    #[allow(clippy::too_many_arguments)]
+    fn connect_and_read<'py>(
+        &self,
+        py: Python<'py>,
+        host: String,
+        port: u16,
+        alpn: &str,
+        peer: Option<[u8; 32]>,
+        region: RegionId,
+        epoch: u64,
+        offset: u64,
+        length: u64,
+        timeout_ms: u64,
+    ) -> PyResult<(StoqConnection, Bound<'py, PyBytes>)> {
+        let destination = destination(host, port, alpn, peer, None)?;
+        let (target, range) = (Target { region, epoch }, Range { offset, length });
+        let patience = milliseconds(timeout_ms);
+        let reading = self
+            .0
+            .connect_and_read(destination, target, range, patience);
+        let (connection, read) = wait(py, self.0.drive(), reading)?;
+        let connection = StoqConnection(Arc::new(connection));
+        Ok((connection, PyBytes::new(py, &read)))
+    }
+
+    /// Whether all that ran is done.
+    fn drain(&self, py: Python<'_>, timeout_ms: u64) -> PyResult<bool> {
+        let draining = self.0.drain(milliseconds(timeout_ms));
+        wait(py, self.0.drive(), draining)
+    }
+
     fn next_request(&self, py: Python<'_>, timeout_ms: u64) -> PyResult<Option<StoqRequest>> {
         let deadline = Instant::now() + milliseconds(timeout_ms);
         loop {
@@ -191,6 +248,17 @@ impl StoqEndpoint {
             stats.requests_waiting,
             stats.requests_unanswered,
             stats.request_bytes_unanswered,
+        )
+    }
+
+    /// accepted connections that were resumed, early requests served, tickets offered, tickets held
+    fn resumption(&self) -> (u64, u64, usize, usize) {
+        let stats = self.0.stats();
+        (
+            stats.resumed,
+            stats.early,
+            stats.tickets_offered,
+            stats.tickets_held,
         )
     }
 

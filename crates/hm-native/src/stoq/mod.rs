@@ -9,6 +9,7 @@ mod connection;
 mod datagram;
 mod endpoint;
 pub mod errors;
+mod open;
 mod region;
 mod released;
 mod remote;
@@ -48,6 +49,8 @@ pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<connection::StoqConnection>()?;
     module.add_class::<stream::StoqStream>()?;
     module.add_class::<datagram::StoqDatagram>()?;
+    module.add_class::<open::OpenEndpoint>()?;
+    module.add_class::<open::OpenConnection>()?;
     module.add_class::<request::StoqRequest>()?;
     module.add_class::<region::StoqRegions>()?;
     module.add_class::<remote::StoqRemoteRegion>()?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use stoq::{Bytes, Connection, Stream};
+use stoq::{Bytes, Stream};
 
 use super::buffer::{joined, Loan, Memory};
 use super::call::{milliseconds, start, wait};
@@ -15,7 +15,7 @@ use super::completions::{copied, Outcome, StoqCompletions};
 pub struct StoqStream {
     pub stream: Arc<Stream>,
     /// A connection closes with its last holder, and a stream is one.
-    pub _connection: Option<Arc<Connection>>,
+    pub _connection: Option<Arc<dyn Send + Sync>>,
 }
 
 #[pymethods]

@@ -31,6 +31,12 @@ impl SendStream {
         }
     }
 
+    /// Whether it was opened before the handshake was done: it is void where the peer does not
+    /// take the first flight.
+    pub fn is_early(&self) -> bool {
+        self.early
+    }
+
     pub fn id(&self) -> StreamId {
         self.id
     }

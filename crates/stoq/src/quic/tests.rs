@@ -18,6 +18,7 @@ use crate::drive::Drive;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::limits::UDP_PAYLOAD_BYTES_MAX;
+use crate::tickets::Tickets;
 use crate::{restart, tls, transport};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -57,7 +58,7 @@ impl Running {
     }
 
     fn dial(&self, to: SocketAddr, settings: TransportConfig) -> Connection {
-        let mut config = ClientConfig::new(tls::client(None, Alpn::Enrol).unwrap());
+        let mut config = ClientConfig::new(tls::client(None, Alpn::Enrol, None, false).unwrap());
         config.transport_config(Arc::new(settings));
         let connecting = self
             .quic
@@ -101,7 +102,9 @@ fn server_on(sockets: Vec<Socket>, settings: TransportConfig) -> Running {
     let keys = Arc::new(SecretKeys::generate().unwrap());
     let leaf = hm_x509::self_signed(&keys).unwrap();
     let identity = Identity::new(vec![leaf], keys).unwrap();
-    let mut config = ServerConfig::with_crypto(tls::server(&identity).unwrap());
+    let mut config = ServerConfig::with_crypto(
+        tls::server(&identity, Arc::<Tickets>::default().server()).unwrap(),
+    );
     config.transport_config(Arc::new(settings));
     let running = Running::new(sockets, Some(config));
     for shard in running.quic.shards() {
@@ -359,7 +362,7 @@ fn closing_ends_those_who_wait_here_and_there() {
         Ok(())
     });
     let (mut config, to) = (
-        tls::client(None, Alpn::Enrol).unwrap(),
+        tls::client(None, Alpn::Enrol, None, false).unwrap(),
         server.quic.local_addr(),
     );
     let again = client
@@ -371,7 +374,7 @@ fn closing_ends_those_who_wait_here_and_there() {
         Some(ConnectionError::ConnectionClosed(_))
     ));
     client.quic.close(VarInt::from_u32(0), b"");
-    config = tls::client(None, Alpn::Enrol).unwrap();
+    config = tls::client(None, Alpn::Enrol, None, false).unwrap();
     let late = client
         .quic
         .connect_with(ClientConfig::new(config), to, tls::SERVER_NAME);
