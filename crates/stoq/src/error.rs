@@ -70,6 +70,8 @@ kinds! {
     NoSpace = 52,
     /// A file cannot be read or written.
     FileFailed = 53,
+    /// The local service behind a tunnel does not take the connection.
+    TargetRefused = 70,
     /// A bounded queue is full (`HM-0008` in the catalogue).
     Overloaded = 60,
 }

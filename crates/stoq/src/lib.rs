@@ -9,6 +9,7 @@
 //!    │  └──── live         revocation of those already here
 //!    ├─ serving ── frame   one stream: a request, a byte stream, an operation on memory
 //!    │     ├───── request  the bounded queue towards services outside
+//!    │     ├───── tunnel   local sockets carried over streams
 //!    │     └───── memory ── region
 //!    └─ connection ─ stream, pipeline, remote, completions
 //! ```
@@ -46,6 +47,7 @@ mod stream;
 mod tls;
 mod transfer;
 pub mod transport;
+mod tunnel;
 
 /// Digest of the two public keys of a node, an owner or a session.
 pub type PeerId = [u8; 32];
@@ -67,3 +69,4 @@ pub use remote::Target;
 pub use request::{Origin, Queue, Request};
 pub use stream::Stream;
 pub use transfer::Step;
+pub use tunnel::{Carriage, Failure, Tunnel, TunnelStats, OPENING_BYTES};

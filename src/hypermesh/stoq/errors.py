@@ -149,6 +149,16 @@ class TimedOut(Unreachable):
     title = "The answer did not come in time"
 
 
+class TargetRefused(HyperMeshError):
+    """The local service behind a tunnel does not take the connection."""
+
+    code = "HM-STOQ-0070"
+    status = 502
+    exit_code = 7
+    title = "The service behind the tunnel does not answer"
+    remedy = "See that the service runs where `hm tunnel ls` of its node says"
+
+
 class TooLarge(InvalidInput):
     """A body does not fit a frame."""
 

@@ -47,6 +47,9 @@ SERVICE_TRANSFER = 4
 SERVICE_ECHO = 7
 """STOQ service number that returns what it gets (RFC 862 in spirit), to measure a path."""
 
+SERVICE_TUNNEL = 22
+"""STOQ service number of tunnels: a stream for each connection to a service that a node offers."""
+
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
     """One request: a method and its encoded argument."""

@@ -50,6 +50,11 @@ impl StoqConnection {
         (remote.ip().to_string(), remote.port())
     }
 
+    /// Streams of tunnels on it.
+    fn tunnelled(&self) -> usize {
+        self.0.tunnelled()
+    }
+
     /// Why it has ended; `None` while it lives.
     fn ended(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let error = self.0.ended()?;
