@@ -131,6 +131,7 @@ class StoqPolicy:
         roots: Sequence[bytes],
         issuers: Sequence[bytes],
         revoked: Sequence[bytes],
+        bearers: Sequence[bytes] | None,
         version: int,
     ) -> None: ...
 

@@ -42,6 +42,8 @@ kinds! {
     /// The peer speaks another version of STOQ, or refuses the protocol asked for.
     ProtocolMismatch = 12,
     HandshakeFailed = 13,
+    /// The peer has proven its keys, and they are not among those let in here.
+    NotAuthorized = 16,
     ConnectionLost = 20,
     ConnectionClosed = 21,
     EndpointClosed = 22,

@@ -121,6 +121,14 @@ class HandshakeFailed(PeerRefused):
     title = "The TLS handshake failed"
 
 
+class NotAuthorized(PeerRefused):
+    """The peer has proven its keys, and they are not among those that are let in there."""
+
+    code = "HM-STOQ-0016"
+    title = "The other side does not let this key in"
+    remedy = "Put what `hm stoq id` prints into `authorized_peers` of the server"
+
+
 class ConnectionLost(Unreachable):
     """The path is gone: nothing has come from the peer for a while."""
 

@@ -49,6 +49,8 @@ SERVICE_ECHO = 7
 
 SERVICE_TUNNEL = 22
 """STOQ service number of tunnels: a stream for each connection to a service that a node offers."""
+SERVICE_PERF = 23
+"""STOQ service number of measurements of a path, of servers that run alone."""
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
