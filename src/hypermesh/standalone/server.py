@@ -52,6 +52,8 @@ class Server:
     def __init__(self, data: Path, settings: Settings) -> None:
         self._authority = Authority(data, _now_s())
         self._bearers = settings.peers()
+        self._gone: frozenset[Hash] = frozenset()
+        """Those let in before and no longer: their connections end."""
         self._version = 0
         self._endpoint = Endpoint.bind(
             *settings.listen,
@@ -93,8 +95,9 @@ class Server:
         """Obey other settings, but for where to listen. Who is no longer let in is cut off."""
         bearers = settings.peers()
         self._offer(settings)
-        self._let_in(bearers, self._bearers - bearers)
+        self._gone = (self._gone | self._bearers) - bearers
         self._bearers = bearers
+        self._let_in(bearers)
 
     def stop(self) -> None:
         """Take no more requests."""
@@ -102,7 +105,7 @@ class Server:
 
     def drain(self, within_s: float, hurry: threading.Event) -> bool:
         """Let nobody more in and wait for what is open, unless in a hurry. Whether all ended."""
-        self._let_in(frozenset(), frozenset())
+        self._let_in(frozenset())
         deadline = time.monotonic() + within_s
         while self._open() and time.monotonic() < deadline and not hurry.is_set():
             request = self._endpoint.next_request(POLL_MS)
@@ -122,9 +125,9 @@ class Server:
             tunnel.stats().open for _, _, tunnel in self._services.values()
         )
 
-    def _let_in(self, bearers: frozenset[Hash], revoked: frozenset[Hash]) -> None:
+    def _let_in(self, bearers: frozenset[Hash]) -> None:
         self._version += 1
-        self._endpoint.set_policy(self._authority.policy(bearers, revoked, self._version))
+        self._endpoint.set_policy(self._authority.policy(bearers, self._gone, self._version))
 
     def _offer(self, settings: Settings) -> None:
         """Keeps the tunnels of services that stay as they are."""
