@@ -136,13 +136,18 @@ def stoq_perf(server: str, pin: str | None, keys: Path | None, duration: int, ou
         "packets_lost": stats.packets_lost,
     }
     shown = {
-        "up": f"{rate(up.bits_per_second)} ({up.bytes} bytes received there)",
-        "down": f"{rate(down.bits_per_second)} ({down.bytes} bytes received here)",
+        "up": f"{rate(_rounded(up.bits_per_second))} ({up.bytes} bytes received there)",
+        "down": f"{rate(_rounded(down.bits_per_second))} ({down.bytes} bytes received here)",
         "requests": f"{small.requests} of {perf.REQUEST_BYTES} bytes, one at a time: p50 "
         f"{small.p50_us:.0f} µs, p90 {small.p90_us:.0f} µs, p99 {small.p99_us:.0f} µs",
         "datagrams": f"{stats.datagram_bytes} bytes, {stats.packets_lost} sent from here lost",
     }
     emit(found, output, facts(shown))
+
+
+def _rounded(bits: int) -> int:
+    """To three figures: more are not reproduced."""
+    return int(float(f"{bits:.3g}"))
 
 
 @stoq.command("tunnel", example="hm stoq tunnel [::1]:4433 web --listen tcp:[::1]:8080")

@@ -14,6 +14,8 @@
 
 mod datagrams;
 mod pump;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::os::fd::OwnedFd;
