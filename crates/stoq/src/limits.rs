@@ -133,6 +133,9 @@ pub const TUNNEL_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes; one step of a tunnel out of a local socket.
 pub const TUNNEL_READ_BYTES: usize = 64 * 1024;
 
+/// Bytes; what one direction of a tunnel moves before others on its thread have their turn.
+pub const TUNNEL_TURN_BYTES: u64 = 256 * 1024;
+
 /// Senders of datagrams to one local socket at a time; each has a stream. Below `STREAMS_MAX`.
 pub const TUNNEL_SENDERS_MAX: usize = 96;
 

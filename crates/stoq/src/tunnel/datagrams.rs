@@ -6,12 +6,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
-use quinn::RecvStream;
 use tokio::sync::mpsc;
-use tokio::time::{sleep_until, Instant};
 
 use super::pump::receive_into;
 use super::{answered, local, open, unusable, Local, Shared, OPENING_BYTES};
@@ -20,6 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::limits::{
     DATAGRAM_BYTES_MAX, TUNNEL_DATAGRAMS_WAITING_MAX, TUNNEL_DATAGRAM_IDLE, TUNNEL_SENDERS_MAX,
 };
+use crate::quic::{timeout, RecvStream};
 use crate::stream::Outlet;
 
 const LENGTH_BYTES: usize = 2;
@@ -39,11 +39,11 @@ impl Activity {
     /// Returns once nothing has moved for `TUNNEL_DATAGRAM_IDLE`.
     async fn ceased(&self) {
         loop {
-            let end = *self.0.lock() + TUNNEL_DATAGRAM_IDLE;
-            if end <= Instant::now() {
+            let quiet = self.0.lock().elapsed();
+            let Some(left) = TUNNEL_DATAGRAM_IDLE.checked_sub(quiet) else {
                 return;
-            }
-            sleep_until(end).await;
+            };
+            let _ = timeout(left, std::future::pending::<()>()).await;
         }
     }
 }
@@ -117,7 +117,7 @@ pub(super) async fn listen(
                 senders.lock().insert(sender, waiting.clone());
                 let (shared, connection) = (shared.clone(), connection.clone());
                 let (local, senders) = (local.clone(), senders.clone());
-                tokio::spawn(async move {
+                connection.drive().clone().spawn(async move {
                     let lent = connection.lend();
                     let carried = forward(&shared, &connection, &opening, &local, sender, queue);
                     shared.run(carried).await;

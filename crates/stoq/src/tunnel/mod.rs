@@ -24,12 +24,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use quinn::RecvStream;
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 use tokio::io::Interest;
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 use crate::connection::{self, Connection};
 use crate::error::{Error, Kind, Result};
@@ -38,6 +36,7 @@ use crate::limits::{
     ANSWER_SEND_TIMEOUT, TUNNEL_CONNECT_TIMEOUT, TUNNEL_OPEN_TIMEOUT, TUNNEL_STREAMS_MAX,
 };
 use crate::problem;
+use crate::quic::{timeout, RecvStream};
 use crate::request::{Permit, Request};
 use crate::stream::{refuse, within, Outlet};
 

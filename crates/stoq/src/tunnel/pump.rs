@@ -1,19 +1,20 @@
 //! The bytes of one connection, both ways.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use quinn::RecvStream;
 use socket2::Socket;
 use tokio::io::Interest;
-use tokio::time::timeout;
 
 use super::{answered, unusable, Local, Shared};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{CHUNK_BYTES, TUNNEL_OPEN_TIMEOUT, TUNNEL_READ_BYTES};
+use crate::limits::{CHUNK_BYTES, TUNNEL_OPEN_TIMEOUT, TUNNEL_READ_BYTES, TUNNEL_TURN_BYTES};
+use crate::quic::{timeout, RecvStream};
 use crate::stream::Outlet;
 
 /// The offering side: the answer has been sent.
@@ -95,6 +96,7 @@ async fn outward(
     count: &AtomicU64,
 ) -> std::result::Result<(), Broken> {
     let mut buffer = BytesMut::new();
+    let mut turn = Turn::default();
     loop {
         let data = match read(local, &mut buffer).await {
             Ok(data) => data,
@@ -109,11 +111,13 @@ async fn outward(
         let length = data.len() as u64;
         outlet.write_chunk(data).await.map_err(Broken::Stream)?;
         count.fetch_add(length, Ordering::Relaxed);
+        turn.spend(length).await;
     }
 }
 
 /// From the stream to the local socket.
 async fn inward(local: &Local, mut receive: RecvStream, count: &AtomicU64) -> Result<()> {
+    let mut turn = Turn::default();
     loop {
         match receive.read_chunk(CHUNK_BYTES, true).await? {
             Some(chunk) => {
@@ -122,7 +126,9 @@ async fn inward(local: &Local, mut receive: RecvStream, count: &AtomicU64) -> Re
                     stop(&mut receive, &error);
                     return Err(error);
                 }
-                count.fetch_add(chunk.bytes.len() as u64, Ordering::Relaxed);
+                let length = chunk.bytes.len() as u64;
+                count.fetch_add(length, Ordering::Relaxed);
+                turn.spend(length).await;
             }
             None => {
                 // It fails only where the program is gone, which the other direction finds.
@@ -130,6 +136,30 @@ async fn inward(local: &Local, mut receive: RecvStream, count: &AtomicU64) -> Re
                 return Ok(());
             }
         }
+    }
+}
+
+/// What a direction has moved since it last let others run.
+#[derive(Default)]
+struct Turn(u64);
+
+impl Turn {
+    /// Lets others run, and what was written leave, once enough has moved.
+    async fn spend(&mut self, bytes: u64) {
+        self.0 += bytes;
+        if self.0 < TUNNEL_TURN_BYTES {
+            return;
+        }
+        self.0 = 0;
+        let mut paused = false;
+        poll_fn(|context| {
+            if std::mem::replace(&mut paused, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 }
 

@@ -8,7 +8,7 @@ use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use quinn::{ReadExactError, RecvStream, SendStream};
+use crate::quic::{ReadExactError, RecvStream, SendStream};
 
 use super::{Carriage, Tunnel, TunnelStats, OPENING_BYTES, SERVICE};
 use crate::endpoint::Endpoint;
