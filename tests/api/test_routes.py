@@ -39,6 +39,7 @@ from hypermesh.wire.api.parcel import Box, ParcelDetail, ParcelPage, ParcelState
 from hypermesh.wire.api.privacy import PrivacyPage, PrivacyPreview, PrivacyView
 from hypermesh.wire.api.stoq import StoqView
 from hypermesh.wire.api.token import TokenCreated, TokenPage, TokenView
+from hypermesh.wire.api.tunnel import ServicePage, ServiceView, TunnelPage, TunnelView
 from hypermesh.wire.asset import LeaseState
 
 from .nodes import Running, eventually, problem
@@ -475,6 +476,22 @@ def test_tokens(client: httpx.Client) -> None:
     gone = read(client.delete(f"/v1/network/tokens/{made.view.id}"), TokenView)
     assert gone == made.view
     problem(client.delete(f"/v1/network/tokens/{made.view.id}"), 404)
+
+
+def test_tunnels(client: httpx.Client) -> None:
+    offer = {"name": "db", "to": "tcp:[::1]:9"}
+    made = read(client.post("/v1/stoq/tunnels/services", json=offer), ServiceView, 201)
+    problem(client.post("/v1/stoq/tunnels/services", json=offer), 409)
+    problem(client.post("/v1/stoq/tunnels/services", json=offer | {"name": "B"}), 400)
+    assert made in read(client.get("/v1/stoq/tunnels/services"), ServicePage).items
+    wanted = {"address": made.address, "listen": "tcp:[::1]:0"}
+    opened = read(client.post("/v1/stoq/tunnels", json=wanted), TunnelView, 201)
+    assert opened.listening
+    assert opened in read(client.get("/v1/stoq/tunnels"), TunnelPage).items
+    assert read(client.delete(f"/v1/stoq/tunnels/{opened.id}"), TunnelView).id == opened.id
+    problem(client.delete(f"/v1/stoq/tunnels/{opened.id}"), 404)
+    assert read(client.delete("/v1/stoq/tunnels/services/db"), ServiceView) == made
+    problem(client.delete("/v1/stoq/tunnels/services/db"), 404)
 
 
 def test_who_does_not_hold_the_ca_says_so(bob: Running) -> None:

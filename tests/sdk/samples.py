@@ -11,6 +11,7 @@ from hypermesh.wire.api.lease import LeaseView
 from hypermesh.wire.api.parcel import Box
 from hypermesh.wire.api.privacy import PrivacyChange
 from hypermesh.wire.api.token import Scope
+from hypermesh.wire.api.tunnel import Who
 from hypermesh.wire.asset import AssetKind, AssetState, LeaseState, PrivacyLevel
 
 HEX16 = "0f" * 16
@@ -93,4 +94,10 @@ SAMPLES: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, Any]]] = {
     ("caesar", "get"): ((), {}),
     ("mfn", "list"): ((), {}),
     ("memory", "at"): ((LEASE.address,), {}),
+    ("tunnels", "offer"): (("db", "tcp:[::1]:5432", Who.NAMED, [HEX32]), {"limit": 3}),
+    ("tunnels", "services"): ((), {}),
+    ("tunnels", "drop"): (("db",), {}),
+    ("tunnels", "open"): ((LEASE.address, "tcp:[::1]:0"), {"limit": 3}),
+    ("tunnels", "list"): ((), {}),
+    ("tunnels", "close"): (("0f" * 8,), {}),
 }

@@ -42,6 +42,7 @@ fn x509_check_chain<'py>(
         roots,
         issuers,
         revoked: revoked.into_iter().collect(),
+        bearers: None,
         version: 0,
     };
     let chain = slices(&chain);

@@ -20,6 +20,8 @@ pub struct TrustPolicy {
     pub issuers: Vec<Vec<u8>>,
     /// NodeIds that may not connect, whatever their certificate says.
     pub revoked: BTreeSet<[u8; 32]>,
+    /// Those that may connect by their keys alone; `None`: whoever proves some.
+    pub bearers: Option<BTreeSet<[u8; 32]>>,
     pub version: u64,
 }
 

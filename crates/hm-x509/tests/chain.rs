@@ -38,6 +38,7 @@ fn policy() -> TrustPolicy {
         roots: vec![ROOT.to_vec()],
         issuers: vec![ISSUING.to_vec()],
         revoked: BTreeSet::new(),
+        bearers: None,
         version: 1,
     }
 }

@@ -232,7 +232,15 @@ pub fn check_client(
             .map(Some)
             .map_err(refused),
         (Alpn::Enrol | Alpn::Session, [leaf, ..]) => {
-            hm_x509::read_keys(leaf).map(Some).map_err(refused)
+            let peer = hm_x509::read_keys(leaf).map_err(refused)?;
+            let bearers = policy.bearers.as_ref();
+            match bearers.filter(|_| channel.alpn == Alpn::Session) {
+                Some(bearers) if !bearers.contains(&peer.id) => Err(Error::new(
+                    Kind::NotAuthorized,
+                    format!("{} is not among those let in", short(&peer.id)),
+                )),
+                _ => Ok(Some(peer)),
+            }
         }
     }
 }

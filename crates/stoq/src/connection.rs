@@ -1,6 +1,7 @@
 //! A connection that this side has opened: requests, byte streams, remote memory.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,16 @@ pub struct Connection {
     ending: Ending,
     drive: Arc<Drive>,
     datagrams: DatagramCounts,
+    tunnelled: Arc<AtomicUsize>,
+}
+
+/// One stream that is counted.
+pub(crate) struct Lent(Arc<AtomicUsize>);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// How a connection fares.
@@ -68,6 +79,7 @@ impl Connection {
             ending,
             drive,
             datagrams: DatagramCounts::default(),
+            tunnelled: Arc::default(),
         }
     }
 
@@ -367,6 +379,43 @@ impl Connection {
             (Some(Kind::ConnectionClosed), Some(ending)) => ending.clone(),
             _ => error,
         }
+    }
+
+    /// A stream to `service` on which `opening` has been sent and no answer read.
+    pub(crate) async fn open_raw(
+        &self,
+        service: u16,
+        opening: &[u8],
+    ) -> Result<(Outlet, RecvStream)> {
+        let header = RequestHeader {
+            service,
+            extent: Extent::Open,
+        };
+        let opened = async {
+            let (mut outlet, receive) = self.open().await?;
+            outlet
+                .write_chunk([&header.write()[..], opening].concat().into())
+                .await?;
+            Ok((outlet, receive))
+        };
+        opened.await.map_err(|error| self.explained(error))
+    }
+
+    /// Why it ended, once it has.
+    pub(crate) async fn closed(&self) -> Error {
+        let reason = self.quic.closed().await;
+        self.explained(reason.into())
+    }
+
+    /// Counts a stream of a tunnel until the value is dropped.
+    pub(crate) fn lend(&self) -> Lent {
+        self.tunnelled.fetch_add(1, Ordering::Relaxed);
+        Lent(self.tunnelled.clone())
+    }
+
+    /// Streams of tunnels on this connection.
+    pub fn tunnelled(&self) -> usize {
+        self.tunnelled.load(Ordering::Relaxed)
     }
 
     pub(crate) async fn open(&self) -> Result<(Outlet, RecvStream)> {

@@ -42,6 +42,8 @@ kinds! {
     /// The peer speaks another version of STOQ, or refuses the protocol asked for.
     ProtocolMismatch = 12,
     HandshakeFailed = 13,
+    /// The peer has proven its keys, and they are not among those let in here.
+    NotAuthorized = 16,
     ConnectionLost = 20,
     ConnectionClosed = 21,
     EndpointClosed = 22,
@@ -70,6 +72,8 @@ kinds! {
     NoSpace = 52,
     /// A file cannot be read or written.
     FileFailed = 53,
+    /// The local service behind a tunnel does not take the connection.
+    TargetRefused = 70,
     /// A bounded queue is full (`HM-0008` in the catalogue).
     Overloaded = 60,
     /// The endpoint is going down and takes nothing new.

@@ -29,10 +29,10 @@ mod tickets;
 
 const CONTROL: u16 = 1;
 const MEMORY: u16 = 2;
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server whose certificate nobody vouches for: these clients do not ask.
-fn server() -> Endpoint {
+pub(crate) fn server() -> Endpoint {
     let keys = Arc::new(SecretKeys::generate().unwrap());
     let leaf = hm_x509::self_signed(&keys).unwrap();
     let identity = Identity::new(vec![leaf], keys).unwrap();
@@ -45,7 +45,7 @@ fn server() -> Endpoint {
 }
 
 /// A QUIC client with TLS as ours and nothing above it.
-struct Raw {
+pub(crate) struct Raw {
     drive: Drive,
     connection: quic::Connection,
 }
@@ -89,7 +89,7 @@ impl Raw {
     }
 
     /// Enrolled as nobody, which any client may be.
-    fn admitted(server: &Endpoint) -> Raw {
+    pub(crate) fn admitted(server: &Endpoint) -> Raw {
         let raw = Raw::dial(server, Alpn::Enrol, None);
         let (mut send, mut receive) = raw.open();
         raw.run(async {
@@ -100,19 +100,19 @@ impl Raw {
         raw
     }
 
-    fn run<T>(&self, future: impl std::future::Future<Output = T>) -> T {
+    pub(crate) fn run<T>(&self, future: impl std::future::Future<Output = T>) -> T {
         self.drive
             .wait(async { Ok(timeout(PATIENCE, future).await) })
             .unwrap()
             .expect("the endpoint did not react")
     }
 
-    fn open(&self) -> (SendStream, RecvStream) {
+    pub(crate) fn open(&self) -> (SendStream, RecvStream) {
         self.run(self.connection.open_bi()).unwrap()
     }
 
     /// Sends `bytes` as one whole stream. What comes back, or why nothing does.
-    fn say(&self, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    pub(crate) fn say(&self, bytes: &[u8]) -> Result<Vec<u8>, Error> {
         let (mut send, mut receive) = self.open();
         self.run(async {
             // The endpoint may stop reading before the end.
@@ -143,7 +143,7 @@ fn request(service: u16, body: &[u8]) -> Vec<u8> {
 }
 
 /// The code of the problem in an answer.
-fn problem(answer: &[u8]) -> String {
+pub(crate) fn problem(answer: &[u8]) -> String {
     let header = AnswerHeader::read(answer[..5].try_into().unwrap()).unwrap();
     assert_eq!(header.status, Status::Problem);
     assert_eq!(header.extent, Extent::Bytes(answer.len() - 5));
@@ -163,7 +163,7 @@ fn refusal(server: &Endpoint) -> Refusal {
 }
 
 /// The server still serves: a request goes all the way to a service and back.
-fn assert_alive(server: &Endpoint, raw: &Raw) {
+pub(crate) fn assert_alive(server: &Endpoint, raw: &Raw) {
     let (mut send, mut receive) = raw.open();
     raw.run(async {
         send.write_all(&request(CONTROL, b"alive?")).await.unwrap();

@@ -11,6 +11,7 @@
 //!    │  └──── live         revocation of those already here
 //!    ├─ serving ── frame   one stream: a request, a byte stream, an operation on memory
 //!    │     ├───── request  the bounded queue towards services outside
+//!    │     ├───── tunnel   local sockets carried over streams
 //!    │     └───── memory ── region
 //!    └─ connection ─ stream, pipeline, remote, completions
 //! ```
@@ -51,6 +52,7 @@ mod tickets;
 mod tls;
 mod transfer;
 pub mod transport;
+mod tunnel;
 
 /// Digest of the two public keys of a node, an owner or a session.
 pub type PeerId = [u8; 32];
@@ -74,3 +76,4 @@ pub use request::{Origin, Queue, Request};
 pub use session::Handshake;
 pub use stream::Stream;
 pub use transfer::Step;
+pub use tunnel::{Carriage, Failure, Tunnel, TunnelStats, OPENING_BYTES};

@@ -121,6 +121,34 @@ pub const LOOPBACK_WINDOW_BYTES: u64 = 1024 * 1024;
 /// Bytes; one step of a bulk transfer out of a region, copied under the region's lock.
 pub const CHUNK_BYTES: usize = 128 * 1024;
 
+/// Streams of one tunnel.
+pub const TUNNEL_STREAMS_MAX: usize = 1024;
+
+/// For a local service to take the connection of a tunnel.
+pub const TUNNEL_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For a peer to allow one more stream of a tunnel and take its opening.
+pub const TUNNEL_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes; one step of a tunnel out of a local socket.
+pub const TUNNEL_READ_BYTES: usize = 64 * 1024;
+
+/// Bytes; what one direction of a tunnel moves before others on its thread have their turn.
+pub const TUNNEL_TURN_BYTES: u64 = 256 * 1024;
+
+/// Senders of datagrams to one local socket at a time; each has a stream. Below `STREAMS_MAX`.
+pub const TUNNEL_SENDERS_MAX: usize = 96;
+
+/// Datagrams of one sender that wait for its stream; more are lost.
+pub const TUNNEL_DATAGRAMS_WAITING_MAX: usize = 64;
+
+/// A stream of datagrams on which nothing moves ends after this time (RFC 4787 section 4.3 asks
+/// the same of a NAT: two minutes).
+pub const TUNNEL_DATAGRAM_IDLE: Duration = Duration::from_secs(120);
+
+/// Bytes; the longest UDP datagram over IPv6 or IPv4 without jumbograms.
+pub const DATAGRAM_BYTES_MAX: usize = 65_535;
+
 /// Refusals kept for whoever asks; the oldest are dropped.
 pub const REFUSALS_MAX: usize = 256;
 

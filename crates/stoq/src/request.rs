@@ -23,7 +23,8 @@ use crate::limits::{
 };
 use crate::problem;
 use crate::quic::timeout;
-use crate::stream::{Outlet, Stream};
+use crate::stream::{self, Outlet, Stream};
+use crate::tunnel::Opened;
 use crate::PeerId;
 
 /// Whose request it is.
@@ -50,6 +51,7 @@ pub(crate) enum Reply {
     Answer(Outlet, Permit),
     Stream(Arc<Stream>),
     Unidirectional(Arc<Stream>),
+    Tunnel(Opened),
 }
 
 impl Request {
@@ -82,6 +84,22 @@ impl Request {
         matches!(&*self.reply.lock(), Some(Reply::Unidirectional(_)))
     }
 
+    /// The stream for a tunnel that this request opens, once.
+    pub(crate) fn take_tunnel(&self) -> Option<Opened> {
+        let mut reply = self.reply.lock();
+        match reply.take() {
+            Some(Reply::Tunnel(opened)) => Some(opened),
+            other => {
+                *reply = other;
+                None
+            }
+        }
+    }
+
+    pub(crate) fn drive(&self) -> &Arc<Drive> {
+        &self.drive
+    }
+
     /// Sends the answer, or the encoded problem. Does not wait for the peer to take it.
     pub fn answer(&self, status: Status, body: &[u8]) -> Result<()> {
         let body = frame::checked_body(body)?;
@@ -103,7 +121,18 @@ impl Request {
                 self.drive.spawn(async move { stream.stop().await });
                 Ok(())
             }
-            (stream @ Some(Reply::Stream(_) | Reply::Unidirectional(_)), Status::Ok) => {
+            (Some(Reply::Tunnel(opened)), Status::Problem) => {
+                let problem = Bytes::copy_from_slice(body);
+                self.drive.spawn(async move {
+                    // Dropped unread, the stream tells the peer to send no more.
+                    stream::refuse(opened.outlet, problem).await;
+                });
+                Ok(())
+            }
+            (
+                stream @ Some(Reply::Stream(_) | Reply::Unidirectional(_) | Reply::Tunnel(_)),
+                Status::Ok,
+            ) => {
                 *reply = stream;
                 Err(Error::new(
                     Kind::MalformedFrame,
@@ -118,7 +147,11 @@ impl Request {
 impl Drop for Request {
     fn drop(&mut self) {
         // A stream lives on in whoever took it, and refuses by itself where nobody did.
-        if matches!(&*self.reply.lock(), Some(Reply::Answer(..))) {
+        let owed = matches!(
+            &*self.reply.lock(),
+            Some(Reply::Answer(..) | Reply::Tunnel(_))
+        );
+        if owed {
             let error = Error::new(Kind::Unanswered, "the service dropped the request");
             let _ = self.answer(Status::Problem, &problem::encode(&error));
         }

@@ -18,6 +18,7 @@ use crate::problem;
 use crate::region::Regions;
 use crate::request::{Origin, Queue, Reply, Request};
 use crate::stream::{Outlet, Stream};
+use crate::tunnel;
 
 /// The STOQ service number that returns what it gets (`hypermesh.wire.rpc.SERVICE_ECHO`).
 pub const SERVICE_ECHO: u16 = 7;
@@ -103,6 +104,27 @@ async fn serve_from(
 ) {
     match (header.service, header.extent) {
         (SERVICE_ECHO, Extent::Open) if origin.alpn != Alpn::Enrol => echo(send, receive).await,
+        (tunnel::SERVICE, Extent::Open) => {
+            // The permit is taken first: it bounds how many openings are waited for.
+            let permit = match services.queue.admit(origin.alpn, tunnel::OPENING_BYTES) {
+                Ok(permit) => permit,
+                Err(error) => return refuse(send, receive, &error).await,
+            };
+            match read_opening(&mut receive).await {
+                Ok(opening) => services.queue.put(Request::new(
+                    origin,
+                    tunnel::SERVICE,
+                    opening.into(),
+                    Reply::Tunnel(tunnel::Opened {
+                        outlet: Outlet::new(send),
+                        receive,
+                        permit,
+                    }),
+                    services.drive.clone(),
+                )),
+                Err(error) => refuse(send, receive, &error).await,
+            }
+        }
         (service, Extent::Open) => {
             let permit = match services.queue.admit(origin.alpn, 0) {
                 Ok(permit) => permit,
@@ -256,6 +278,16 @@ async fn read_operation(receive: &mut RecvStream, length: usize) -> Result<Vec<u
         let mut body = vec![0; length];
         receive.read_exact(&mut body).await?;
         Ok(body)
+    })
+    .await
+}
+
+/// What a tunnel shall lead to.
+async fn read_opening(receive: &mut RecvStream) -> Result<Vec<u8>> {
+    in_time(async {
+        let mut opening = vec![0; tunnel::OPENING_BYTES];
+        receive.read_exact(&mut opening).await?;
+        Ok(opening)
     })
     .await
 }

@@ -454,7 +454,8 @@ impl Receiver {
     }
 }
 
-async fn refuse(mut outlet: Outlet, encoded: Bytes) {
+/// Answers a stream that has not been accepted with an encoded problem.
+pub(crate) async fn refuse(mut outlet: Outlet, encoded: Bytes) {
     let frame = frame::answer(Status::Problem, &encoded);
     // Where the peer is gone or takes nothing, there is nobody left to tell.
     let _ = timeout(ANSWER_SEND_TIMEOUT, async {

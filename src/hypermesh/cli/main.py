@@ -48,6 +48,8 @@ LISTED: dict[str, tuple[Listed, ...]] = {
         Listed("memory", "memory", "Put bytes into another machine's memory."),
         Listed("job", "job", "Run programs in other machines' sandboxes."),
         Listed("parcel", "parcel", "Send messages to nodes that need not be up now."),
+        Listed("tunnel", "tunnel", "Carry local sockets to services of other nodes."),
+        Listed("stoq", "stoq", "Use a stoq-server: the transport alone, without a mesh."),
     ),
     "The ledger": (
         Listed("wallet", "wallet", "Show the owner's account."),

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from hypermesh.catalog.engines.ladder import Ladder
 from hypermesh.consensus.prover.bundle import Attestor
+from hypermesh.crypto.files import make_directory
+from hypermesh.ledger import identity
 from hypermesh.ledger.errors import LedgerDamaged
 from hypermesh.node.admitting import Admitting
 from hypermesh.node.attempts.blocks import TamperedBlock
@@ -65,6 +67,8 @@ from hypermesh.node.tokens import Tokens
 from hypermesh.node.topology import Topology
 from hypermesh.node.transport import Transport
 from hypermesh.node.trouble import state_of
+from hypermesh.node.tunnels.offered import Offered
+from hypermesh.node.tunnels.opened import Opened
 from hypermesh.node.views import Listening, Views
 from hypermesh.node.wallet import Wallet
 from hypermesh.node.watching import Watching
@@ -80,7 +84,7 @@ from hypermesh.wire.api.token import RemoteView
 from hypermesh.wire.asset import Locator
 from hypermesh.wire.ids import NodeId, OwnerId, hex_bytes
 from hypermesh.wire.proof import ProofKind
-from hypermesh.wire.rpc import SubmitResponse
+from hypermesh.wire.rpc import SERVICE_TUNNEL, SubmitResponse
 from hypermesh.wire.tx import BankTransfer
 
 
@@ -219,6 +223,11 @@ class Node:
             post, membership.encryption, settings.carry, names, self._passing.wake
         )
         self._passing.introduce(self.parcels.own_key)
+        make_directory(data / "tunnels", 0o700)
+        self.services = Offered(membership, data / "tunnels" / "services", configuration.socket)
+        self.tunnels = Opened(
+            membership, data / "tunnels" / "opened", self._resolve, self._peers.dial, names
+        )
         hearing = Hearing()
 
         def heard(node: NodeId) -> None:
@@ -228,6 +237,7 @@ class Node:
         self._service = Service(
             self.endpoint,
             methods(self.chain, self.lending, self._admitting, self.whereabouts, self.parcels),
+            {SERVICE_TUNNEL: self.services.take},
             heard,
         )
         self._certification = Certification(
@@ -324,13 +334,16 @@ class Node:
         self._settling.start()
         self.running.start()
         self._passing.start()
+        self.tunnels.start()
 
     def stop(self) -> None:
         """Go down in order: no new calls in or out, then the ledger, then jobs and sockets."""
         self._settling.stop()
         self._passing.stop()
         self._attesting.stop()
+        self.tunnels.stop()
         self._service.stop()
+        self.services.close()
         self._peers.close()
         self._passing.close()
         self._index.stop()
@@ -399,6 +412,11 @@ class Node:
     def _reached(self, locator: Locator) -> None:
         self.whereabouts.reached(locator)
         self._came_up(locator.node)
+
+    def _resolve(self, prefix: bytes) -> NodeId | None:
+        """The node whose id begins so, as the ledger knows it."""
+        with self.chain.ledger.state() as state:
+            return identity.resolve_prefix(state, prefix)
 
     def _own_locator(self) -> Locator:
         return self.whereabouts.own.locator

@@ -106,6 +106,15 @@ class Peers:
             raise
         return decode(kind, answer)
 
+    def dial(self, node: NodeId) -> Connection:
+        """A new connection to `node`, apart from the kept one, for bytes in bulk. It is the
+        caller's."""
+        refuse_on_event_loop()
+        with self._lock:
+            if self._closed:
+                raise EndpointClosed
+        return self._connected(node)
+
     def link(self, node: NodeId) -> Link | None:
         """How the kept connection to `node` fares; None where there is none."""
         with self._lock:

@@ -54,11 +54,17 @@ class Service:
     """Answers `Call`s until stopped."""
 
     def __init__(
-        self, endpoint: Endpoint, methods: Mapping[str, Method], heard: Callable[[NodeId], None]
+        self,
+        endpoint: Endpoint,
+        methods: Mapping[str, Method],
+        streams: Mapping[int, Callable[[Request], None]],
+        heard: Callable[[NodeId], None],
     ) -> None:
-        """`heard` is told of every call of a certified node."""
+        """`streams` take the requests of their service that open a stream; they do not wait.
+        `heard` is told of every call of a certified node."""
         self._endpoint = endpoint
         self._methods = methods
+        self._streams = streams
         self._heard = heard
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="stoq-call")
         self._places = threading.BoundedSemaphore(CALLS_WAITING_MAX)
@@ -87,7 +93,11 @@ class Service:
 
     def _answer(self, request: Request) -> None:
         try:
-            request.reply(self._result(request))
+            take = self._streams.get(request.service)
+            if take is None:
+                request.reply(self._result(request))
+            else:
+                take(request)
         except HyperMeshError as error:
             request.refuse(error)
         except Exception:

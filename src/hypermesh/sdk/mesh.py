@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hypermesh.sdk.receipt import AsyncReceipts, Receipts
     from hypermesh.sdk.stoq import AsyncStoq, Stoq
     from hypermesh.sdk.token import AsyncTokens, Tokens
+    from hypermesh.sdk.tunnel import AsyncTunnels, Tunnels
 
 _MODULES = {
     "accounts": "account",
@@ -57,6 +58,7 @@ _MODULES = {
     "receipts": "receipt",
     "stoq": "stoq",
     "tokens": "token",
+    "tunnels": "tunnel",
 }
 
 
@@ -106,6 +108,7 @@ class Mesh(_Nouns):
     receipts: Receipts
     stoq: Stoq
     tokens: Tokens
+    tunnels: Tunnels
 
     def __init__(self, place: Place) -> None:
         self.rest = Rest(place)
@@ -155,6 +158,7 @@ class AsyncMesh(_Nouns):
     receipts: AsyncReceipts
     stoq: AsyncStoq
     tokens: AsyncTokens
+    tunnels: AsyncTunnels
 
     def __init__(self, place: Place) -> None:
         self.rest = AsyncRest(place)

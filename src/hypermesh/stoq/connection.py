@@ -97,6 +97,11 @@ class Connection:
         return self.native.remote
 
     @property
+    def tunnelled(self) -> int:
+        """Streams of tunnels on it."""
+        return self.native.tunnelled()
+
+    @property
     def ended(self) -> HyperMeshError | None:
         """Why the connection has ended; `None` while it lives."""
         return self.native.ended()

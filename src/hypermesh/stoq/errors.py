@@ -128,6 +128,14 @@ class HandshakeFailed(PeerRefused):
     title = "The TLS handshake failed"
 
 
+class NotAuthorized(PeerRefused):
+    """The peer has proven its keys, and they are not among those that are let in there."""
+
+    code = "HM-STOQ-0016"
+    title = "The other side does not let this key in"
+    remedy = "Put what `hm stoq id` prints into `authorized_peers` of the server"
+
+
 class ConnectionLost(Unreachable):
     """The path is gone: nothing has come from the peer for a while."""
 
@@ -154,6 +162,16 @@ class TimedOut(Unreachable):
 
     code = "HM-STOQ-0023"
     title = "The answer did not come in time"
+
+
+class TargetRefused(HyperMeshError):
+    """The local service behind a tunnel does not take the connection."""
+
+    code = "HM-STOQ-0070"
+    status = 502
+    exit_code = 7
+    title = "The service behind the tunnel does not answer"
+    remedy = "See that the service runs where `hm tunnel ls` of its node says"
 
 
 class TooLarge(InvalidInput):

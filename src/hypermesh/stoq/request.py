@@ -19,47 +19,47 @@ class Request:
     for each endpoint, so keep none for long.
     """
 
-    __slots__ = ("_native",)
+    __slots__ = ("native",)
 
     def __init__(self, native: _native.StoqRequest) -> None:
-        self._native = native
+        self.native = native
 
     @property
     def peer_id(self) -> Hash | None:
         """NodeId, or SessionId on `hm-session/1`: keys the peer has proven. `None` only on
         `hm-enrol/1`, for a client that has none yet."""
-        return self._native.peer_id
+        return self.native.peer_id
 
     @property
     def peer_owner(self) -> OwnerId | None:
         """The owner that the peer's certificate names; on `hm/1` only."""
-        return self._native.peer_owner
+        return self.native.peer_owner
 
     @property
     def alpn(self) -> str:
         """`hm/1`, `hm-enrol/1` or `hm-session/1`."""
-        return self._native.alpn
+        return self.native.alpn
 
     @property
     def channel_binding(self) -> Hash:
         """32 bytes of the TLS exporter of its connection."""
-        return self._native.channel_binding
+        return self.native.channel_binding
 
     @property
     def service(self) -> int:
         """The STOQ service number that the peer asked for."""
-        return self._native.service
+        return self.native.service
 
     @property
     def body(self) -> bytes:
         """What the peer sent, a new copy each time; empty where it opens a stream."""
-        return self._native.body
+        return self.native.body
 
     @property
     def stream(self) -> Stream | None:
         """The byte stream that the peer opens; `None` for a request with a body. The first bytes
         sent on it accept it; until then `refuse` is possible."""
-        native = self._native.stream
+        native = self.native.stream
         return None if native is None else Stream(native)
 
     @property
@@ -71,11 +71,11 @@ class Request:
     def reply(self, body: bytes) -> None:
         """Send the answer, at most 4 MiB. Raises `TooLarge` (and then one may still refuse) or
         `Unanswered` where this request has its answer."""
-        self._native.reply(body)
+        self.native.reply(body)
 
     def refuse(self, problem: bytes | HyperMeshError) -> None:
         """Send a problem, encoded (`wire.errors.Problem`) or as the error it describes. The peer's
         call raises it."""
         if isinstance(problem, HyperMeshError):
             problem = encode(problem.problem)
-        self._native.refuse(problem)
+        self.native.refuse(problem)

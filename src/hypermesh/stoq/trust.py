@@ -15,10 +15,11 @@ class TrustPolicy:
     """Roots, issuers and revoked nodes of one network.
 
     `roots` and `issuers` are certificates in DER (issuers carry their FALCON key in 2.5.29.72);
-    `version` grows with each change, and is for people and logs.
+    `bearers` are those who may connect by their keys alone, on `hm-session/1`; None lets in whoever
+    proves some. `version` grows with each change, and is for people and logs.
     """
 
-    __slots__ = ("issuers", "native", "network", "revoked", "roots", "version")
+    __slots__ = ("bearers", "issuers", "native", "network", "revoked", "roots", "version")
 
     def __init__(
         self,
@@ -27,18 +28,21 @@ class TrustPolicy:
         roots: Iterable[bytes] = (),
         issuers: Iterable[bytes] = (),
         revoked: Iterable[NodeId] = (),
+        bearers: Iterable[Hash] | None = None,
         version: int = 0,
     ) -> None:
         self.network = network
         self.roots = tuple(roots)
         self.issuers = tuple(issuers)
         self.revoked = frozenset(revoked)
+        self.bearers = None if bearers is None else frozenset(bearers)
         self.version = version
         self.native = _native.StoqPolicy(
             network=network,
             roots=self.roots,
             issuers=self.issuers,
             revoked=sorted(self.revoked),
+            bearers=None if self.bearers is None else sorted(self.bearers),
             version=version,
         )
 
@@ -49,6 +53,7 @@ class TrustPolicy:
             roots=self.roots,
             issuers=self.issuers,
             revoked=revoked,
+            bearers=self.bearers,
             version=self.version + 1,
         )
 

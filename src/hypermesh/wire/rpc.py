@@ -47,6 +47,11 @@ SERVICE_TRANSFER = 4
 SERVICE_ECHO = 7
 """STOQ service number that returns what it gets (RFC 862 in spirit), to measure a path."""
 
+SERVICE_TUNNEL = 22
+"""STOQ service number of tunnels: a stream for each connection to a service that a node offers."""
+SERVICE_PERF = 23
+"""STOQ service number of measurements of a path, of servers that run alone."""
+
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
     """One request: a method and its encoded argument."""

@@ -69,6 +69,11 @@ impl StoqConnection {
         self.0.update_keys();
     }
 
+    /// Streams of tunnels on it.
+    fn tunnelled(&self) -> usize {
+        self.0.tunnelled()
+    }
+
     /// Why it has ended; `None` while it lives.
     fn ended(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let error = self.0.ended()?;

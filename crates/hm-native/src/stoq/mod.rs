@@ -16,6 +16,7 @@ mod remote;
 mod request;
 pub mod stream;
 mod trust;
+mod tunnel;
 
 /// The named bounds that Python states or tests.
 #[pyfunction]
@@ -54,6 +55,7 @@ pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<request::StoqRequest>()?;
     module.add_class::<region::StoqRegions>()?;
     module.add_class::<remote::StoqRemoteRegion>()?;
+    module.add_class::<tunnel::StoqTunnel>()?;
     module.add_function(wrap_pyfunction!(errors::stoq_kinds, module)?)?;
     module.add_function(wrap_pyfunction!(stoq_limits, module)?)
 }

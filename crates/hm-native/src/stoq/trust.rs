@@ -15,12 +15,13 @@ pub struct StoqPolicy(pub Arc<TrustPolicy>);
 #[pymethods]
 impl StoqPolicy {
     #[new]
-    #[pyo3(signature = (*, network, roots, issuers, revoked, version))]
+    #[pyo3(signature = (*, network, roots, issuers, revoked, bearers, version))]
     fn new(
         network: [u8; 32],
         roots: Vec<Vec<u8>>,
         issuers: Vec<Vec<u8>>,
         revoked: Vec<[u8; 32]>,
+        bearers: Option<Vec<[u8; 32]>>,
         version: u64,
     ) -> Self {
         StoqPolicy(Arc::new(TrustPolicy {
@@ -28,6 +29,7 @@ impl StoqPolicy {
             roots,
             issuers,
             revoked: revoked.into_iter().collect(),
+            bearers: bearers.map(|bearers| bearers.into_iter().collect()),
             version,
         }))
     }

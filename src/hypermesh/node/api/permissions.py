@@ -51,6 +51,13 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/v1/stoq/parcels"): MANAGE,
     ("GET", "/v1/stoq/parcels/{parcel}"): MANAGE,
     ("DELETE", "/v1/stoq/parcels/{parcel}"): MANAGE,
+    # A service can lead to whatever the node's user may reach, also to what a token may not.
+    ("GET", "/v1/stoq/tunnels"): MANAGE,
+    ("POST", "/v1/stoq/tunnels"): OWNER,
+    ("DELETE", "/v1/stoq/tunnels/{tunnel}"): OWNER,
+    ("GET", "/v1/stoq/tunnels/services"): MANAGE,
+    ("POST", "/v1/stoq/tunnels/services"): OWNER,
+    ("DELETE", "/v1/stoq/tunnels/services/{name}"): OWNER,
     ("GET", "/v1/catalog"): READ,
     ("GET", "/v1/caesar"): READ,
     ("GET", "/v1/mfn"): READ,

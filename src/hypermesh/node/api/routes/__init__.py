@@ -36,6 +36,7 @@ from hypermesh.node.api.routes import (
     privacy,
     stoq,
     tokens,
+    tunnels,
 )
 from hypermesh.node.composition import Node
 
@@ -53,6 +54,7 @@ ROUTES: list[ControllerRouterHandler] = [
     *memory.ROUTES,
     *accounts.ROUTES,
     *tokens.ROUTES,
+    *tunnels.ROUTES,
     *certificates.ROUTES,
     *stoq.ROUTES,
     *parcels.ROUTES,

@@ -1,0 +1,1 @@
+"""Services that this node offers, and local sockets that lead to those of others."""

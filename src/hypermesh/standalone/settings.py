@@ -1,0 +1,96 @@
+"""What a server is told: flags, then a TOML file, then defaults."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hypermesh.standalone.errors import SettingsInvalid
+from hypermesh.standalone.peers import PORT_DEFAULT, Server, parse_authorized, parse_server
+from hypermesh.wire.errors import InvalidInput
+from hypermesh.wire.ids import Hash
+from hypermesh.wire.tunnel import Place
+
+AUTHORIZED = "authorized_peers"
+FILE_BYTES_MAX = 1 << 20
+SERVICES_MAX = 256
+_KEYS = {"listen", "authorized_peers", "services"}
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where to listen, whom to let in, what to offer."""
+
+    listen: Server
+    authorized: Path
+    services: dict[str, Place]
+
+    def peers(self) -> frozenset[Hash]:
+        """Those in the file of authorised peers; nobody where there is none."""
+        if not self.authorized.exists():
+            return frozenset()
+        return parse_authorized(_text(self.authorized), str(self.authorized))
+
+
+def settled(data: Path, config: Path | None, listen: str | None, offers: list[str]) -> Settings:
+    """The settings, checked. `offers` are `NAME=PLACE`. Raises `SettingsInvalid`,
+    `InvalidInput`."""
+    told = _read(config) if config is not None else {}
+    services = {name: _place(name, to, config) for name, to in told.get("services", {}).items()}
+    for each in offers:
+        name, _, to = each.partition("=")
+        services[name] = _place(name, to, None)
+    if len(services) > SERVICES_MAX:
+        raise SettingsInvalid(f"At most {SERVICES_MAX} services are offered")
+    given = listen or told.get("listen") or f"[::]:{PORT_DEFAULT}"
+    authorized = Path(told.get("authorized_peers") or data / AUTHORIZED).expanduser()
+    if config is not None:
+        authorized = config.parent / authorized
+    return Settings(parse_server(given), authorized, services)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        told = tomllib.loads(_text(file))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsInvalid(f"{file} is not TOML", why=str(error)) from error
+    for key in sorted(told.keys() - _KEYS):
+        raise SettingsInvalid(f"{file}: there is no setting {key!r}", why=f"known: {sorted(_KEYS)}")
+    strings = [told.get("listen", ""), told.get("authorized_peers", "")]
+    table = told.get("services", {})
+    if not isinstance(table, dict) or not all(
+        isinstance(each, str) for each in [*strings, *table.values()]
+    ):
+        raise SettingsInvalid(
+            f"{file}: a setting is not text",
+            why='expected listen = "[::]:4433" and under [services] web = "tcp:[::1]:8080"',
+        )
+    return told
+
+
+def _place(name: str, to: str, file: Path | None) -> Place:
+    where = f"{file}: " if file else ""
+    if not _NAME.fullmatch(name):
+        raise SettingsInvalid(f"{where}{name!r} is no name of a service")
+    try:
+        return Place.parse(to)
+    except InvalidInput as error:
+        raise SettingsInvalid(f"{where}{name}: {error.what}", why=error.why) from error
+
+
+def _text(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise SettingsInvalid(f"{file} cannot be read", why=error.strerror or "") from error
+    if len(data) > FILE_BYTES_MAX:
+        raise SettingsInvalid(f"{file} has more than {FILE_BYTES_MAX} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise SettingsInvalid(f"{file} is not UTF-8") from error
