@@ -66,7 +66,7 @@ class Request:
     def is_unidirectional(self) -> bool:
         """Whether `stream` goes one way, from the peer to here. To refuse it stops the peer, which
         then raises `Unanswered`, whatever the reason."""
-        return self._native.is_unidirectional
+        return self.native.is_unidirectional
 
     def reply(self, body: bytes) -> None:
         """Send the answer, at most 4 MiB. Raises `TooLarge` (and then one may still refuse) or
