@@ -171,7 +171,7 @@ def test_a_stream_one_way(alice: Endpoint, connection: Connection, bob_keys: Qua
     assert (request.service, request.peer_id) == (SERVICE_CONTROL, bob_keys.id)
     accepted = request.stream
     assert accepted is not None
-    data = os.urandom(3 << 20)
+    data = os.urandom(1 << 20)
     asyncio.run(stream.write_async(data))
     stream.finish()
     buffer = bytearray(len(data) + 5)
