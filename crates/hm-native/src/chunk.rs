@@ -132,8 +132,8 @@ impl ChunkAssembly {
     }
 
     /// For each chunk of the list, which begins at `offset`, whether it is at its place.
-    fn holds(&self, py: Python<'_>, list: PyBackedBytes, offset: u64) -> PyResult<Vec<bool>> {
-        let entries = entries(py, &list)?;
+    fn holds(&self, py: Python<'_>, chunks: PyBackedBytes, offset: u64) -> PyResult<Vec<bool>> {
+        let entries = entries(py, &chunks)?;
         self.with(py, |assembly| {
             let mut at = offset;
             entries
@@ -153,10 +153,10 @@ impl ChunkAssembly {
         &self,
         py: Python<'_>,
         descriptor: RawFd,
-        list: PyBackedBytes,
+        chunks: PyBackedBytes,
         copies: Vec<(usize, u64, u64)>,
     ) -> PyResult<Vec<usize>> {
-        let entries = entries(py, &list)?;
+        let entries = entries(py, &chunks)?;
         let source = file_of(descriptor)?;
         self.with(py, |assembly| {
             let mut copied = Vec::new();
@@ -184,13 +184,13 @@ fn send_chunks(
     py: Python<'_>,
     stream: &StoqStream,
     descriptor: RawFd,
-    list: PyBackedBytes,
+    chunks: PyBackedBytes,
     wanted: PyBackedBytes,
     offset: u64,
     timeout_ms: u64,
 ) -> PyResult<u64> {
     let file = file_of(descriptor)?;
-    let entries = entries(py, &list)?;
+    let entries = entries(py, &chunks)?;
     let mut at = offset;
     let mut ranges = Vec::new();
     for (entry, wanted) in entries.iter().zip(wanted.iter()) {
@@ -214,12 +214,12 @@ fn receive_chunks(
     py: Python<'_>,
     stream: &StoqStream,
     assembly: &ChunkAssembly,
-    list: PyBackedBytes,
+    chunks: PyBackedBytes,
     steps: PyBackedBytes,
     repeats: Vec<u64>,
     timeout_ms: u64,
 ) -> PyResult<()> {
-    let entries = entries(py, &list)?;
+    let entries = entries(py, &chunks)?;
     let mut repeats = repeats.into_iter();
     let mut chunks = Vec::with_capacity(entries.len());
     for (entry, step) in entries.into_iter().zip(steps.iter()) {
