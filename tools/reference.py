@@ -267,6 +267,7 @@ def configuration() -> str:
         "stoq.host": "`::`",
         "stoq.port": "0",
         "tls.port": str(Settings("", 0, PrivacyLevel.PRIVATE, "", 0).tls_port),
+        "parcels.carry": Settings("", 0, PrivacyLevel.PRIVATE, "", 0).carry.value,
         "log.level": "info",
         "output": "table",
     }
