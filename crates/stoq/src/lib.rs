@@ -8,7 +8,8 @@
 //!    │  │      ├─ session   what the handshake shows
 //!    │  │      └─ tickets   resumption between admitted peers
 //!    │  ├──── admission    chains against the trust policy, FALCON channel binding
-//!    │  └──── live         revocation of those already here
+//!    │  ├──── live         revocation of those already here
+//!    │  └──── path         how much may be in flight, settings by the kind of path
 //!    ├─ serving ── frame   one stream: a request, a byte stream, an operation on memory
 //!    │     ├───── request  the bounded queue towards services outside
 //!    │     ├───── tunnel   local sockets carried over streams
@@ -37,6 +38,7 @@ pub mod limits;
 mod live;
 mod memory;
 mod open;
+pub mod path;
 mod pipeline;
 mod problem;
 pub mod quic;

@@ -77,6 +77,14 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// Bytes; what a connection keeps to send again until the peer has acknowledged it.
 pub const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 
+/// Bytes; between these the windows of a connection follow its path (`path::tier`).
+pub const PATH_WINDOW_BYTES_MIN: u32 = 4 * 1024 * 1024;
+pub const PATH_WINDOW_BYTES_MAX: u32 = 64 * 1024 * 1024;
+
+/// Bytes; the same for one stream, which cannot follow. quinn-proto ends a connection over 1,024
+/// gaps in one stream, and 1 % of the datagrams in this window, lost twice, stay below.
+pub const PATH_STREAM_BYTES: u32 = 32 * 1024 * 1024;
+
 /// Bytes; asked of the kernel for a socket, which grants at most its own limit.
 pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 

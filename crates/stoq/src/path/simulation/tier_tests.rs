@@ -1,0 +1,1 @@
+//! Tiers of simulated paths.
