@@ -48,16 +48,20 @@ const LOSS_FACTOR: f64 = 0.85;
 /// A round trip of doubling: twice what was delivered, and what a sample misses of it.
 const STARTUP_GAIN: f64 = 2.25;
 
-/// The rate that a path without limit shows at least from one round trip to the next.
-const STARTUP_GROWTH: f64 = 1.25;
+/// Datagrams by which a round trip grows at most. What overflows a queue is seen a round trip later
+/// and lost until then, and quinn-proto's receiver gives a connection up over 1,024 gaps in one
+/// stream.
+const STARTUP_DATAGRAMS: u64 = 512;
+
+/// The share of that growth which the rate of a path without limit shows at least.
+const STARTUP_GROWTH: f64 = 0.3;
 
 /// Round trips without such growth after which the path counts as full.
 const STARTUP_ROUNDS: u32 = 3;
 
 /// So does a path whose least round-trip time of a round is higher than its least by an eighth
 /// within these bounds (RFC 9406 section 4.2). BBR waits for the rate alone; on a long path that is
-/// some more round trips of overflowing queues, and quinn-proto's receiver gives a connection up
-/// over 1,024 gaps in one stream.
+/// some more round trips of overflowing queues.
 const STARTUP_DELAY_MIN: Duration = Duration::from_millis(4);
 const STARTUP_DELAY_MAX: Duration = Duration::from_millis(16);
 
@@ -81,6 +85,9 @@ const CONTESTED_CYCLES: u32 = 2;
 /// Round trips between two probes, less up to `CRUISE_SPREAD` so that two flows do not keep step.
 const CRUISE_ROUNDS: u64 = 7;
 const CRUISE_SPREAD: u64 = 3;
+
+/// The power of two by which a ceiling is lifted at first.
+const LIFT_FIRST: u32 = 4;
 
 /// Growth that keeps a probe going for another round trip.
 const UP_GROWTH: f64 = 1.1;
@@ -152,6 +159,9 @@ pub struct Model {
     in_flight: u64,
     /// Bytes; what losses or ECN have taught.
     ceiling: Option<u64>,
+    /// Probing lifts the ceiling by one part in two to this power, and by twice as much after each
+    /// probe that met no losses.
+    lift: u32,
     /// Grows back from the least window.
     restoring: bool,
     epoch: LossEpoch,
@@ -212,6 +222,7 @@ impl Model {
             window: config.initial_window.max(WINDOW_DATAGRAMS_MIN * mtu),
             in_flight: 0,
             ceiling: None,
+            lift: LIFT_FIRST,
             restoring: false,
             epoch: LossEpoch::default(),
             marked_round: None,
@@ -225,25 +236,30 @@ impl Model {
         self.floor.max(WINDOW_DATAGRAMS_MIN * self.mtu)
     }
 
+    /// Bytes that fit into the path; 0 while the model is empty.
+    fn product(&self) -> f64 {
+        let round_trip = self.round_trip.get().unwrap_or_default();
+        self.rate.get() * round_trip.as_secs_f64()
+    }
+
     /// Bytes that are in the path at `gain` of its product, and those on their way through the
     /// ends' own delays.
     fn target(&self, gain: f64) -> u64 {
-        let Some(round_trip) = self.round_trip.get() else {
-            return u64::MAX;
-        };
-        let rate = self.rate.get();
-        if rate == 0.0 {
+        let product = self.product();
+        if product == 0.0 {
             return u64::MAX;
         }
-        let product = rate * round_trip.as_secs_f64();
-        let late = rate * LATENESS.as_secs_f64() + self.surplus.get().min(product);
+        let late = self.rate.get() * LATENESS.as_secs_f64() + self.surplus.get().min(product);
         (gain * product + late) as u64 + 3 * self.mtu
     }
 
     fn gain(&self) -> f64 {
         let contested = self.contested >= CONTESTED_CYCLES;
         match self.phase {
-            Phase::Startup => STARTUP_GAIN,
+            Phase::Startup => {
+                let step = (STARTUP_DATAGRAMS * self.mtu) as f64 / self.product().max(1.0);
+                1.0 + step.min(STARTUP_GAIN - 1.0)
+            }
             Phase::Drain => DRAIN_GAIN,
             Phase::Cruise if contested => CONTESTED_GAIN,
             Phase::Cruise => CRUISE_GAIN,
@@ -348,7 +364,8 @@ impl Model {
             Phase::Startup => {
                 if ended && !application_limited {
                     let rate = self.rate.get();
-                    if rate >= self.full_rate * STARTUP_GROWTH {
+                    let growth = 1.0 + (self.gain() - 1.0) * STARTUP_GROWTH;
+                    if rate >= self.full_rate * growth {
                         self.full_rate = rate;
                         self.full_rounds = 0;
                     } else {
@@ -374,11 +391,13 @@ impl Model {
             Phase::ProbeUp => {
                 // The first round trip sends more; the second shows whether more arrives.
                 if proven {
+                    self.lift = LIFT_FIRST;
                     self.enter(Phase::ProbeDown, now);
                 } else if ended && rounds >= 2 {
                     if self.rate.get() >= self.full_rate * UP_GROWTH {
                         self.full_rate = self.rate.get();
                     } else {
+                        self.lift = self.lift.saturating_sub(1).max(1);
                         self.enter(Phase::ProbeDown, now);
                     }
                 }
@@ -443,8 +462,8 @@ impl Model {
             // Where the ceiling is what holds us, probing is lifting it.
             if let Some(ceiling) = self.ceiling.filter(|ceiling| *ceiling < target) {
                 let busy = self.in_flight + acknowledged + self.mtu >= self.window;
-                let lifted = ceiling + if busy { acknowledged / 2 } else { 0 };
-                self.ceiling = Some(lifted).filter(|lifted| *lifted < target);
+                let lift = if busy { acknowledged >> self.lift } else { 0 };
+                self.ceiling = Some(ceiling + lift).filter(|lifted| *lifted < target);
             }
         }
         if let Some(ceiling) = self.ceiling {

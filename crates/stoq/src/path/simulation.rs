@@ -6,6 +6,7 @@
 mod link_tests;
 mod tier_tests;
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use hm_crypto::hybrid::SecretKeys;
 use impair::{Link, Settings};
-use quinn_proto::congestion::ControllerFactory;
+use quinn_proto::congestion::{Controller, ControllerFactory};
 use quinn_proto::{
     ClientConfig, Connection, ConnectionHandle, DatagramEvent, Dir, EcnCodepoint, Endpoint,
     EndpointConfig, Event, ServerConfig, StreamEvent, StreamId, TransportConfig, VarInt,
@@ -39,12 +40,16 @@ pub struct FlowSpec {
     pub begins: Duration,
     /// Bits per second that its application has; `None` for as much as goes.
     pub offers: Option<u64>,
+    /// Whether the other end's application takes what arrives.
+    pub read: bool,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub enum Congestion {
     Model,
     Cubic,
+    /// A window that nothing changes: a planted bug.
+    Fixed(u64),
 }
 
 impl FlowSpec {
@@ -53,7 +58,39 @@ impl FlowSpec {
             congestion,
             begins: Duration::ZERO,
             offers: None,
+            read: true,
         }
+    }
+}
+
+#[derive(Clone)]
+struct Fixed(u64);
+
+impl ControllerFactory for Fixed {
+    fn build(self: Arc<Self>, _now: Instant, _mtu: u16) -> Box<dyn Controller> {
+        Box::new((*self).clone())
+    }
+}
+
+impl Controller for Fixed {
+    fn on_congestion_event(&mut self, _now: Instant, _sent: Instant, _persistent: bool, _: u64) {}
+
+    fn on_mtu_update(&mut self, _mtu: u16) {}
+
+    fn window(&self) -> u64 {
+        self.0
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(self.clone())
+    }
+
+    fn initial_window(&self) -> u64 {
+        self.0
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
     }
 }
 
@@ -67,6 +104,8 @@ pub struct Flow {
     stream: Option<StreamId>,
     blocked: bool,
     offered: u64,
+    /// Why the connection ended.
+    pub lost: Option<String>,
     /// Bytes that the server's application has read.
     pub received: u64,
 }
@@ -214,6 +253,7 @@ impl Simulation {
                 floor: 0,
                 gauge: gauge.clone(),
             }),
+            Congestion::Fixed(window) => Arc::new(Fixed(window)),
             Congestion::Cubic => Arc::new(quinn_proto::congestion::CubicConfig::default()),
         };
         let mut config = ClientConfig::new(tls::client(None, Alpn::Enrol).unwrap());
@@ -235,6 +275,7 @@ impl Simulation {
             stream: None,
             blocked: false,
             offered: 0,
+            lost: None,
             received: 0,
         });
         // Its first packet leaves before the next flow's, so that the server sees them in order.
@@ -364,19 +405,20 @@ impl Simulation {
             while let Some(event) = connection.poll() {
                 match event {
                     Event::Stream(StreamEvent::Writable { .. }) => flow.blocked = false,
-                    Event::ConnectionLost { reason } => panic!("{reason}"),
+                    Event::ConnectionLost { reason } => flow.lost = Some(reason.to_string()),
                     _ => {}
                 }
             }
-            if flow.spec.begins > self.now || connection.is_handshaking() {
+            let ready = flow.lost.is_none() && !connection.is_handshaking();
+            if flow.spec.begins > self.now || !ready {
                 continue;
             }
             let stream = *flow
                 .stream
                 .get_or_insert_with(|| connection.streams().open(Dir::Uni).unwrap());
             let allowed = flow.spec.offers.map_or(u64::MAX, |rate| {
-                let elapsed = (self.now - flow.spec.begins).as_secs_f64();
-                (rate as f64 / 8.0 * elapsed) as u64
+                let elapsed = (self.now - flow.spec.begins).as_millis() as u64;
+                rate / 8 * elapsed / 1000
             });
             while !flow.blocked && flow.offered < allowed {
                 let length = (allowed - flow.offered).min(CHUNK.len() as u64) as usize;
@@ -406,6 +448,9 @@ impl Simulation {
                     }
                     _ => {}
                 }
+            }
+            if !self.flows[index].spec.read {
+                continue;
             }
             for stream in std::mem::take(readable) {
                 let mut stream = connection.recv_stream(stream);
