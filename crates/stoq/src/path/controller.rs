@@ -31,6 +31,7 @@ use quinn_proto::RttEstimator;
 use super::delivery::{Sample, Sampler};
 use super::filter::{RecentMin, RoundMax, SPAN};
 use super::gauge::{Gauge, Phase, Reading};
+use crate::limits::LOOPBACK_ROUND_TRIP_MAX;
 
 /// The share of bytes that a path may lose for other reasons than congestion: a satellite link
 /// loses 1 %.
@@ -111,7 +112,7 @@ const WINDOW_DATAGRAMS_MIN: u64 = 4;
 pub struct ModelConfig {
     /// Bytes.
     pub initial_window: u64,
-    /// Bytes; never less than this, for paths that are known to hold it.
+    /// Bytes; never less than this while the path is as quick as one within a host.
     pub floor: u64,
     pub gauge: Arc<Gauge>,
 }
@@ -233,7 +234,13 @@ impl Model {
     }
 
     fn least(&self) -> u64 {
-        self.floor.max(WINDOW_DATAGRAMS_MIN * self.mtu)
+        let least = WINDOW_DATAGRAMS_MIN * self.mtu;
+        let round_trip = self.round_trip.get().unwrap_or_default();
+        if round_trip < LOOPBACK_ROUND_TRIP_MAX {
+            least.max(self.floor)
+        } else {
+            least
+        }
     }
 
     /// Bytes that fit into the path; 0 while the model is empty.

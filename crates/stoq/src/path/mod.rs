@@ -6,7 +6,7 @@
 //!     │            ├── filter     maxima and minima of the recent past
 //!     │            └── gauge      what others may read of it
 //!     ├─────── tier         windows and batches for the kind of path it is
-//!     └─────── bottleneck   which of its bounds a connection was waiting for
+//!     └─ monitor ── bottleneck   which of its bounds a connection was waiting for
 //! ```
 //! All of it decides over values and `now`. Nothing here reads a clock or a socket.
 
@@ -15,6 +15,7 @@ pub mod controller;
 mod delivery;
 mod filter;
 pub mod gauge;
+pub mod monitor;
 #[cfg(test)]
 mod simulation;
 pub mod tier;

@@ -9,8 +9,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::limits::{
-    CONNECTION_WINDOW_BYTES, LOOPBACK_WINDOW_BYTES, PATH_STREAM_BYTES, PATH_WINDOW_BYTES_MAX,
-    PATH_WINDOW_BYTES_MIN, UDP_PAYLOAD_BYTES_MAX,
+    CONNECTION_WINDOW_BYTES, LOOPBACK_ROUND_TRIP_MAX, LOOPBACK_WINDOW_BYTES, PATH_STREAM_BYTES,
+    PATH_WINDOW_BYTES_MAX, PATH_WINDOW_BYTES_MIN, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+    UDP_PAYLOAD_BYTES_MAX,
 };
 
 /// Between two judgements of one path.
@@ -214,7 +215,7 @@ impl Tier {
             return previous.clone();
         };
         let before = previous.tier;
-        if observed.loopback {
+        if observed.loopback && round_trip < LOOPBACK_ROUND_TRIP_MAX {
             let speed = Speed::Loopback;
             return previous.moved(
                 Tier { speed, ..before },
@@ -227,7 +228,11 @@ impl Tier {
         let delay = Delay::of(round_trip, observed.loss, Some(before.delay));
         let seen = Speed::of(observed.delivery_rate);
         let (speed, slower, why) = if before.speed == Speed::Loopback {
-            (seen, 0, "the peer is no more on this host".to_owned())
+            (
+                seen,
+                0,
+                "more than this host lies between the ends".to_owned(),
+            )
         } else if seen > before.speed {
             let why = format!("it fills most of {}", before.speed.name());
             (seen, 0, why)
@@ -294,8 +299,17 @@ impl Settings {
             receive_window: CONNECTION_WINDOW_BYTES,
             // The bound on memory is the window of the connection; this one cannot change and
             // only has to be out of its way.
-            stream_window: PATH_STREAM_BYTES,
-            send_window: u64::from(CONNECTION_WINDOW_BYTES),
+            stream_window: if loopback {
+                // What lies ready stays in the processor's cache.
+                STREAM_WINDOW_BYTES
+            } else {
+                PATH_STREAM_BYTES
+            },
+            send_window: if loopback {
+                SEND_WINDOW_BYTES
+            } else {
+                u64::from(CONNECTION_WINDOW_BYTES)
+            },
             ack_threshold: if loopback {
                 (ACKNOWLEDGED_BYTES / mtu) as u32
             } else {
@@ -306,11 +320,7 @@ impl Settings {
             } else {
                 Duration::from_millis(5)
             },
-            batch_segments: if loopback {
-                UDP_PAYLOAD_BYTES_MAX / mtu
-            } else {
-                16
-            },
+            batch_segments: if loopback { usize::MAX } else { 16 },
             initial_window: if loopback {
                 LOOPBACK_WINDOW_BYTES
             } else {
@@ -330,7 +340,13 @@ impl Settings {
             .unwrap_or(u32::MAX)
             .clamp(PATH_WINDOW_BYTES_MIN, PATH_WINDOW_BYTES_MAX);
         let (receive_window, batch) = match tier.speed {
-            Speed::Loopback => (CONNECTION_WINDOW_BYTES, usize::MAX),
+            Speed::Loopback => {
+                let first = Settings::first(true);
+                return Settings {
+                    batch_segments: UDP_PAYLOAD_BYTES_MAX / usize::from(mtu.max(1)),
+                    ..first
+                };
+            }
             Speed::M100 => (window, 4),
             Speed::G1 => (window, 16),
             Speed::G2_5 => (window, 32),
@@ -421,7 +437,19 @@ mod tests {
         assert_eq!(stays.tier.speed, Speed::Loopback);
         let away = Tier::assess(&observed(300, 20), &stays);
         assert_eq!(away.tier.name(), "1 Gbit/s, high delay");
-        assert!(away.reason.contains("no more on this host"));
+        assert!(away.reason.contains("more than this host"));
+    }
+
+    #[test]
+    fn a_relay_on_this_host_is_a_network() {
+        let first = Tier::first(std::net::Ipv6Addr::LOCALHOST.into());
+        let relayed = Observed {
+            loopback: true,
+            ..observed(50, 20)
+        };
+        let assessed = Tier::assess(&relayed, &first);
+        assert_eq!(assessed.tier.name(), "100 Mbit/s, high delay");
+        assert_eq!(Tier::assess(&relayed, &assessed).tier.speed, Speed::M100);
     }
 
     #[test]

@@ -2,40 +2,40 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use quinn_proto::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 use super::controller::ModelConfig;
 use super::gauge::Gauge;
-use super::tier::{Assessment, Settings, Tier};
+use super::monitor::Monitor;
+use super::tier::Tier;
 use crate::limits::{IDLE_TIMEOUT, KEEP_ALIVE_INTERVAL, LOOPBACK_MTU_BYTES, LOOPBACK_WINDOW_BYTES};
 
-/// What a connection starts with. The gauge belongs to this one connection, so the configuration
-/// does too.
+/// What a connection starts with. Its monitor reads the gauge that its controller writes, so both
+/// are for this one connection.
 pub struct Start {
-    pub config: Arc<TransportConfig>,
-    pub gauge: Arc<Gauge>,
-    pub assessment: Assessment,
+    pub config: TransportConfig,
+    pub monitor: Monitor,
 }
 
 /// For a connection with `remote`, which may open `streams` bidirectional streams.
-pub fn start(remote: IpAddr, streams: u32) -> Start {
-    let assessment = Tier::first(remote);
+pub fn start(now: Instant, remote: IpAddr, streams: u32) -> Start {
     let gauge = Arc::new(Gauge::default());
-    let config = config(
-        remote.is_loopback(),
-        streams,
-        &assessment.settings,
-        gauge.clone(),
-    );
     Start {
-        config: Arc::new(config),
-        gauge,
-        assessment,
+        config: settings(remote, streams, gauge.clone()),
+        monitor: Monitor::new(now, remote, gauge),
     }
 }
 
-fn config(loopback: bool, streams: u32, settings: &Settings, gauge: Arc<Gauge>) -> TransportConfig {
+/// The same for connections that nobody watches.
+pub fn config(remote: IpAddr, streams: u32) -> TransportConfig {
+    settings(remote, streams, Arc::default())
+}
+
+fn settings(remote: IpAddr, streams: u32, gauge: Arc<Gauge>) -> TransportConfig {
+    let loopback = remote.is_loopback();
+    let settings = Tier::first(remote).settings;
     let model = ModelConfig {
         initial_window: settings.initial_window,
         floor: if loopback { LOOPBACK_WINDOW_BYTES } else { 0 },
@@ -48,7 +48,7 @@ fn config(loopback: bool, streams: u32, settings: &Settings, gauge: Arc<Gauge>) 
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(streams))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(STREAMS_UNIDIRECTIONAL_MAX.min(streams)))
         .max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok())
         .keep_alive_interval(Some(KEEP_ALIVE_INTERVAL))
         .stream_receive_window(VarInt::from_u32(settings.stream_window))
@@ -56,12 +56,15 @@ fn config(loopback: bool, streams: u32, settings: &Settings, gauge: Arc<Gauge>) 
         .send_window(settings.send_window)
         .ack_frequency_config(Some(acknowledgements))
         .congestion_controller_factory(Arc::new(model))
-        .datagram_receive_buffer_size(None);
+        .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
+        .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES);
     if loopback {
-        // The path is known, so nothing has to be probed for.
+        // The path is known, so nothing has to be probed for until it turns out to be otherwise.
+        let mut discovery = MtuDiscoveryConfig::default();
+        discovery.upper_bound(LOOPBACK_MTU_BYTES);
         config
             .initial_mtu(LOOPBACK_MTU_BYTES)
-            .mtu_discovery_config(None);
+            .mtu_discovery_config(Some(discovery));
     } else {
         config.mtu_discovery_config(Some(MtuDiscoveryConfig::default()));
     }
