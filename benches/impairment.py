@@ -65,7 +65,12 @@ class Relay:
     def __enter__(self) -> Relay:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, text=True)
-        host, _, port = self._read()["listening"].rpartition(":")
+        try:
+            host, _, port = self._read()["listening"].rpartition(":")
+        except BaseException:
+            self._process.kill()
+            self._process.communicate()
+            raise
         self.address = (host.strip("[]"), int(port))
         return self
 

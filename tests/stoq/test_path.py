@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
@@ -15,6 +16,7 @@ from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint, LiveConnection
 from hypermesh.stoq.path import BOUNDS
+from hypermesh.wire.errors import HyperMeshError
 from hypermesh.wire.rpc import SERVICE_ECHO
 
 from .network import DEADLINE_S, eventually
@@ -54,18 +56,19 @@ def there_and_back(connection: Connection, data: bytes) -> bytes:
 
 @contextmanager
 def busy(connection: Connection) -> Iterator[None]:
-    """Sends and reads without pause."""
+    """Sends and reads without pause, and ends by closing the connection: what is under way then
+    would take seconds to arrive."""
     stream = connection.open_stream(SERVICE_ECHO)
-    stop = threading.Event()
 
     def send() -> None:
-        while not stop.is_set():
-            stream.write(CHUNK)
-        stream.finish()
+        with contextlib.suppress(HyperMeshError):
+            while True:
+                stream.write(CHUNK)
 
     def read() -> None:
-        while stream.read():
-            pass
+        with contextlib.suppress(HyperMeshError):
+            while stream.read():
+                pass
 
     threads = [threading.Thread(target=send), threading.Thread(target=read)]
     for thread in threads:
@@ -73,7 +76,7 @@ def busy(connection: Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        stop.set()
+        connection.close()
         for thread in threads:
             thread.join(PATIENCE_S)
         assert not any(thread.is_alive() for thread in threads)
@@ -125,7 +128,7 @@ def test_a_black_hole_for_large_datagrams_is_left_behind(
 def test_a_faster_link_is_another_tier_and_says_why(
     alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
 ) -> None:
-    lines = ("delay 10ms", "rate 20M")
+    lines = ("delay 10ms", "rate 50M", "queue 1M")
     with over(alice, bob, alice_keys, *lines) as (connection, relay), busy(connection):
 
         def tier(wanted: str) -> str:
@@ -140,24 +143,29 @@ def test_a_faster_link_is_another_tier_and_says_why(
                 time.sleep(0.05)
             raise AssertionError(f"not {wanted} but {connection.why()}")
 
-        assert "more than this host" in tier("100 Mbit/s, high delay")
-        relay.set("rate 200M")
+        assert "at 2" in tier("100 Mbit/s, high delay")
+        relay.set("rate 300M")
         assert "fills most of 100 Mbit/s" in tier("1 Gbit/s, high delay")
 
 
 def test_what_a_connection_waits_for(
     alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
 ) -> None:
-    lines = ("delay 10ms", "rate 20M")
+    lines = ("delay 10ms", "rate 100M", "queue 1M")
     with over(alice, bob, alice_keys, *lines) as (connection, _):
+        assert there_and_back(connection, b"x") == b"x"
+        eventually(lambda: connection.why().waits_for == "idle" or None, "it rests")
+        rested = connection.why().waited_us
         with busy(connection):
             eventually(lambda: connection.why().waits_for == "path" or None, "it fills the path")
-            time.sleep(2)  # the time that is to be accounted for
-            shares = connection.why().shares
-        assert set(shares) == set(BOUNDS)
-        assert abs(sum(shares.values()) - 1) < 1e-6
-        assert shares["path"] > 0.5, shares
-        eventually(lambda: connection.why().waits_for == "idle" or None, "it rests")
+            before = connection.why().waited_us
+            time.sleep(1)  # the time that is to be accounted for
+            path = connection.why()
+        spent = [now - then for now, then in zip(path.waited_us, before, strict=True)]
+        assert spent[BOUNDS.index("path")] > sum(spent) / 2, spent
+        assert path.waited_us[BOUNDS.index("idle")] >= rested[BOUNDS.index("idle")]
+        assert set(path.shares) == set(BOUNDS)
+        assert abs(sum(path.shares.values()) - 1) < 1e-6
 
 
 def test_both_ends_tell_of_one_connection(

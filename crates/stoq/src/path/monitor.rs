@@ -173,7 +173,7 @@ mod tests {
         let start = Instant::now();
         let gauge = Arc::new(Gauge::default());
         let mut monitor = Monitor::new(start, remote(REMOTE).ip(), gauge.clone());
-        gauge.write(&busy(2_000));
+        gauge.write(&busy(1_500));
         let mut observe = |millis| {
             let now = start + Duration::from_millis(millis);
             monitor.observe(now, remote(REMOTE), &stats(), true)

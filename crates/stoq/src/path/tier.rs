@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::limits::{
-    CONNECTION_WINDOW_BYTES, LOOPBACK_ROUND_TRIP_MAX, LOOPBACK_WINDOW_BYTES, PATH_STREAM_BYTES,
-    PATH_WINDOW_BYTES_MAX, PATH_WINDOW_BYTES_MIN, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
-    UDP_PAYLOAD_BYTES_MAX,
+    CONNECTION_WINDOW_BYTES, LOOPBACK_MTU_BYTES, LOOPBACK_ROUND_TRIP_MAX, LOOPBACK_WINDOW_BYTES,
+    PATH_STREAM_BYTES, PATH_WINDOW_BYTES_MAX, PATH_WINDOW_BYTES_MIN, SEND_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES, UDP_PAYLOAD_BYTES_MAX,
 };
 
 /// Between two judgements of one path.
@@ -290,11 +290,7 @@ impl Assessment {
 impl Settings {
     /// What a connection starts with.
     pub fn first(loopback: bool) -> Settings {
-        let mtu = if loopback {
-            UDP_PAYLOAD_BYTES_MAX
-        } else {
-            1200
-        };
+        let mtu = usize::from(if loopback { LOOPBACK_MTU_BYTES } else { 1200 });
         Settings {
             receive_window: CONNECTION_WINDOW_BYTES,
             // The bound on memory is the window of the connection; this one cannot change and
