@@ -37,7 +37,7 @@ from hypermesh.wire.api.mfn import RoutePage
 from hypermesh.wire.api.network import InvitationView, NodePage, NodeView, StatusView
 from hypermesh.wire.api.parcel import Box, ParcelDetail, ParcelPage, ParcelState, ParcelView
 from hypermesh.wire.api.privacy import PrivacyPage, PrivacyPreview, PrivacyView
-from hypermesh.wire.api.stoq import StoqView
+from hypermesh.wire.api.stoq import StoqLinkPage, StoqView
 from hypermesh.wire.api.token import TokenCreated, TokenPage, TokenView
 from hypermesh.wire.api.tunnel import ServicePage, ServiceView, TunnelPage, TunnelView
 from hypermesh.wire.asset import LeaseState
@@ -655,6 +655,23 @@ def test_the_transport(client: httpx.Client, bob: Running) -> None:
     client.delete(f"/assets/{memory.asset}/release", params={"lease": lease.lease})
     gone = bob.mesh.stoq.status().regions
     assert (gone.count, gone.bytes) == (there.count - 1, there.bytes - MIB)
+
+
+def test_connections_and_what_they_wait_for(client: httpx.Client, bob: Running) -> None:
+    page = read(client.get("/v1/stoq/connections"), StoqLinkPage)
+    to_bob = next(each for each in page.items if each.node == bob.node and each.opened)
+    assert (to_bob.name, to_bob.key_exchange) == ("bob", "X25519MLKEM768")
+    assert to_bob.path is not None
+    assert to_bob.path.tier == "loopback"
+    assert to_bob.path.waits_for in to_bob.path.shares_bp
+    assert sum(to_bob.path.shares_bp.values()) in range(9_990, 10_011)
+    first = read(client.get("/v1/stoq/connections", params={"limit": 1}), StoqLinkPage)
+    assert len(first.items) == 1
+    if first.next_cursor is not None:
+        rest = {"cursor": first.next_cursor}
+        later = read(client.get("/v1/stoq/connections", params=rest), StoqLinkPage)
+        assert all(each.key > first.items[0].key for each in later.items)
+    problem(client.get("/v1/stoq/connections", params={"cursor": "first"}), 400)
 
 
 def test_a_peer_that_is_refused_is_counted(client: httpx.Client, alice: Running) -> None:

@@ -90,6 +90,7 @@ SAMPLES: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, Any]]] = {
     ("certificates", "list"): ((), {}),
     ("certificates", "get"): ((HEX32,), {}),
     ("stoq", "status"): ((), {}),
+    ("stoq", "connections"): ((), {}),
     ("catalog", "get"): ((), {}),
     ("caesar", "get"): ((), {}),
     ("mfn", "list"): ((), {}),

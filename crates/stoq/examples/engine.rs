@@ -7,7 +7,8 @@
 //! engine ping PORT COUNT              64 bytes there and back, one at a time
 //! engine flood PORT COUNT DEPTH       the same, so many at a time
 //! ```
-//! `MTU`, `HOST` and `STREAM_WINDOW` in the environment change what is measured.
+//! `MTU`, `HOST`, `STREAM_WINDOW`, and `CUBIC` (bytes; Cubic with this initial window) in the
+//! environment change what is measured.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -44,6 +45,11 @@ fn transport(host: IpAddr) -> Arc<TransportConfig> {
     }
     if let Some(window) = variable::<u64>("SEND_WINDOW") {
         config.send_window(window);
+    }
+    if let Some(window) = variable("CUBIC") {
+        let mut cubic = quic::congestion::CubicConfig::default();
+        cubic.initial_window(window);
+        config.congestion_controller_factory(Arc::new(cubic));
     }
     Arc::new(config)
 }

@@ -19,6 +19,7 @@ use crate::frame::{
 use crate::limits::{BODY_BYTES_MAX, JOINED_BYTES_MAX};
 use crate::live::Ending;
 use crate::memory::{self, Action, Operation};
+use crate::path::monitor::Report;
 use crate::region::RegionId;
 use crate::session;
 use crate::stream::{within, Outlet, Stream};
@@ -58,6 +59,22 @@ pub struct ConnectionStats {
     pub window_bytes: u64,
     /// Key changes since the handshake, by either side's wish.
     pub key_updates: u64,
+}
+
+impl ConnectionStats {
+    pub(crate) fn of(connection: &crate::quic::Connection) -> ConnectionStats {
+        let stats = connection.stats();
+        ConnectionStats {
+            rtt_us: stats.path.rtt.as_micros() as u64,
+            bytes_sent: stats.udp_tx.bytes,
+            bytes_received: stats.udp_rx.bytes,
+            packets_sent: stats.path.sent_packets,
+            packets_lost: stats.path.lost_packets,
+            mtu_bytes: stats.path.current_mtu.into(),
+            window_bytes: stats.path.cwnd,
+            key_updates: session::of(connection).key_updates,
+        }
+    }
 }
 
 impl Connection {
@@ -336,17 +353,13 @@ impl Connection {
     }
 
     pub fn stats(&self) -> ConnectionStats {
-        let stats = self.quic.stats();
-        ConnectionStats {
-            rtt_us: stats.path.rtt.as_micros() as u64,
-            bytes_sent: stats.udp_tx.bytes,
-            bytes_received: stats.udp_rx.bytes,
-            packets_sent: stats.path.sent_packets,
-            packets_lost: stats.path.lost_packets,
-            mtu_bytes: stats.path.current_mtu.into(),
-            window_bytes: stats.path.cwnd,
-            key_updates: session::of(&self.quic).key_updates,
-        }
+        ConnectionStats::of(&self.quic)
+    }
+
+    /// What its path is, and what it waits for.
+    pub fn path(&self) -> Result<Report> {
+        let gone = || Error::new(Kind::ConnectionClosed, "nothing is known of its path");
+        self.quic.path().ok_or_else(gone)
     }
 
     /// Changes the keys of the connection with its next packet (RFC 9001 section 6). It happens by

@@ -19,11 +19,11 @@ use crate::error::{Error, Kind, Result};
 use crate::frame;
 use crate::identity::Identity;
 use crate::limits::*;
-use crate::live::{self, Live};
+use crate::live::{self, Live, LiveConnection};
 use crate::memory::{self, Action, Operation, Range};
 use crate::quic::{
     self, timeout, ClientConfig, ConnectionError, EndpointConfig, Incoming, ServerConfig, Shard,
-    VarInt,
+    TransportConfig, VarInt,
 };
 use crate::region::Regions;
 use crate::remote::Target;
@@ -62,12 +62,11 @@ struct Shared {
     handshakes: AtomicUsize,
 }
 
-/// How to accept, by where the client is.
+/// How to accept.
 #[derive(Clone)]
 struct ServerConfigs {
     identity: Arc<Identity>,
-    loopback: Arc<ServerConfig>,
-    network: Arc<ServerConfig>,
+    any: Arc<ServerConfig>,
 }
 
 /// A connection that was not admitted, or ended because its peer may not stay. Only of those that
@@ -140,7 +139,7 @@ impl Endpoint {
         let quic = quic::Endpoint::new(
             sockets,
             |shard| config(identity.as_deref(), shard, count).map_err(io::Error::other),
-            server.as_ref().map(|configs| configs.network.clone()),
+            server.as_ref().map(|configs| configs.any.clone()),
         )
         .map_err(refused)?;
         let drive = Arc::new(Drive::start(quic.shards()).map_err(refused)?);
@@ -244,7 +243,7 @@ impl Endpoint {
                 let configs = ServerConfigs::new(identity.clone())?;
                 self.shared
                     .quic
-                    .set_server_config(Some(configs.network.clone()));
+                    .set_server_config(Some(configs.any.clone()));
                 *none = Some(configs);
             }
         }
@@ -332,6 +331,12 @@ impl Endpoint {
     /// The refusals since the last call, oldest first; at most the last `REFUSALS_MAX`.
     pub fn refusals(&self) -> Vec<Refusal> {
         self.shared.refusals.lock().drain(..).collect()
+    }
+
+    /// Its live connections, oldest first: at most `limit` after those up to the key `after` (0 for
+    /// all), each with its key.
+    pub fn connections(&self, after: u64, limit: usize) -> Vec<(u64, LiveConnection)> {
+        self.shared.live.list(after, limit)
     }
 
     pub fn stats(&self) -> EndpointStats {
@@ -477,7 +482,9 @@ impl Shared {
             )
         };
         let configs = configs.ok_or_else(drive::closed)?;
-        let config = configs.towards(incoming.remote_address().ip(), tickets.clone())?;
+        let remote = incoming.remote_address().ip();
+        let start = transport::start(Instant::now(), remote, STREAMS_MAX);
+        let config = configs.of_one(start.config, tickets.clone())?;
         let (connection, established) = match incoming.accept_with(config)?.into_0rtt() {
             Ok(both) => both,
             Err(connecting) => {
@@ -487,6 +494,7 @@ impl Shared {
                     .map_or_else(drive::closed, Error::from))
             }
         };
+        connection.watch(start.monitor);
         seen.connection = Some(connection.clone());
         let mut opening = admission::opening(&connection).await?;
         let early = match opening.early(&connection, &terms, tickets.taken()).await {
@@ -519,7 +527,7 @@ impl Shared {
             error = serving => return Err(error),
         };
         let id = peer.as_ref().map(|peer| peer.id);
-        let (key, _) = self.live.add(&connection, id)?;
+        let (key, _) = self.live.add(&connection, id, false, &channel)?;
         if let Some(admitted) = terms.admitted(&channel, peer.as_ref()) {
             tickets.admit(admitted);
         }
@@ -617,7 +625,7 @@ impl Shared {
             early,
             ..
         } = reached;
-        let (key, ending) = self.live.add(&connection, Some(peer.id))?;
+        let (key, ending) = self.live.add(&connection, Some(peer.id), true, &channel)?;
         let watched = (self.clone(), connection.clone());
         Drive::spawn_on(connection.shard(), async move {
             let (shared, connection) = watched;
@@ -655,7 +663,8 @@ impl Shared {
             asked.is_some(),
         )?;
         let mut config = ClientConfig::new(crypto);
-        config.transport_config(Arc::new(transport::config(address.ip(), 0)));
+        let start = transport::start(Instant::now(), address.ip(), 0);
+        config.transport_config(Arc::new(start.config));
         let connecting = self.quic.connect_with(config, address, tls::SERVER_NAME)?;
         let early = match (asked, tickets.taken()) {
             (Some(asked), Some(server)) => connecting
@@ -677,6 +686,7 @@ impl Shared {
             }
         };
         let connection = unfinished.connection();
+        connection.watch(start.monitor);
         let channel = Channel::of(&connection)?;
         let Landed {
             first,
@@ -863,29 +873,26 @@ impl ServerConfigs {
     fn new(identity: Arc<Identity>) -> Result<ServerConfigs> {
         // No connection is accepted with this one; it answers what comes before TLS.
         let crypto = tls::server(&identity, Arc::<Tickets>::default().server())?;
-        let any = ServerConfig::with_crypto(crypto);
-        let config = |remote: IpAddr| {
-            let mut config = any.clone();
-            config
-                .transport_config(Arc::new(transport::config(remote, STREAMS_MAX)))
-                .max_incoming(HANDSHAKES_MAX);
-            Arc::new(config)
-        };
+        let mut any = ServerConfig::with_crypto(crypto);
+        any.transport_config(Arc::new(transport::config(
+            Ipv6Addr::UNSPECIFIED.into(),
+            STREAMS_MAX,
+        )))
+        .max_incoming(HANDSHAKES_MAX);
         Ok(ServerConfigs {
-            loopback: config(Ipv6Addr::LOCALHOST.into()),
-            network: config(Ipv6Addr::UNSPECIFIED.into()),
             identity,
+            any: Arc::new(any),
         })
     }
 
     /// For one connection.
-    fn towards(&self, remote: IpAddr, tickets: Arc<ServerTickets>) -> Result<Arc<ServerConfig>> {
-        let config = if remote.is_loopback() {
-            &self.loopback
-        } else {
-            &self.network
-        };
-        let mut config = (**config).clone();
+    fn of_one(
+        &self,
+        transport: TransportConfig,
+        tickets: Arc<ServerTickets>,
+    ) -> Result<Arc<ServerConfig>> {
+        let mut config = (*self.any).clone();
+        config.transport_config(Arc::new(transport));
         config.crypto = tls::server(&self.identity, tickets)?;
         Ok(Arc::new(config))
     }

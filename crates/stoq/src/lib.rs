@@ -3,12 +3,12 @@
 //! ```text
 //! endpoint ── drive        the I/O threads, calls that wait
 //!    │  ├──── quic         connections and streams ── socket
-//!    │  ├──── transport    windows, datagram sizes, congestion control
 //!    │  ├──── tls          keys agreed by X25519MLKEM768, the leaf's Ed25519 key proven
 //!    │  │      ├─ session   what the handshake shows
 //!    │  │      └─ tickets   resumption between admitted peers
 //!    │  ├──── admission    chains against the trust policy, FALCON channel binding
-//!    │  └──── live         revocation of those already here
+//!    │  ├──── live         revocation of those already here
+//!    │  └──── path         how much may be in flight, settings by the kind of path
 //!    ├─ serving ── frame   one stream: a request, a byte stream, an operation on memory
 //!    │     ├───── request  the bounded queue towards services outside
 //!    │     ├───── tunnel   local sockets carried over streams
@@ -37,6 +37,7 @@ pub mod limits;
 mod live;
 mod memory;
 mod open;
+pub mod path;
 mod pipeline;
 mod problem;
 pub mod quic;
@@ -51,7 +52,6 @@ mod stream;
 mod tickets;
 mod tls;
 mod transfer;
-pub mod transport;
 mod tunnel;
 
 /// Digest of the two public keys of a node, an owner or a session.
@@ -68,8 +68,12 @@ pub use endpoint::{Destination, Endpoint, EndpointStats, Refusal};
 pub use error::{Error, Kind, Result};
 pub use frame::Status;
 pub use identity::Identity;
+pub use live::LiveConnection;
 pub use memory::{Action, Range};
 pub use open::{OpenAlpn, OpenCertificate, OpenConnection, OpenEndpoint, OpenService};
+pub use path::bottleneck::Bound;
+pub use path::monitor::Report as PathReport;
+pub use path::transport;
 pub use region::{Counters, Grant, RegionId, Regions};
 pub use remote::Target;
 pub use request::{Origin, Queue, Request};

@@ -68,14 +68,22 @@ pub const BULK_STALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// For the closing packets of an endpoint to leave.
 pub const CLOSE_WAIT: Duration = Duration::from_millis(250);
 
-/// Bytes; what a peer may send on one stream beyond what has been read.
+/// Bytes; what a peer on this host may send on one stream beyond what has been read.
 pub const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
-/// Bytes; the same for all streams of a connection together.
+/// Bytes; the same for all streams of a connection together, and of any peer at first.
 pub const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
-/// Bytes; what a connection keeps to send again until the peer has acknowledged it.
+/// Bytes; what a connection on this host keeps to send again until the peer has acknowledged it.
 pub const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Bytes; between these the windows of a connection follow its path (`path::tier`).
+pub const PATH_WINDOW_BYTES_MIN: u32 = 4 * 1024 * 1024;
+pub const PATH_WINDOW_BYTES_MAX: u32 = 64 * 1024 * 1024;
+
+/// Bytes; the same for one stream, which cannot follow. quinn-proto ends a connection over 1,024
+/// gaps in one stream, and 1 % of the datagrams in this window, lost twice, stay below.
+pub const PATH_STREAM_BYTES: u32 = 32 * 1024 * 1024;
 
 /// Bytes; asked of the kernel for a socket, which grants at most its own limit.
 pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -114,6 +122,9 @@ pub const LOOPBACK_MTU_BYTES: u16 = UDP_PAYLOAD_BYTES_MAX as u16;
 /// Bytes; `STREAM_WINDOW_BYTES` where both ends are on this host: what is under way then stays in
 /// the caches, and below what the socket of a receiver that is late holds.
 pub const LOOPBACK_STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+
+/// A longer round trip to an address of this host goes through something that makes it a network.
+pub const LOOPBACK_ROUND_TRIP_MAX: Duration = Duration::from_millis(5);
 
 /// Bytes; what a connection over loopback may have in flight at first.
 pub const LOOPBACK_WINDOW_BYTES: u64 = 1024 * 1024;

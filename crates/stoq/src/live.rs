@@ -2,15 +2,18 @@
 //! none uses one key for too long.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::quic::Connection;
 use parking_lot::Mutex;
 
-use crate::admission;
+use crate::admission::{self, Alpn, Channel};
+use crate::connection::ConnectionStats;
 use crate::error::{Error, Kind, Result};
 use crate::limits::{KEY_BYTES_MAX, KEY_LIFETIME};
+use crate::path::monitor::Report;
 use crate::session;
 use crate::PeerId;
 
@@ -32,8 +35,25 @@ struct State {
 struct Entry {
     connection: Connection,
     peer: Option<PeerId>,
+    opened: bool,
+    alpn: Alpn,
+    group: String,
     ending: Ending,
     age: KeyAge,
+}
+
+/// A live connection as others see it.
+#[derive(Clone, Debug)]
+pub struct LiveConnection {
+    pub peer: Option<PeerId>,
+    pub remote: SocketAddr,
+    /// Whether this side has opened it.
+    pub opened: bool,
+    pub alpn: Alpn,
+    /// The key exchange group that TLS has agreed on.
+    pub group: String,
+    pub stats: ConnectionStats,
+    pub path: Option<Report>,
 }
 
 /// Since when, and from which byte on, a connection uses the keys it has.
@@ -65,19 +85,28 @@ fn key_age(connection: &Connection, now: Instant) -> KeyAge {
 impl Live {
     /// Adds a connection that has just been admitted. Its peer may have been revoked since the
     /// policy was read for it, so the revoked set is asked again under the lock that replaces it.
-    pub fn add(&self, connection: &Connection, peer: Option<PeerId>) -> Result<(u64, Ending)> {
+    pub fn add(
+        &self,
+        connection: &Connection,
+        peer: Option<PeerId>,
+        opened: bool,
+        channel: &Channel,
+    ) -> Result<(u64, Ending)> {
         let mut state = self.state.lock();
         if peer.is_some_and(|peer| state.revoked.contains(&peer)) {
             let error = revoked();
             admission::close(connection, &error);
             return Err(error);
         }
-        let key = state.next;
         state.next += 1;
+        let key = state.next;
         let ending = Ending::default();
         let entry = Entry {
             connection: connection.clone(),
             peer,
+            opened,
+            alpn: channel.alpn,
+            group: channel.group.clone(),
             ending: ending.clone(),
             age: KeyAge {
                 updates: 0,
@@ -135,6 +164,14 @@ impl Live {
         last.map(|last| last + 1)
     }
 
+    /// At most `limit` of them, oldest first, after those up to the key `after`; each with its key.
+    pub fn list(&self, after: u64, limit: usize) -> Vec<(u64, LiveConnection)> {
+        let state = self.state.lock();
+        let later = state.connections.range(after.saturating_add(1)..);
+        let found = later.take(limit).map(|(key, entry)| (*key, entry.shown()));
+        found.collect()
+    }
+
     /// The longest round trip of all.
     pub fn slowest(&self) -> Duration {
         let state = self.state.lock();
@@ -151,6 +188,18 @@ impl Live {
 }
 
 impl Entry {
+    fn shown(&self) -> LiveConnection {
+        LiveConnection {
+            peer: self.peer,
+            remote: self.connection.remote_address(),
+            opened: self.opened,
+            alpn: self.alpn,
+            group: self.group.clone(),
+            stats: ConnectionStats::of(&self.connection),
+            path: self.connection.path(),
+        }
+    }
+
     fn refresh(&mut self, now: Instant) {
         let seen = key_age(&self.connection, now);
         if seen.updates != self.age.updates {

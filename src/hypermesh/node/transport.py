@@ -6,13 +6,25 @@ from collections.abc import Callable, Mapping
 
 from hypermesh.node.peers import Link
 from hypermesh.node.refusals import Refusals
-from hypermesh.stoq.endpoint import KEY_EXCHANGE, Endpoint, limits
-from hypermesh.wire.api.stoq import StoqConnection, StoqLimits, StoqRegions, StoqView
+from hypermesh.stoq.endpoint import KEY_EXCHANGE, Endpoint, LiveConnection, limits
+from hypermesh.stoq.path import Path
+from hypermesh.wire.api.stoq import (
+    StoqConnection,
+    StoqLimits,
+    StoqLink,
+    StoqLinkPage,
+    StoqPath,
+    StoqRegions,
+    StoqView,
+)
+from hypermesh.wire.errors import InvalidInput
 from hypermesh.wire.ids import NodeId
 from hypermesh.wire.rpc import ALPN_ENROL, ALPN_NODE, ALPN_SESSION
 
 CONNECTIONS_SHOWN_MAX = 256
 """In one view."""
+KEY_DIGITS_MAX = 18
+"""Of a connection's key, which 64 bits hold."""
 
 
 class Transport:
@@ -56,6 +68,33 @@ class Transport:
             regions=StoqRegions(len(sizes), sum(sizes.values())),
         )
 
+    def connections(self, cursor: str | None, limit: int) -> StoqLinkPage:
+        """Live connections, oldest first, those after `cursor`. Raises `InvalidInput`."""
+        found = self._endpoint.connections(after=_key(cursor), limit=limit + 1)
+        items = [self._link(each) for each in found[:limit]]
+        return StoqLinkPage(items, str(items[-1].key) if len(found) > limit else None)
+
+    def _link(self, live: LiveConnection) -> StoqLink:
+        host, port = live.remote
+        stats = live.stats
+        return StoqLink(
+            key=live.key,
+            node=None if live.peer is None else live.peer.hex(),
+            name=None if live.peer is None else self._name(live.peer),
+            remote=f"[{host}]:{port}",
+            opened=live.opened,
+            alpn=live.alpn,
+            key_exchange=live.negotiated_group,
+            rtt_us=stats.rtt_us,
+            bytes_sent=stats.bytes_sent,
+            bytes_received=stats.bytes_received,
+            packets_sent=stats.packets_sent,
+            packets_lost=stats.packets_lost,
+            datagram_bytes=stats.datagram_bytes,
+            window_bytes=stats.window_bytes,
+            path=None if live.path is None else _path(live.path),
+        )
+
     def _connection(self, node: NodeId, link: Link) -> StoqConnection:
         return StoqConnection(
             node=node.hex(),
@@ -67,3 +106,25 @@ class Transport:
             bytes_sent=link.bytes_sent,
             bytes_received=link.bytes_received,
         )
+
+
+def _path(path: Path) -> StoqPath:
+    return StoqPath(
+        tier=path.tier,
+        reason=path.reason,
+        waits_for=path.waits_for,
+        shares_bp={bound: round(share * 10_000) for bound, share in path.shares.items()},
+        phase=path.phase,
+        delivery_rate=path.delivery_rate,
+        round_trip_us=path.round_trip_us,
+        loss_per_million=path.loss_per_million,
+        in_flight_bytes=path.in_flight_bytes,
+    )
+
+
+def _key(cursor: str | None) -> int:
+    if not cursor:
+        return 0
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= KEY_DIGITS_MAX):
+        raise InvalidInput("The cursor is none that a page has ended with")
+    return int(cursor)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, final
 from hypermesh import _native
 from hypermesh.stoq import completion
 from hypermesh.stoq.datagram import ConnectionDatagrams, Received
+from hypermesh.stoq.path import Path
 from hypermesh.stoq.region import RegionId, RemoteRegion
 from hypermesh.stoq.stream import Stream
 from hypermesh.wire.errors import HyperMeshError
@@ -22,7 +23,8 @@ TIMEOUT_MS = 30_000
 
 
 class ConnectionStats(NamedTuple):
-    """How a connection fares. Times in microseconds, sizes in bytes."""
+    """How a connection fares. Times in microseconds, sizes in bytes; `window_bytes` is what
+    congestion control lets be in flight."""
 
     rtt_us: int
     bytes_sent: int
@@ -212,6 +214,10 @@ class Connection:
     def stats(self) -> ConnectionStats:
         """Round-trip time, bytes, losses, path."""
         return ConnectionStats(*self.native.stats())
+
+    def why(self) -> Path:
+        """The kind of its path, and what it has been waiting for: why it is not faster."""
+        return Path(*self.native.path())
 
     def close(self, code: int = 0, reason: str = "") -> None:
         """End the connection and everything on it. The peer gets code and reason."""

@@ -11,8 +11,9 @@ from typing import NamedTuple, final
 
 from hypermesh import _native
 from hypermesh.stoq import completion
-from hypermesh.stoq.connection import Connection
+from hypermesh.stoq.connection import Connection, ConnectionStats
 from hypermesh.stoq.datagram import Datagram, EndpointDatagrams
+from hypermesh.stoq.path import Path
 from hypermesh.stoq.region import RegionId, Regions
 from hypermesh.stoq.request import Request
 from hypermesh.stoq.trust import Identity, TrustPolicy
@@ -58,6 +59,20 @@ class EndpointStats(NamedTuple):
     """Tickets that peers may still use here."""
     tickets_held: int
     """Tickets to use with others."""
+
+
+class LiveConnection(NamedTuple):
+    """A connection of an endpoint, by whomever it was opened. `key` grows from one to the next;
+    `peer` is none for those who are nobody; `path` is none before it is known."""
+
+    key: int
+    peer: NodeId | None
+    remote: tuple[str, int]
+    opened: bool
+    alpn: str
+    negotiated_group: str
+    stats: ConnectionStats
+    path: Path | None
 
 
 @final
@@ -264,6 +279,24 @@ class Endpoint:
     def stats(self) -> EndpointStats:
         """Connections, handshakes, requests."""
         return EndpointStats(*self._native.stats(), *self._native.resumption())
+
+    def connections(self, *, after: int = 0, limit: int = 100) -> list[LiveConnection]:
+        """Live connections by ascending key, those above `after`, at most `limit`."""
+        return [
+            LiveConnection(
+                key,
+                peer,
+                remote,
+                opened,
+                alpn,
+                group,
+                ConnectionStats(*stats),
+                None if path is None else Path(*path),
+            )
+            for key, peer, remote, opened, alpn, group, stats, path in self._native.connections(
+                after, limit
+            )
+        ]
 
     def close(self, reason: str = "") -> None:
         """End everything here: connections (peers get `reason`), waiting calls, the I/O thread."""

@@ -10,6 +10,7 @@ use super::buffer::Memory;
 use super::call::{milliseconds, start, wait, wait_for_return};
 use super::completions::{copied, copied_many, listed, Outcome, StoqCompletions};
 use super::errors::raised;
+use super::path;
 use super::remote::StoqRemoteRegion;
 use super::stream::StoqStream;
 
@@ -263,18 +264,14 @@ impl StoqConnection {
         StoqRemoteRegion::new(self.0.clone(), target)
     }
 
-    /// rtt in µs, bytes sent, bytes received, packets sent, packets lost, datagram bytes, window
-    fn stats(&self) -> (u64, u64, u64, u64, u64, u64, u64) {
-        let stats = self.0.stats();
-        (
-            stats.rtt_us,
-            stats.bytes_sent,
-            stats.bytes_received,
-            stats.packets_sent,
-            stats.packets_lost,
-            stats.mtu_bytes,
-            stats.window_bytes,
-        )
+    fn stats(&self) -> path::Stats {
+        path::stats(&self.0.stats())
+    }
+
+    /// What its path is and what it waits for.
+    fn path(&self, py: Python<'_>) -> PyResult<path::Path> {
+        let report = self.0.path().map_err(|error| raised(py, &error))?;
+        Ok(path::path(report))
     }
 
     fn close(&self, code: u32, reason: &str) {

@@ -14,6 +14,7 @@ use super::completions::{Outcome, StoqCompletions};
 use super::connection::StoqConnection;
 use super::datagram::StoqDatagram;
 use super::errors::raised;
+use super::path;
 use super::region::StoqRegions;
 use super::released;
 use super::request::StoqRequest;
@@ -260,6 +261,12 @@ impl StoqEndpoint {
             stats.tickets_offered,
             stats.tickets_held,
         )
+    }
+
+    /// The live connections after the key `after`, oldest first.
+    fn connections(&self, py: Python<'_>, after: u64, limit: usize) -> PyResult<Vec<path::Live>> {
+        let found = detached(py, || self.0.connections(after, limit))?;
+        Ok(found.into_iter().map(path::live).collect())
     }
 
     fn close(&self, py: Python<'_>, reason: &str) -> PyResult<()> {

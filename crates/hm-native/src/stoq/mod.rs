@@ -10,6 +10,7 @@ mod datagram;
 mod endpoint;
 pub mod errors;
 mod open;
+mod path;
 mod region;
 mod released;
 mod remote;

@@ -18,6 +18,7 @@ use super::receiving::RecvStream;
 use super::scope;
 use super::sending::SendStream;
 use super::shard::Shard;
+use crate::path::monitor::{Monitor, Report};
 
 /// A place among the links of a shard. Dropped, the connection ends.
 pub struct Hold {
@@ -407,6 +408,19 @@ impl Connection {
 
     pub fn stats(&self) -> ConnectionStats {
         self.0.look(|link| link.inner.stats()).unwrap_or_default()
+    }
+
+    /// Has `monitor` judge the path from now on.
+    pub fn watch(&self, monitor: Monitor) {
+        self.0.look(|link| link.monitor = Some(Box::new(monitor)));
+    }
+
+    /// What the path is and what the connection waits for; `None` where nobody watches it.
+    pub fn path(&self) -> Option<Report> {
+        self.0.look(|link| {
+            let monitor = link.monitor.as_ref()?;
+            Some(monitor.report(Instant::now()))
+        })?
     }
 
     /// Shows the state of the congestion controller to `look`.

@@ -202,10 +202,12 @@ impl Core {
         let Some(link) = self.links.get_mut(key) else {
             return Sent::All;
         };
+        let batch = link.batch_segments();
         for _ in 0..TRANSMITS_PER_FLUSH_MAX {
             self.buffer.clear();
-            let segments = socket.segments_max(link.inner.current_mtu());
+            let segments = socket.segments_max(link.inner.current_mtu()).min(batch);
             let Some(transmit) = link.inner.poll_transmit(now, segments, &mut self.buffer) else {
+                link.look_at_path(now);
                 return Sent::All;
             };
             if !send(socket, &transmit, &self.buffer) {
@@ -213,6 +215,7 @@ impl Core {
                 return Sent::Blocked;
             }
         }
+        link.look_at_path(now);
         Sent::Some
     }
 

@@ -4,9 +4,11 @@ use std::task::{Context, Waker};
 use std::time::Instant;
 
 use quinn_proto::{
-    Connection, ConnectionError, ConnectionHandle, Dir, Event, StreamEvent, StreamId,
+    Connection, ConnectionError, ConnectionHandle, Dir, Event, StreamEvent, StreamId, VarInt,
 };
 use rustc_hash::FxHashMap;
+
+use crate::path::monitor::Monitor;
 
 pub struct Link {
     pub inner: Connection,
@@ -22,6 +24,8 @@ pub struct Link {
     pub drained: bool,
     /// Nobody holds it any more.
     pub abandoned: bool,
+    /// Judges its path.
+    pub monitor: Option<Box<Monitor>>,
     pub readers: FxHashMap<StreamId, Waker>,
     pub writers: FxHashMap<StreamId, Waker>,
     /// Those who wait for the end of what they sent.
@@ -52,6 +56,7 @@ impl Link {
             error: None,
             drained: false,
             abandoned: false,
+            monitor: None,
             readers: FxHashMap::default(),
             writers: FxHashMap::default(),
             finishers: FxHashMap::default(),
@@ -62,6 +67,26 @@ impl Link {
             datagram_readers: Vec::new(),
             datagram_writers: Vec::new(),
         }
+    }
+
+    /// Shows the path's monitor what there is to see, and does what it asks for.
+    pub fn look_at_path(&mut self, now: Instant) {
+        let Some(monitor) = &mut self.monitor else {
+            return;
+        };
+        let (inner, waiting) = (&mut self.inner, !self.writers.is_empty());
+        let stats = inner.stats();
+        let changed = monitor.observe(now, inner.remote_address(), &stats, waiting);
+        if let Some(settings) = changed {
+            inner.set_receive_window(VarInt::from_u32(settings.receive_window));
+            inner.set_send_window(settings.send_window);
+        }
+    }
+
+    /// Datagrams of one system call that suit the path.
+    pub fn batch_segments(&self) -> usize {
+        let monitor = self.monitor.as_ref();
+        monitor.map_or(usize::MAX, |monitor| monitor.settings().batch_segments)
     }
 
     /// Passes an event of the state machine to those it concerns.

@@ -47,6 +47,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/v1/certificates"): READ,
     ("GET", "/v1/certificates/{certificate}"): READ,
     ("GET", "/v1/stoq"): READ,
+    ("GET", "/v1/stoq/connections"): READ,
     ("POST", "/v1/stoq/parcels"): MANAGE,
     ("GET", "/v1/stoq/parcels"): MANAGE,
     ("GET", "/v1/stoq/parcels/{parcel}"): MANAGE,

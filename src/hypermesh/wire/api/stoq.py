@@ -33,6 +33,55 @@ class StoqConnection(msgspec.Struct, frozen=True):
     bytes_received: int
 
 
+class StoqPath(msgspec.Struct, frozen=True):
+    """The path of a connection: its kind, why it is taken for that, and what the connection waits
+    for (`sender`, `receiver`, `window`, `loss`, `path` or `idle`), with the share of its time that
+    it has waited for each, in parts of 10,000.
+
+    `delivery_rate` is what the path has been seen to carry from this node, in bits per second;
+    `round_trip_us` the least of the last seconds, `phase` what congestion control is doing.
+    """
+
+    tier: str
+    reason: str
+    waits_for: str
+    shares_bp: dict[str, int]
+    phase: str
+    delivery_rate: int
+    round_trip_us: int
+    loss_per_million: int
+    in_flight_bytes: int
+
+
+class StoqLink(msgspec.Struct, frozen=True):
+    """A live connection of this node, whoever opened it (`opened`: this node did). `node` and
+    `name` are null for who is nobody, as one that asks for a certificate; `window_bytes` is what
+    congestion control lets be in flight."""
+
+    key: int
+    node: Hex32 | None
+    name: str | None
+    remote: str
+    opened: bool
+    alpn: str
+    key_exchange: str
+    rtt_us: int
+    bytes_sent: int
+    bytes_received: int
+    packets_sent: int
+    packets_lost: int
+    datagram_bytes: int
+    window_bytes: int
+    path: StoqPath | None
+
+
+class StoqLinkPage(msgspec.Struct, frozen=True):
+    """A page of live connections, oldest first; `next_cursor` is null at the end."""
+
+    items: list[StoqLink]
+    next_cursor: str | None
+
+
 class StoqRefusals(msgspec.Struct, frozen=True):
     """Peers refused for one reason: how many of those remembered, and when the last was."""
 
@@ -53,8 +102,8 @@ class StoqView(msgspec.Struct, frozen=True):
     """This node's endpoint.
 
     `connections_open` counts live connections in both directions; `connections` are those that this
-    node dialled, by ascending node id, a bounded number of them. Native code does not tell those
-    that others dialled one by one. `handshakes` are in progress now; `accepted` and `refused` count
+    node dialled, by ascending node id, a bounded number of them; `GET /v1/stoq/connections` has
+    all, with what each waits for. `handshakes` are in progress now; `accepted` and `refused` count
     since the node was started; `refusals` are the reasons of the last ones, the most recent first.
     """
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from litestar import get
 from litestar.types import ControllerRouterHandler
 
+from hypermesh.node.api.paging import PAGE_DEFAULT, Limit
 from hypermesh.node.api.prompt import prompt
 from hypermesh.node.composition import Node
-from hypermesh.wire.api.stoq import StoqView
+from hypermesh.wire.api.stoq import StoqLinkPage, StoqView
 
 
 @get("/v1/stoq")
@@ -17,4 +18,13 @@ def stoq(here: Node) -> StoqView:
     return here.transport.view()
 
 
-ROUTES: list[ControllerRouterHandler] = [stoq]
+@get("/v1/stoq/connections")
+@prompt
+def stoq_connections(
+    here: Node, cursor: str | None = None, limit: Limit = PAGE_DEFAULT
+) -> StoqLinkPage:
+    """The live connections of this node, each with its kind of path and what it waits for."""
+    return here.transport.connections(cursor, limit)
+
+
+ROUTES: list[ControllerRouterHandler] = [stoq, stoq_connections]

@@ -1,0 +1,78 @@
+//! QUIC's settings for one connection, in one place: the tier's and the rest.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use quinn_proto::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+use super::controller::ModelConfig;
+use super::gauge::Gauge;
+use super::monitor::Monitor;
+use super::tier::Tier;
+use crate::limits::{IDLE_TIMEOUT, KEEP_ALIVE_INTERVAL, LOOPBACK_MTU_BYTES, STREAM_WINDOW_BYTES};
+
+/// What a connection starts with. Its monitor reads the gauge that its controller writes, so both
+/// are for this one connection.
+pub struct Start {
+    pub config: TransportConfig,
+    pub monitor: Monitor,
+}
+
+/// For a connection with `remote`, which may open `streams` bidirectional streams.
+pub fn start(now: Instant, remote: IpAddr, streams: u32) -> Start {
+    let gauge = Arc::new(Gauge::default());
+    Start {
+        config: settings(remote, streams, gauge.clone()),
+        monitor: Monitor::new(now, remote, gauge),
+    }
+}
+
+/// The same for connections that nobody watches.
+pub fn config(remote: IpAddr, streams: u32) -> TransportConfig {
+    settings(remote, streams, Arc::default())
+}
+
+fn settings(remote: IpAddr, streams: u32, gauge: Arc<Gauge>) -> TransportConfig {
+    let loopback = remote.is_loopback();
+    let settings = Tier::first(remote).settings;
+    let model = ModelConfig {
+        initial_window: settings.initial_window,
+        // Flow control bounds what is under way within a host, and the processor's cache is best
+        // used by as much as that.
+        floor: if loopback {
+            STREAM_WINDOW_BYTES.into()
+        } else {
+            0
+        },
+        gauge,
+    };
+    let mut acknowledgements = AckFrequencyConfig::default();
+    acknowledgements
+        .ack_eliciting_threshold(VarInt::from_u32(settings.ack_threshold))
+        .max_ack_delay(Some(settings.ack_delay));
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
+        .max_concurrent_uni_streams(VarInt::from_u32(STREAMS_UNIDIRECTIONAL_MAX.min(streams)))
+        .max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok())
+        .keep_alive_interval(Some(KEEP_ALIVE_INTERVAL))
+        .stream_receive_window(VarInt::from_u32(settings.stream_window))
+        .receive_window(VarInt::from_u32(settings.receive_window))
+        .send_window(settings.send_window)
+        .ack_frequency_config(Some(acknowledgements))
+        .congestion_controller_factory(Arc::new(model))
+        .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
+        .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES);
+    if loopback {
+        // The path is known, so nothing has to be probed for until it turns out to be otherwise.
+        let mut discovery = MtuDiscoveryConfig::default();
+        discovery.upper_bound(LOOPBACK_MTU_BYTES);
+        config
+            .initial_mtu(LOOPBACK_MTU_BYTES)
+            .mtu_discovery_config(Some(discovery));
+    } else {
+        config.mtu_discovery_config(Some(MtuDiscoveryConfig::default()));
+    }
+    config
+}

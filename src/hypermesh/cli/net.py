@@ -1,0 +1,65 @@
+"""`hm net`: the connections of this node, and why they are no faster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hypermesh.cli.command import Group, data_option, mesh, output_option, watch_option
+from hypermesh.cli.completion import complete_nodes
+
+if TYPE_CHECKING:
+    from hypermesh.wire.api.stoq import StoqLink, StoqPath
+
+SHARE_SHOWN_MIN_BP = 100
+"""A bound that a connection has waited for less than one per cent of its time is not named."""
+
+
+@click.group(cls=Group)
+def net() -> None:
+    """Show the connections of this node."""
+
+
+@net.command("why", example="hm net why\nhm net why bob --watch")
+@click.argument("name", metavar="[NODE]", required=False, shell_complete=complete_nodes)
+@watch_option
+@data_option
+@output_option
+def net_why(name: str | None, data: Path | None, output: str) -> None:
+    """Show what each connection waits for, and the kind of path it has.
+
+    NODE, its name or the beginning of its id, is the one at the other end. `sender`: there is
+    nothing to send. `receiver`: the other end takes no more. `window`: the path's rate is still
+    looked for. `loss`: losses hold it back. `path`: the path carries no more. `idle`: nothing was
+    sent for a while.
+    """
+    from hypermesh.cli.output import emit, table
+    from hypermesh.cli.party import meant_node
+
+    with mesh(data) as here:
+        node = None if name is None else meant_node(list(here.network.nodes()), name).node
+        found = [each for each in here.stoq.connections() if node in (None, each.node)]
+    emit(found, output, table([_row(each) for each in found], "No connections."))
+
+
+def _row(link: StoqLink) -> dict[str, object]:
+    path = link.path
+    return {
+        "node": link.name or "nobody",
+        "opened by": "this node" if link.opened else "the other",
+        "waits for": None if path is None else path.waits_for,
+        "waited for": None if path is None else _shares(path),
+        "path": None if path is None else path.tier,
+        "because it": None if path is None else path.reason,
+        "key exchange": link.key_exchange,
+        "lost": f"{link.packets_lost} of {link.packets_sent}",
+    }
+
+
+def _shares(path: StoqPath) -> str:
+    """The bounds by the time they have cost, the largest first."""
+    ranked = sorted(path.shares_bp.items(), key=lambda share: -share[1])
+    shown = [(bound, share) for bound, share in ranked if share >= SHARE_SHOWN_MIN_BP]
+    return ", ".join(f"{bound} {share / 100:.0f} %" for bound, share in shown)

@@ -1,0 +1,184 @@
+"""STOQ over bad networks: what arrives is what was sent, and connections say what limits them."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from benches.impairment import Relay
+
+from hypermesh.crypto.digest import digest
+from hypermesh.crypto.keys import QuantumKeys
+from hypermesh.stoq.connection import Connection
+from hypermesh.stoq.endpoint import Endpoint, LiveConnection
+from hypermesh.stoq.path import BOUNDS
+from hypermesh.wire.errors import HyperMeshError
+from hypermesh.wire.rpc import SERVICE_ECHO
+
+from .network import DEADLINE_S, eventually
+
+PATIENCE_S = 60
+CHUNK = bytes(64 << 10)
+
+
+@contextmanager
+def over(
+    alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys, *lines: str
+) -> Iterator[tuple[Connection, Relay]]:
+    """A connection from bob to alice through a relay that does `lines`."""
+    with (
+        Relay(*alice.address, *lines) as relay,
+        bob.connect(*relay.address, peer=alice_keys.id) as connection,
+    ):
+        yield connection, relay
+
+
+def there_and_back(connection: Connection, data: bytes) -> bytes:
+    """`data` through the echo of the other end."""
+    stream = connection.open_stream(SERVICE_ECHO)
+
+    def send() -> None:
+        stream.write(data)
+        stream.finish()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    received = bytearray()
+    while part := stream.read():
+        received += part
+    sender.join(PATIENCE_S)
+    return bytes(received)
+
+
+@contextmanager
+def busy(connection: Connection) -> Iterator[None]:
+    """Sends and reads without pause, and ends by closing the connection: what is under way then
+    would take seconds to arrive."""
+    stream = connection.open_stream(SERVICE_ECHO)
+
+    def send() -> None:
+        with contextlib.suppress(HyperMeshError):
+            while True:
+                stream.write(CHUNK)
+
+    def read() -> None:
+        with contextlib.suppress(HyperMeshError):
+            while stream.read():
+                pass
+
+    threads = [threading.Thread(target=send), threading.Thread(target=read)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        connection.close()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        assert not any(thread.is_alive() for thread in threads)
+
+
+def of_bob(alice: Endpoint) -> LiveConnection:
+    """The one connection that alice has."""
+    (connection,) = alice.connections()
+    return connection
+
+
+def test_nothing_is_damaged_by_a_network_that_damages(
+    alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
+) -> None:
+    lines = ("corrupt 0.02", "reorder 0.05", "duplicate 0.05", "loss 0.01", "delay 2ms")
+    data = secrets.token_bytes(8 << 20)
+    with over(alice, bob, alice_keys, *lines) as (connection, relay):
+        assert digest("test", there_and_back(connection, data)) == digest("test", data)
+    counts = relay.report["up"]
+    assert min(counts[what] for what in ("corrupted", "reordered", "duplicated", "lost")) > 0
+
+
+def test_a_client_whose_nat_forgets_goes_on(
+    alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
+) -> None:
+    with over(alice, bob, alice_keys) as (connection, relay):
+        assert there_and_back(connection, b"before") == b"before"
+        before = of_bob(alice).remote
+        relay.rebind()
+        data = secrets.token_bytes(2 << 20)
+        assert there_and_back(connection, data) == data
+        assert of_bob(alice).remote != before
+        assert connection.native.ended() is None
+
+
+def test_a_black_hole_for_large_datagrams_is_left_behind(
+    alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
+) -> None:
+    data = secrets.token_bytes(2 << 20)
+    with over(alice, bob, alice_keys) as (connection, relay):
+        assert there_and_back(connection, data) == data
+        large = connection.stats().datagram_bytes
+        relay.set("mtu 1300")
+        assert there_and_back(connection, data) == data
+        assert connection.stats().datagram_bytes <= 1300 < large
+    assert relay.report["up"]["too_large"] > 0
+
+
+def test_a_faster_link_is_another_tier_and_says_why(
+    alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
+) -> None:
+    lines = ("delay 10ms", "rate 50M", "queue 1M")
+    with over(alice, bob, alice_keys, *lines) as (connection, relay), busy(connection):
+
+        def tier(wanted: str) -> str:
+            def look() -> str | None:
+                path = connection.why()
+                return path.reason if path.tier == wanted else None
+
+            deadline = time.monotonic() + PATIENCE_S
+            while time.monotonic() < deadline:
+                if reason := look():
+                    return reason
+                time.sleep(0.05)
+            raise AssertionError(f"not {wanted} but {connection.why()}")
+
+        assert "at 2" in tier("100 Mbit/s, high delay")
+        relay.set("rate 300M")
+        assert "fills most of 100 Mbit/s" in tier("1 Gbit/s, high delay")
+
+
+def test_what_a_connection_waits_for(
+    alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
+) -> None:
+    lines = ("delay 10ms", "rate 100M", "queue 1M")
+    with over(alice, bob, alice_keys, *lines) as (connection, _):
+        assert there_and_back(connection, b"x") == b"x"
+        eventually(lambda: connection.why().waits_for == "idle" or None, "it rests")
+        rested = connection.why().waited_us
+        with busy(connection):
+            eventually(lambda: connection.why().waits_for == "path" or None, "it fills the path")
+            before = connection.why().waited_us
+            time.sleep(1)  # the time that is to be accounted for
+            path = connection.why()
+        spent = [now - then for now, then in zip(path.waited_us, before, strict=True)]
+        assert spent[BOUNDS.index("path")] > sum(spent) / 2, spent
+        assert path.waited_us[BOUNDS.index("idle")] >= rested[BOUNDS.index("idle")]
+        assert set(path.shares) == set(BOUNDS)
+        assert abs(sum(path.shares.values()) - 1) < 1e-6
+
+
+def test_both_ends_tell_of_one_connection(
+    connection: Connection, alice: Endpoint, bob: Endpoint, bob_keys: QuantumKeys
+) -> None:
+    assert there_and_back(connection, b"x") == b"x"
+    (theirs,), (ours,) = alice.connections(), bob.connections()
+    assert (theirs.peer, theirs.opened) == (bob_keys.id, False)
+    assert ours.opened
+    assert ours.remote == alice.address
+    assert ours.negotiated_group == theirs.negotiated_group == "X25519MLKEM768"
+    assert ours.path is not None
+    assert ours.path.tier == "loopback"
+    assert alice.connections(after=theirs.key) == []
+    connection.close()
+    eventually(lambda: alice.connections() == [] or None, f"closed within {DEADLINE_S} s")
