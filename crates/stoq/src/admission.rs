@@ -531,7 +531,8 @@ impl Opening {
             first: (send, mut receive),
             read: mut frame,
         } = self;
-        frame.extend(take(&mut receive, BINDING_BYTES - frame.len()).await?);
+        let rest = take(&mut receive, BINDING_BYTES - frame.len()).await;
+        frame.extend(rest.inspect_err(|error| close(connection, error))?);
         judge_client(connection, channel, terms, taken, send, frame).await
     }
 }

@@ -501,8 +501,9 @@ impl Shared {
             Ok(early) => early,
             Err(error) => {
                 // A close before the handshake is done would lose the reason (RFC 9000 section
-                // 10.2.3).
+                // 10.2.3), and one after the streams are dropped could come behind their end.
                 established.await;
+                admission::close(&connection, &error);
                 return Err(error);
             }
         };
@@ -514,6 +515,7 @@ impl Shared {
             seen.alpn = Some(channel.alpn);
             seen.peer = channel.claimed_id();
             if self.draining.load(Ordering::Relaxed) {
+                admission::close(&connection, &draining());
                 return Err(draining());
             }
             let peer = opening
