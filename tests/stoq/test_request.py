@@ -22,7 +22,7 @@ from hypermesh.wire.codec import Undecodable, encode
 from hypermesh.wire.errors import Conflict, Overloaded, Problem, UnknownProblem
 from hypermesh.wire.rpc import ALPN_ENROL, SERVICE_CONTROL, SERVICE_ECHO
 
-from .network import DEADLINE_S, eventually, owner_of
+from .network import DEADLINE_S, Network, eventually, owner_of
 from .service import serving
 
 LIMITS = dict(_native.stoq_limits())
@@ -148,13 +148,16 @@ def test_enrolment_gets_no_echo(alice: Endpoint, bob: Endpoint) -> None:
 
 
 @pytest.fixture
-def connections(alice: Endpoint, bob: Endpoint) -> Iterator[list[Connection]]:
-    """More than enough of them to fill the queue of an endpoint."""
+def connections(network: Network, alice: Endpoint, bob: Endpoint) -> Iterator[list[Connection]]:
+    """More than enough of them to fill the queue of an endpoint, of two peers: one may not."""
     count = LIMITS["pending_requests_max"] // LIMITS["streams_max"] + 1
-    opened = [bob.connect(*alice.address) for _ in range(count)]
-    yield opened
-    for connection in opened:
-        connection.close()
+    identity = network.identity(QuantumKeys.generate())
+    with Endpoint.bind(policy=network.policy, identity=identity) as carol:
+        peers = zip(range(count), cycle([bob, carol]), strict=False)
+        opened = [peer.connect(*alice.address) for _, peer in peers]
+        yield opened
+        for connection in opened:
+            connection.close()
 
 
 def test_the_count_of_unanswered_requests_is_bounded(

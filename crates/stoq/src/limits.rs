@@ -8,6 +8,9 @@ pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Requests of one endpoint that are received or being received and not yet answered.
 pub const PENDING_REQUESTS_MAX: usize = 512;
 
+/// Those of one peer over all its connections.
+pub const PENDING_OF_PEER_MAX: usize = 384;
+
 /// Bytes; the sum of the bodies of those requests.
 pub const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
 

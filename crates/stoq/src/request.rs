@@ -3,7 +3,8 @@
 //! The I/O thread puts a request here and never waits for whoever takes it. Count and bytes of
 //! what is unanswered are bounded for the whole endpoint; beyond, the peer is told to come back.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -18,8 +19,8 @@ use crate::drive::Drive;
 use crate::error::{Error, Kind, Result};
 use crate::frame::{self, Status};
 use crate::limits::{
-    ANSWER_SEND_TIMEOUT, PENDING_BYTES_MAX, PENDING_REQUESTS_MAX, PENDING_STRANGERS_MAX,
-    STRANGER_BODY_BYTES_MAX,
+    ANSWER_SEND_TIMEOUT, PENDING_BYTES_MAX, PENDING_OF_PEER_MAX, PENDING_REQUESTS_MAX,
+    PENDING_STRANGERS_MAX, STRANGER_BODY_BYTES_MAX,
 };
 use crate::problem;
 use crate::quic::timeout;
@@ -187,12 +188,14 @@ struct Unanswered {
     requests: usize,
     strangers: usize,
     bytes: usize,
+    of_peers: HashMap<PeerId, usize>,
 }
 
 /// A place among the unanswered requests.
 pub struct Permit {
     queue: Arc<Queue>,
     alpn: Alpn,
+    peer: Option<PeerId>,
     bytes: usize,
 }
 
@@ -202,6 +205,14 @@ impl Drop for Permit {
         unanswered.requests -= 1;
         unanswered.strangers -= usize::from(self.alpn == Alpn::Enrol);
         unanswered.bytes -= self.bytes;
+        if let Some(Entry::Occupied(mut held)) =
+            self.peer.map(|peer| unanswered.of_peers.entry(peer))
+        {
+            *held.get_mut() -= 1;
+            if *held.get() == 0 {
+                held.remove();
+            }
+        }
     }
 }
 
@@ -215,8 +226,10 @@ impl Queue {
         })
     }
 
-    /// A place for a request of `bytes` on `alpn`, taken before its body is read.
-    pub fn admit(self: &Arc<Self>, alpn: Alpn, bytes: usize) -> Result<Permit> {
+    /// A place for a request of `bytes`, taken before its body is read. One peer, over however many
+    /// connections, leaves places for others.
+    pub fn admit(self: &Arc<Self>, origin: &Origin, bytes: usize) -> Result<Permit> {
+        let (alpn, peer) = (origin.alpn, origin.peer);
         let stranger = alpn == Alpn::Enrol;
         if stranger && bytes > STRANGER_BODY_BYTES_MAX {
             return Err(Error::new(
@@ -225,6 +238,15 @@ impl Queue {
             ));
         }
         let mut unanswered = self.unanswered.lock();
+        let held = peer
+            .and_then(|peer| unanswered.of_peers.get(&peer).copied())
+            .unwrap_or(0);
+        if held >= PENDING_OF_PEER_MAX {
+            return Err(Error::new(
+                Kind::Overloaded,
+                format!("{held} requests of this peer wait for an answer"),
+            ));
+        }
         if unanswered.requests >= PENDING_REQUESTS_MAX
             || unanswered.bytes + bytes > PENDING_BYTES_MAX
             || (stranger && unanswered.strangers >= PENDING_STRANGERS_MAX)
@@ -240,9 +262,13 @@ impl Queue {
         unanswered.requests += 1;
         unanswered.strangers += usize::from(stranger);
         unanswered.bytes += bytes;
+        if let Some(peer) = peer {
+            *unanswered.of_peers.entry(peer).or_default() += 1;
+        }
         Ok(Permit {
             queue: self.clone(),
             alpn,
+            peer,
             bytes,
         })
     }

@@ -106,7 +106,7 @@ async fn serve_from(
         (SERVICE_ECHO, Extent::Open) if origin.alpn != Alpn::Enrol => echo(send, receive).await,
         (tunnel::SERVICE, Extent::Open) => {
             // The permit is taken first: it bounds how many openings are waited for.
-            let permit = match services.queue.admit(origin.alpn, tunnel::OPENING_BYTES) {
+            let permit = match services.queue.admit(&origin, tunnel::OPENING_BYTES) {
                 Ok(permit) => permit,
                 Err(error) => return refuse(send, receive, &error).await,
             };
@@ -126,7 +126,7 @@ async fn serve_from(
             }
         }
         (service, Extent::Open) => {
-            let permit = match services.queue.admit(origin.alpn, 0) {
+            let permit = match services.queue.admit(&origin, 0) {
                 Ok(permit) => permit,
                 Err(error) => return refuse(send, receive, &error).await,
             };
@@ -153,7 +153,7 @@ async fn serve_from(
             }
         }
         (service, Extent::Bytes(length)) => {
-            let permit = match services.queue.admit(origin.alpn, length) {
+            let permit = match services.queue.admit(&origin, length) {
                 Ok(permit) => permit,
                 Err(error) => return refuse(send, receive, &error).await,
             };
@@ -212,7 +212,7 @@ async fn serve_unidirectional(services: Services, origin: Origin, mut receive: R
             extent: Extent::Open,
         }) => services
             .queue
-            .admit(origin.alpn, 0)
+            .admit(&origin, 0)
             .map(|permit| (service, permit)),
         Ok(_) => Err(Error::new(
             Kind::MalformedFrame,

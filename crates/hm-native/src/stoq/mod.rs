@@ -26,6 +26,7 @@ fn stoq_limits() -> Vec<(&'static str, u64)> {
     vec![
         ("body_bytes_max", of::BODY_BYTES_MAX as u64),
         ("pending_requests_max", of::PENDING_REQUESTS_MAX as u64),
+        ("pending_of_peer_max", of::PENDING_OF_PEER_MAX as u64),
         ("pending_bytes_max", of::PENDING_BYTES_MAX as u64),
         ("pending_strangers_max", of::PENDING_STRANGERS_MAX as u64),
         (

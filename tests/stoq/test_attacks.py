@@ -1,0 +1,212 @@
+"""Those who do not want an answer: floods and slow peers. Memory stays bounded, others are served.
+
+Malformed frames and forged bindings are tested next to the code (`crates/stoq/src/hostile.rs`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import select
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
+
+from hypermesh.crypto.keys import QuantumKeys
+from hypermesh.stoq import errors
+from hypermesh.stoq.connection import Connection
+from hypermesh.stoq.endpoint import Endpoint, limits
+from hypermesh.stoq.open import Certificate, OpenEndpoint
+from hypermesh.stoq.stream import Stream
+from hypermesh.wire.errors import Overloaded
+from hypermesh.wire.rpc import SERVICE_CONTROL, SERVICE_ECHO
+
+from .network import DEADLINE_S, Network, eventually
+from .plain import ALPN, NAME, Authority
+
+FLIGHTS = 200
+UNVALIDATED_MAX = 64
+"""Handshakes at once above which a client must show its address (`limits.rs`)."""
+HANDSHAKES_MAX = 256
+LOOPBACK_MTU_BYTES = 65_487
+QUIET_S = 1.5
+"""So long after its last packet a server has nothing to send again: its timers are stopped while it
+may not send (RFC 9002 section 6.2.2.1)."""
+GROWTH_BYTES_MAX = 96 * 1024 * 1024
+"""Both sides of a test are one process, so this bounds the attackers too."""
+RETRY = 0b1111_0000
+"""The first byte of a Retry packet, but for its lowest four bits (RFC 9000 section 17.2.5)."""
+
+
+def resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def first_flights(dialler: Endpoint, count: int) -> list[bytes]:
+    """The first datagrams of `count` clients that dial someone who never answers: on loopback, a
+    whole ClientHello each."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as silent:
+        silent.bind(("::1", 0))
+        silent.setblocking(False)
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * 1024 * 1024)
+        host, port, *_ = silent.getsockname()
+
+        async def dial() -> None:
+            results = await asyncio.gather(
+                *(dialler.connect_async(host, port, timeout_ms=300) for _ in range(count)),
+                return_exceptions=True,
+            )
+            assert all(isinstance(result, errors.HandshakeTimeout) for result in results)
+
+        asyncio.run(dial())
+        flights: dict[bytes, bytes] = {}
+        while select.select([silent], [], [], 0.05)[0]:
+            datagram = silent.recv(65_536)
+            # The id that the client has drawn for the server tells the connections apart.
+            flights.setdefault(datagram[6 : 6 + datagram[5]], datagram)
+    return list(flights.values())
+
+
+def plain_first_flight() -> bytes:
+    """The first datagram of aioquic as client."""
+    configuration = QuicConfiguration(alpn_protocols=[ALPN], server_name=NAME)
+    client = QuicConnection(configuration=configuration)
+    client.connect(("::1", 1), now=0.0)
+    (first, _), *_ = client.datagrams_to_send(now=0.0)
+    return first
+
+
+def answered_bytes(datagram: bytes, server: tuple[str, int]) -> int:
+    """What a server sends to an address from which nothing but `datagram` ever came."""
+    received = 0
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(("::1", 0))
+        stranger.sendto(datagram, server)
+        while select.select([stranger], [], [], QUIET_S)[0]:
+            received += len(stranger.recv(65_536))
+    return received
+
+
+def test_a_server_sends_three_times_what_it_got_and_no_more() -> None:
+    """RFC 9000 section 8.1, with certificates that need more than that."""
+    authority = Authority.found()
+    chain = (authority.leaf, *(Authority.found().root for _ in range(20)))
+    with OpenEndpoint.bind(
+        alpn=ALPN, certificate=Certificate(chain, authority.certificate.key)
+    ) as server:
+        first = plain_first_flight()
+        received = answered_bytes(first, server.address)
+    # It uses what it may, so the bound is what stops it.
+    assert 2 * len(first) < received <= 3 * len(first)
+
+
+def test_on_loopback_it_may_be_one_datagram_more(alice: Endpoint, bob: Endpoint) -> None:
+    """Below the bound QUIC begins a whole datagram, and here datagrams are large. No one outside of
+    the host can have sent from a loopback address."""
+    (first,) = first_flights(bob, 1)
+    assert 0 < answered_bytes(first, alice.address) <= 3 * len(first) + LOOPBACK_MTU_BYTES
+    eventually(lambda: alice.stats().handshakes == 0 or None, "no handshake is left")
+
+
+def test_a_flood_of_handshakes_leaves_room_for_others(
+    network: Network, alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
+) -> None:
+    flights = first_flights(bob, FLIGHTS)
+    assert len(flights) > 2 * UNVALIDATED_MAX
+    before = resident_bytes()
+    retries = 0
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as flood:
+        flood.bind(("::1", 0))
+        for flight in flights:
+            flood.sendto(flight, alice.address)
+            assert alice.stats().handshakes <= HANDSHAKES_MAX
+        eventually(lambda: alice.stats().handshakes >= UNVALIDATED_MAX or None, "the flood")
+        # A true client gets in, by way of a retry.
+        with bob.connect(*alice.address, peer=alice_keys.id) as connection:
+            assert connection.request(SERVICE_ECHO, b"x") == b"x"
+        assert alice.stats().handshakes >= UNVALIDATED_MAX, "the flood is still there"
+        while select.select([flood], [], [], 0)[0]:
+            retries += (flood.recv(65_536)[0] & 0xF0) == RETRY
+    assert retries
+    assert resident_bytes() - before < GROWTH_BYTES_MAX
+    eventually(lambda: alice.stats().handshakes == 0 or None, "the flood is forgotten")
+    assert alice.stats().accepted == 1
+
+
+def test_a_flood_of_datagrams_changes_nothing(alice: Endpoint, connection: Connection) -> None:
+    before = resident_bytes()
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as flood:
+        for round_ in range(50):
+            for _ in range(200):
+                flood.sendto(secrets.token_bytes(1200), alice.address)
+                # With the head of an Initial packet of version 1.
+                flood.sendto(b"\xc3\x00\x00\x00\x01\x08" + secrets.token_bytes(1200), alice.address)
+            body = bytes([round_])
+            assert connection.request(SERVICE_ECHO, body) == body
+    assert resident_bytes() - before < GROWTH_BYTES_MAX
+    assert connection.ended is None
+    eventually(lambda: alice.stats().handshakes == 0 or None, "no handshake is left")
+
+
+def test_slow_streams_hold_their_own_connection_and_no_other(
+    network: Network, alice: Endpoint, bob: Endpoint, connection: Connection
+) -> None:
+    """Streams that begin and never go on: one peer may have so many of them."""
+    streams = limits()["streams_max"]
+    before = resident_bytes()
+    with Endpoint.bind(
+        policy=network.policy, identity=network.identity(QuantumKeys.generate())
+    ) as slow, slow.connect(*alice.address) as attacker:  # fmt: skip
+        held: list[Stream] = []
+
+        def open_all() -> None:
+            for _ in range(streams + 1):
+                held.append(attacker.open_stream(SERVICE_CONTROL, timeout_ms=200))
+                held[-1].write(b"x")
+
+        with pytest.raises(errors.TimedOut):
+            open_all()
+        assert streams // 2 < len(held) <= streams
+        for _ in range(100):
+            assert connection.request(SERVICE_ECHO, b"x") == b"x"
+        assert alice.stats().requests_unanswered <= limits()["pending_requests_max"]
+    assert resident_bytes() - before < GROWTH_BYTES_MAX
+
+
+def test_many_connections_of_one_peer_leave_room_for_others(
+    network: Network, alice: Endpoint, bob: Endpoint
+) -> None:
+    """Requests that nobody answers fill the peer's share of the queue; beyond it they are refused
+    by name, and others are served."""
+    share = limits()["pending_of_peer_max"]
+    assert share < limits()["pending_requests_max"]
+
+    async def flood(attackers: list[Connection]) -> list[object]:
+        asked = [
+            attacker.request_async(SERVICE_CONTROL, b"x", timeout_ms=3000)
+            for attacker in attackers
+            for _ in range(100)
+        ]
+        flooding = asyncio.gather(*asked, return_exceptions=True)
+        with Endpoint.bind(
+            policy=network.policy, identity=network.identity(QuantumKeys.generate())
+        ) as carol, await carol.connect_async(*alice.address) as other:  # fmt: skip
+            deadline = time.monotonic() + DEADLINE_S
+            while alice.stats().requests_unanswered < share:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.005)
+            for _ in range(20):
+                assert await other.request_async(SERVICE_ECHO, b"x") == b"x"
+        return await flooding
+
+    attackers = [bob.connect(*alice.address) for _ in range(8)]
+    results = asyncio.run(flood(attackers))
+    refused = sum(isinstance(result, Overloaded) for result in results)
+    assert refused == 8 * 100 - share
+    assert alice.stats().requests_unanswered <= share
