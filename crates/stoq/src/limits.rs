@@ -68,10 +68,7 @@ pub const BULK_STALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// For the closing packets of an endpoint to leave.
 pub const CLOSE_WAIT: Duration = Duration::from_millis(250);
 
-/// Bytes; what a peer on this host may send on one stream beyond what has been read.
-pub const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-
-/// Bytes; the same for all streams of a connection together, and of any peer at first.
+/// Bytes; what a peer may at first send on all streams together beyond what has been read.
 pub const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
 /// Bytes; what a connection on this host keeps to send again until the peer has acknowledged it.
@@ -119,7 +116,7 @@ pub const SPIN: Duration = Duration::from_micros(60);
 /// Bytes; the datagrams of a connection whose both ends are on this host.
 pub const LOOPBACK_MTU_BYTES: u16 = UDP_PAYLOAD_BYTES_MAX as u16;
 
-/// Bytes; `STREAM_WINDOW_BYTES` where both ends are on this host: what is under way then stays in
+/// Bytes; the same for one stream where both ends are on this host: what is under way then stays in
 /// the caches, and below what the socket of a receiver that is late holds.
 pub const LOOPBACK_STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 
@@ -128,6 +125,9 @@ pub const LOOPBACK_ROUND_TRIP_MAX: Duration = Duration::from_millis(5);
 
 /// Bytes; what a connection over loopback may have in flight at first.
 pub const LOOPBACK_WINDOW_BYTES: u64 = 1024 * 1024;
+
+/// Bytes; what it may have in flight always, for flow control is what bounds it then.
+pub const LOOPBACK_FLOOR_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Bytes; one step of a bulk transfer out of a region, copied under the region's lock.
 pub const CHUNK_BYTES: usize = 128 * 1024;

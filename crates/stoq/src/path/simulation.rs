@@ -21,6 +21,8 @@ use quinn_proto::{
     EndpointConfig, Event, ServerConfig, StreamEvent, StreamId, TransportConfig, VarInt,
 };
 
+use rustls::server::NoServerSessionStorage;
+
 use super::bottleneck::{Credit, Facts, Shares};
 use super::controller::ModelConfig;
 use super::gauge::Gauge;
@@ -30,7 +32,7 @@ use crate::identity::Identity;
 use crate::tls;
 
 /// What an application writes at once.
-const CHUNK: [u8; 64 * 1024] = [0; 64 * 1024];
+static CHUNK: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// How a flow's sender behaves.
 #[derive(Clone)]
@@ -184,7 +186,8 @@ impl Host {
         let mut config = EndpointConfig::default();
         config.rng_seed(Some([seed; 32]));
         let server = server.then(|| {
-            let mut config = ServerConfig::with_crypto(tls::server(identity()).unwrap());
+            let tls = tls::server(identity(), Arc::new(NoServerSessionStorage {})).unwrap();
+            let mut config = ServerConfig::with_crypto(tls);
             config.transport_config(Arc::new(transport(None)));
             Arc::new(config)
         });
@@ -256,7 +259,7 @@ impl Simulation {
             Congestion::Fixed(window) => Arc::new(Fixed(window)),
             Congestion::Cubic => Arc::new(quinn_proto::congestion::CubicConfig::default()),
         };
-        let mut config = ClientConfig::new(tls::client(None, Alpn::Enrol).unwrap());
+        let mut config = ClientConfig::new(tls::client(None, Alpn::Enrol, None, false).unwrap());
         config.transport_config(Arc::new(transport(Some(factory))));
         let server: SocketAddr = SERVER.parse().unwrap();
         let now = self.instant();

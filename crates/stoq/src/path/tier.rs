@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::limits::{
-    CONNECTION_WINDOW_BYTES, LOOPBACK_MTU_BYTES, LOOPBACK_ROUND_TRIP_MAX, LOOPBACK_WINDOW_BYTES,
-    PATH_STREAM_BYTES, PATH_WINDOW_BYTES_MAX, PATH_WINDOW_BYTES_MIN, SEND_WINDOW_BYTES,
-    STREAM_WINDOW_BYTES, UDP_PAYLOAD_BYTES_MAX,
+    CONNECTION_WINDOW_BYTES, LOOPBACK_MTU_BYTES, LOOPBACK_ROUND_TRIP_MAX,
+    LOOPBACK_STREAM_WINDOW_BYTES, LOOPBACK_WINDOW_BYTES, PATH_STREAM_BYTES, PATH_WINDOW_BYTES_MAX,
+    PATH_WINDOW_BYTES_MIN, SEND_WINDOW_BYTES, UDP_PAYLOAD_BYTES_MAX,
 };
 
 /// Between two judgements of one path.
@@ -297,7 +297,7 @@ impl Settings {
             // only has to be out of its way.
             stream_window: if loopback {
                 // What lies ready stays in the processor's cache.
-                STREAM_WINDOW_BYTES
+                LOOPBACK_STREAM_WINDOW_BYTES
             } else {
                 PATH_STREAM_BYTES
             },

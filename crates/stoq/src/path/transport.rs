@@ -10,7 +10,7 @@ use super::controller::ModelConfig;
 use super::gauge::Gauge;
 use super::monitor::Monitor;
 use super::tier::Tier;
-use crate::limits::{IDLE_TIMEOUT, KEEP_ALIVE_INTERVAL, LOOPBACK_MTU_BYTES, STREAM_WINDOW_BYTES};
+use crate::limits::*;
 
 /// What a connection starts with. Its monitor reads the gauge that its controller writes, so both
 /// are for this one connection.
@@ -38,13 +38,7 @@ fn settings(remote: IpAddr, streams: u32, gauge: Arc<Gauge>) -> TransportConfig 
     let settings = Tier::first(remote).settings;
     let model = ModelConfig {
         initial_window: settings.initial_window,
-        // Flow control bounds what is under way within a host, and the processor's cache is best
-        // used by as much as that.
-        floor: if loopback {
-            STREAM_WINDOW_BYTES.into()
-        } else {
-            0
-        },
+        floor: if loopback { LOOPBACK_FLOOR_BYTES } else { 0 },
         gauge,
     };
     let mut acknowledgements = AckFrequencyConfig::default();
