@@ -91,8 +91,8 @@ def of_bob(alice: Endpoint) -> LiveConnection:
 def test_nothing_is_damaged_by_a_network_that_damages(
     alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
 ) -> None:
-    lines = ("corrupt 0.02", "reorder 0.05", "duplicate 0.05", "loss 0.01", "delay 2ms")
-    data = secrets.token_bytes(8 << 20)
+    lines = ("corrupt 0.05", "reorder 0.05", "duplicate 0.05", "loss 0.05", "delay 2ms")
+    data = secrets.token_bytes(16 << 20)
     with over(alice, bob, alice_keys, *lines) as (connection, relay):
         assert digest("test", there_and_back(connection, data)) == digest("test", data)
     counts = relay.report["up"]

@@ -39,7 +39,7 @@ LISTED: dict[str, tuple[Listed, ...]] = {
     "The pool": (
         Listed("invite", "node", "Print a token with which one machine may join."),
         Listed("node", "nodes", "Show the nodes of the network."),
-        Listed("net", "net", "Show connections, and why they are no faster."),
+        Listed("net", "net", "Show the connections of this node."),
         Listed("asset", "asset", "Show what the pool has, share it, sell it."),
         Listed("cert", "certificate", "Show certificates: who may take part, until when."),
         Listed("token", "token", "Let programs elsewhere use this node."),

@@ -9,7 +9,8 @@ from hypermesh.wire.api.body import Hex32
 
 class StoqLimits(msgspec.Struct, frozen=True):
     """Bounds of the transport, as far as native code names them: bytes of one body and of all that
-    wait; requests that wait, those of strangers (`hm-enrol/1`) apart; streams of one connection.
+    wait; requests that wait, those of strangers (`hm-enrol/1`) apart; streams of one connection, both
+    ways and one way; datagrams that wait, of one peer and of all.
     Others (connections, handshakes, windows) are compiled in and not told."""
 
     body_bytes_max: int
@@ -18,6 +19,9 @@ class StoqLimits(msgspec.Struct, frozen=True):
     pending_strangers_max: int
     stranger_body_bytes_max: int
     streams_max: int
+    streams_unidirectional_max: int
+    datagrams_of_peer_max: int
+    datagrams_waiting_max: int
 
 
 class StoqConnection(msgspec.Struct, frozen=True):
