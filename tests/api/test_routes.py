@@ -39,6 +39,15 @@ from hypermesh.wire.api.parcel import Box, ParcelDetail, ParcelPage, ParcelState
 from hypermesh.wire.api.privacy import PrivacyPage, PrivacyPreview, PrivacyView
 from hypermesh.wire.api.stoq import StoqLinkPage, StoqView
 from hypermesh.wire.api.token import TokenCreated, TokenPage, TokenView
+from hypermesh.wire.api.transfer import (
+    DeliveryDocument,
+    ReceivedPage,
+    SenderPage,
+    SenderView,
+    TransferPage,
+    TransferState,
+    TransferView,
+)
 from hypermesh.wire.api.tunnel import ServicePage, ServiceView, TunnelPage, TunnelView
 from hypermesh.wire.asset import LeaseState
 
@@ -492,6 +501,45 @@ def test_tunnels(client: httpx.Client) -> None:
     problem(client.delete(f"/v1/stoq/tunnels/{opened.id}"), 404)
     assert read(client.delete("/v1/stoq/tunnels/services/db"), ServiceView) == made
     problem(client.delete("/v1/stoq/tunnels/services/db"), 404)
+
+
+def test_files_sent_and_received(
+    client: httpx.Client, alice: Running, bob: Running, tmp_path: Path
+) -> None:
+    sent = tmp_path / "data.bin"
+    sent.write_bytes(b"x" * 1000)
+    with bob.over_socket() as there:
+        limit = read(
+            there.put(f"/v1/inbox/senders/{alice.owner}", json={"bytes_max": MIB}), SenderView
+        )
+        assert (limit.owner, limit.bytes_max) == (alice.owner, MIB)
+        assert read(there.get("/v1/inbox/senders"), SenderPage).items == [limit]
+        order = {"path": str(sent), "to": bob.node[:16]}
+        begun = read(client.post("/v1/transfers", json=order), TransferView, 202)
+        path = f"/v1/transfers/{begun.transfer}"
+        view = eventually(
+            lambda: (found := read(client.get(path), TransferView)).ended_ms and found,
+            "the file is delivered",
+        )
+        assert (view.state, view.size) == (TransferState.DONE, 1000)
+        waited = client.get(path, params={"wait_ms": 20_000, "seen": "sending", "done": 0})
+        assert read(waited, TransferView) == view
+        assert view in read(client.get("/v1/transfers"), TransferPage).items
+        proof = read(client.get(f"{path}/proof"), DeliveryDocument)
+        assert (proof.sender, proof.receiver, proof.root) == (alice.node, bob.node, view.root)
+        [came] = [
+            each
+            for each in read(there.get("/v1/inbox"), ReceivedPage).items
+            if each.transfer == begun.transfer
+        ]
+        assert Path(came.path).read_bytes() == sent.read_bytes()
+        assert read(there.get(f"/v1/inbox/{begun.transfer}/proof"), DeliveryDocument) == proof
+        assert read(client.delete(path), TransferView) == view
+        assert read(there.delete(f"/v1/inbox/senders/{alice.owner}"), SenderView) == limit
+        problem(there.delete(f"/v1/inbox/senders/{alice.owner}"), 404)
+    problem(client.get(f"/v1/transfers/{'0' * 32}"), 404)
+    problem(client.get(f"/v1/inbox/{'0' * 32}/proof"), 404)
+    problem(client.post("/v1/transfers", json={**order, "path": "data.bin"}), 400)
 
 
 def test_who_does_not_hold_the_ca_says_so(bob: Running) -> None:

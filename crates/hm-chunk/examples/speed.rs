@@ -69,4 +69,17 @@ fn main() {
         }
         std::hint::black_box(whole.digest());
     });
+    // Without a name, so that nothing is left behind.
+    let path = std::env::temp_dir().join(format!("hm-chunk-speed-{}", std::process::id()));
+    let (Ok(()), Ok(file)) = (std::fs::write(&path, &data), std::fs::File::open(&path)) else {
+        return println!("no room for a file");
+    };
+    let _ = std::fs::remove_file(&path);
+    gbs("scan a file", data.len(), || {
+        let opened = file.try_clone().map_err(hm_chunk::Error::from);
+        if let Ok(mut scanner) = opened.and_then(|file| hm_chunk::Scanner::open(file, &[7; 32])) {
+            while scanner.page(1024).is_ok_and(|page| !page.is_empty()) {}
+            std::hint::black_box(scanner.root());
+        }
+    });
 }

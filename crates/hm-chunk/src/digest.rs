@@ -12,7 +12,7 @@ pub use hm_crypto::digest::{Digest, BYTES as DIGEST_BYTES};
 
 /// Bytes of a file that are hashed at once. BLAKE3 is at its fastest on pieces that are whole
 /// subtrees of its tree, which aligned powers of two are.
-pub(crate) const BLOCK_BYTES: usize = 1 << 20;
+pub(crate) const BLOCK_BYTES: usize = 1 << 19;
 
 /// The digest of one chunk.
 #[must_use]

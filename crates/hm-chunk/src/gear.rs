@@ -11,7 +11,7 @@ use blake3::Hasher;
 pub const KEY_BYTES: usize = 32;
 
 /// Bytes; only the last chunk of a region is shorter.
-pub const CHUNK_BYTES_MIN: usize = 16 * 1024;
+pub const CHUNK_BYTES_MIN: usize = 32 * 1024;
 
 /// Bytes; a chunk is on average about this long.
 pub const AVERAGE_BYTES: usize = 64 * 1024;
@@ -23,7 +23,7 @@ pub const CHUNK_BYTES_MAX: usize = 256 * 1024;
 const WINDOW_BYTES: usize = 64;
 
 /// Bytes; up to here a cut is rare.
-const USUAL_BYTES: usize = 56 * 1024;
+const USUAL_BYTES: usize = 52 * 1024;
 
 /// A hash below these ends a chunk: once in 2^18 bytes before `USUAL_BYTES`, once in 2^14 after.
 const LIMIT_BEFORE: u64 = 1 << (64 - 18);

@@ -221,7 +221,7 @@ fn receive_chunks(
 ) -> PyResult<()> {
     let entries = entries(py, &chunks)?;
     let mut repeats = repeats.into_iter();
-    let mut chunks = Vec::with_capacity(entries.len());
+    let mut stepped = Vec::with_capacity(entries.len());
     for (entry, step) in entries.into_iter().zip(steps.iter()) {
         let step = match *step {
             RECEIVE => Step::Receive,
@@ -233,12 +233,12 @@ fn receive_chunks(
             ),
             _ => return Err(PyValueError::new_err("a step is r, k or c")),
         };
-        chunks.push((entry, step));
+        stepped.push((entry, step));
     }
     let mut taken = assembly.take()?;
     let receiving = stream
         .stream
-        .receive_into(&mut taken, chunks, milliseconds(timeout_ms));
+        .receive_into(&mut taken, stepped, milliseconds(timeout_ms));
     let received = wait(py, stream.stream.drive(), receiving);
     assembly.give_back(taken);
     received

@@ -51,12 +51,15 @@ LISTED: dict[str, tuple[Listed, ...]] = {
         Listed("parcel", "parcel", "Send messages to nodes that need not be up now."),
         Listed("tunnel", "tunnel", "Carry local sockets to services of other nodes."),
         Listed("stoq", "stoq", "Use a stoq-server: the transport alone, without a mesh."),
+        Listed("send", "send", "Send files into the inbox of another node."),
+        Listed("transfer", "transfer", "Show and cancel what is being sent from here."),
+        Listed("inbox", "inbox", "Show the files that other nodes sent here."),
     ),
     "The ledger": (
         Listed("wallet", "wallet", "Show the owner's account."),
         Listed("block", "block", "Show the blocks of the ledger."),
         Listed("tx", "tx", "Show transactions of the ledger."),
-        Listed("verify", "verify", "Check a receipt, offline."),
+        Listed("verify", "verify", "Check a receipt or a proof of delivery, offline."),
         Listed("events", "events", "Follow what happens, until Ctrl-C."),
     ),
     "Learning": (

@@ -47,6 +47,7 @@ LEFT_OUT: dict[str, str] = {
     "node.log.1": "words for the operator",
     ".writable": "a probe",
     "plots": "made again from the node's id",
+    "inbox": "files that others sent, as large as they are, and what is known of them",
     "index": "made again from the ledger",
     RESTORED: "of an earlier restore",
 }

@@ -36,6 +36,7 @@ from hypermesh.node.evidence import Evidence
 from hypermesh.node.explorer import Explorer
 from hypermesh.node.hearing import Hearing
 from hypermesh.node.holdings import Holdings
+from hypermesh.node.inbox import Inbox
 from hypermesh.node.index.index import Index
 from hypermesh.node.jobs_kept import KeptJobs
 from hypermesh.node.leases import Leases
@@ -59,12 +60,14 @@ from hypermesh.node.readings import Readings
 from hypermesh.node.refusals import Refusals
 from hypermesh.node.rules import kernel
 from hypermesh.node.running import Running
+from hypermesh.node.sending import Sending
 from hypermesh.node.service import Service
 from hypermesh.node.settling import Settling
 from hypermesh.node.sightings import Sightings
 from hypermesh.node.streaming import Events
 from hypermesh.node.tokens import Tokens
 from hypermesh.node.topology import Topology
+from hypermesh.node.transfers_kept import KeptTransfers
 from hypermesh.node.transport import Transport
 from hypermesh.node.trouble import state_of
 from hypermesh.node.tunnels.offered import Offered
@@ -84,7 +87,7 @@ from hypermesh.wire.api.token import RemoteView
 from hypermesh.wire.asset import Locator
 from hypermesh.wire.ids import NodeId, OwnerId, hex_bytes
 from hypermesh.wire.proof import ProofKind
-from hypermesh.wire.rpc import SERVICE_TUNNEL, SubmitResponse
+from hypermesh.wire.rpc import SERVICE_TRANSFER, SERVICE_TUNNEL, SubmitResponse
 from hypermesh.wire.tx import BankTransfer
 
 
@@ -228,6 +231,10 @@ class Node:
         self.tunnels = Opened(
             membership, data / "tunnels" / "opened", self._resolve, self._peers.dial, names
         )
+        self.inbox = Inbox(membership, data, names)
+        self.sending = Sending(
+            membership, self.chain, self._peers, KeptTransfers(data / "transfers.sqlite"), names
+        )
         hearing = Hearing()
 
         def heard(node: NodeId) -> None:
@@ -237,7 +244,7 @@ class Node:
         self._service = Service(
             self.endpoint,
             methods(self.chain, self.lending, self._admitting, self.whereabouts, self.parcels),
-            {SERVICE_TUNNEL: self.services.take},
+            {SERVICE_TRANSFER: self.inbox.take, SERVICE_TUNNEL: self.services.take},
             heard,
         )
         self._certification = Certification(
@@ -335,6 +342,7 @@ class Node:
         self.running.start()
         self._passing.start()
         self.tunnels.start()
+        self.sending.start()
 
     def stop(self) -> None:
         """Go down in order: no new calls in or out, then the ledger, then jobs and sockets."""
@@ -344,12 +352,14 @@ class Node:
         self.tunnels.stop()
         self._service.stop()
         self.services.close()
+        self.sending.close()
         self._peers.close()
         self._passing.close()
         self._index.stop()
         self.chain.stop()
         self._ladder.close()
         self.endpoint.close()
+        self.inbox.close()
         self._admitting.close()
         self.running.close()
 
@@ -365,7 +375,14 @@ class Node:
         }
 
     def _threads(self) -> Iterator[threading.Thread]:
-        parts = (self._watching, self._index, self._settling, self._attesting, self.running)
+        parts = (
+            self._watching,
+            self._index,
+            self._settling,
+            self._attesting,
+            self.running,
+            self.sending,
+        )
         for part in parts:
             yield from part.threads
         yield self._passing.thread

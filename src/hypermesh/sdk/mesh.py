@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hypermesh.sdk.certificate import AsyncCertificates, Certificates
     from hypermesh.sdk.consensus import AsyncConsensus, Consensus
     from hypermesh.sdk.events import AsyncEvents, Events
+    from hypermesh.sdk.inbox import AsyncInbox, Inbox
     from hypermesh.sdk.job import AsyncJobs, Jobs
     from hypermesh.sdk.lease import AsyncLeases, Leases
     from hypermesh.sdk.ledger import AsyncLedger, Ledger
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from hypermesh.sdk.receipt import AsyncReceipts, Receipts
     from hypermesh.sdk.stoq import AsyncStoq, Stoq
     from hypermesh.sdk.token import AsyncTokens, Tokens
+    from hypermesh.sdk.transfer import AsyncTransfer, Transfer
     from hypermesh.sdk.tunnel import AsyncTunnels, Tunnels
 
 _MODULES = {
@@ -47,6 +49,7 @@ _MODULES = {
     "certificates": "certificate",
     "consensus": "consensus",
     "events": "events",
+    "inbox": "inbox",
     "jobs": "job",
     "leases": "lease",
     "ledger": "ledger",
@@ -58,6 +61,7 @@ _MODULES = {
     "receipts": "receipt",
     "stoq": "stoq",
     "tokens": "token",
+    "transfer": "transfer",
     "tunnels": "tunnel",
 }
 
@@ -97,6 +101,7 @@ class Mesh(_Nouns):
     certificates: Certificates
     consensus: Consensus
     events: Events
+    inbox: Inbox
     jobs: Jobs
     leases: Leases
     ledger: Ledger
@@ -108,6 +113,7 @@ class Mesh(_Nouns):
     receipts: Receipts
     stoq: Stoq
     tokens: Tokens
+    transfer: Transfer
     tunnels: Tunnels
 
     def __init__(self, place: Place) -> None:
@@ -147,6 +153,7 @@ class AsyncMesh(_Nouns):
     certificates: AsyncCertificates
     consensus: AsyncConsensus
     events: AsyncEvents
+    inbox: AsyncInbox
     jobs: AsyncJobs
     leases: AsyncLeases
     ledger: AsyncLedger
@@ -158,6 +165,7 @@ class AsyncMesh(_Nouns):
     receipts: AsyncReceipts
     stoq: AsyncStoq
     tokens: AsyncTokens
+    transfer: AsyncTransfer
     tunnels: AsyncTunnels
 
     def __init__(self, place: Place) -> None:

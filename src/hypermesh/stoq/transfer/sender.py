@@ -108,6 +108,20 @@ def cutting_key(genesis: GenesisId) -> Hash:
     return digest("transfer/cuts", genesis)
 
 
+def file_root(path: Path) -> Hash:
+    """BLAKE3 of a file. Raises `NotAFile`, `FileFailed`, `FileChanged`."""
+    with Source(path) as source:
+        # Where it would be cut does not matter.
+        scanner = _native.ChunkScanner(source.descriptor, bytes(32))
+        while scanner.page(PAGE_CHUNKS_MAX):
+            pass
+        root = scanner.root()
+        source.check()
+    if root is None:
+        raise FileChanged(f"{path} changed while it was being read")
+    return root
+
+
 def send(
     stream: Stream,
     source: Source,

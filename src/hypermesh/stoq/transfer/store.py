@@ -174,10 +174,11 @@ class Store:
         """These chunks are in a file now."""
         with self._transaction(durable=False):
             before = self._database.total_changes
-            self._database.executemany(
-                "INSERT OR IGNORE INTO chunks VALUES (?, ?, ?)",
-                ((_prefix(chunk.digest), arrival.number, chunk.offset) for chunk in chunks),
-            )
+            rows = [(_prefix(chunk.digest), arrival.number, chunk.offset) for chunk in chunks]
+            try:
+                self._database.executemany("INSERT OR IGNORE INTO chunks VALUES (?, ?, ?)", rows)
+            except sqlite3.Error as error:
+                raise InboxDamaged(why=str(error)) from error
             self._chunks += self._database.total_changes - before
             self._forget_old_chunks(arrival.number)
 
@@ -230,6 +231,16 @@ class Store:
             limit,
         )
         return [(number, msgspec.msgpack.decode(record, type=Arrived)) for number, record in rows]
+
+    def bytes_of(self, owner: OwnerId) -> int:
+        """Of what came from nodes of `owner`, how many bytes are still here."""
+        rows = self._query("SELECT key, state, name FROM files WHERE owner = ?", owner)
+        held = 0
+        for key, state, name in rows:
+            path = self.directory / name if state == "here" else self._arriving / key
+            with contextlib.suppress(OSError):
+                held += path.lstat().st_size
+        return held
 
     # The parts
 

@@ -24,6 +24,7 @@ from hypermesh.node.api.routes import (
     catalog,
     certificates,
     consensus,
+    inbox,
     jobs,
     leases,
     ledger,
@@ -36,6 +37,7 @@ from hypermesh.node.api.routes import (
     privacy,
     stoq,
     tokens,
+    transfers,
     tunnels,
 )
 from hypermesh.node.composition import Node
@@ -57,6 +59,8 @@ ROUTES: list[ControllerRouterHandler] = [
     *tunnels.ROUTES,
     *certificates.ROUTES,
     *stoq.ROUTES,
+    *transfers.ROUTES,
+    *inbox.ROUTES,
     *parcels.ROUTES,
     *catalog.ROUTES,
     *caesar.ROUTES,
