@@ -21,13 +21,19 @@ from hypermesh.wire.codec import decode
 from hypermesh.wire.delivery import DeliveryProof
 
 from .ends import noise
-from .transfer_process import INSTANTS
+from .transfer_process import INSTANTS, largest_kib
 
 SENDERS_INSTANTS = ("Offer", "Page", "Data", "End", "Countersigned")
 RECEIVERS_INSTANTS = ("Accepted", "Wants", "Delivered", "Settled", *INSTANTS)
 ATTEMPTS = 20
 SIZE = 3 << 20
 """Several pages of those processes."""
+
+
+PART = 16 << 20
+SMALL, LARGE = 2 * PART, 20 * PART
+GROWTH_KIB = 48 << 10
+"""Windows of the transport that fill up; the files differ by 288 MiB."""
 
 
 @dataclass
@@ -66,14 +72,17 @@ class Ends:
 
     def send(self, path: Path, port: int, instant: str = "") -> str:
         """The proof in hex; empty where it came to none."""
+        return self.sent(path, port, instant=instant).partition(" ")[0]
+
+    def sent(self, path: Path, port: int, **told: Any) -> str:
+        """What the sending process says."""
         process = self.begin(
             self.bob,
             role="send",
             path=str(path),
             port=port,
             peer=self.alice.id.hex(),
-            transfer=bytes(range(16)).hex(),
-            instant=instant,
+            **{"transfer": bytes(range(16)).hex(), "instant": "", **told},
         )
         return process.communicate(timeout=60)[0].strip()
 
@@ -108,6 +117,21 @@ def test_the_sender_is_killed(ends: Ends, sent: Path, instant: str) -> None:
     assert ends.send(sent, port, instant) == ""
     # It takes one stream at a time, and gives the first up after its patience.
     check(ends, sent, next(filter(None, (ends.send(sent, port) for _ in range(ATTEMPTS)))))
+
+
+def test_a_large_file_takes_no_more_memory_than_a_small_one(ends: Ends, tmp_path: Path) -> None:
+    receiver, port = ends.receiver()
+    grown: list[tuple[int, int]] = []
+    for size in (SMALL, LARGE):
+        path = tmp_path / f"{size}.bin"
+        with path.open("wb") as file:
+            for part in range(size // PART):
+                file.write(noise(PART, size + part))
+        said = ends.sent(path, port, transfer=noise(16, size).hex(), small_pages=False)
+        grown.append((int(said.split()[1]), largest_kib(receiver.pid)))
+    (sent_small, taken_small), (sent_large, taken_large) = grown
+    assert sent_large - sent_small < GROWTH_KIB
+    assert taken_large - taken_small < GROWTH_KIB
 
 
 def check(ends: Ends, sent: Path, proof: str) -> None:

@@ -1,7 +1,8 @@
 """One end of transfers in a process of its own, which kills itself at a named instant.
 
 Reads lines of hex: secret keys, certificates, genesis; then a line of JSON. As `receive` it writes
-its port and takes files until it is killed; as `send` it sends one and writes the proof.
+its port and takes files until it is killed; as `send` it sends one and writes the proof,
+and its largest size in KiB.
 
 An instant is the name of a message that is about to be said, or one of `INSTANTS`.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -68,7 +70,8 @@ def main() -> None:
     lines = [bytes.fromhex(sys.stdin.readline()) for _ in range(5)]
     secret, leaf, issuing, root, genesis = lines
     told = json.loads(sys.stdin.readline())
-    sender.PAGE_CHUNKS_MAX = PAGE_CHUNKS
+    if told.get("small_pages", True):
+        sender.PAGE_CHUNKS_MAX = PAGE_CHUNKS
     die(told["instant"])
     keys = QuantumKeys.from_secret_bytes(secret)
     policy = TrustPolicy(network=genesis, roots=[root], issuers=[issuing])
@@ -112,7 +115,14 @@ def send(endpoint: Endpoint, genesis: bytes, keys: QuantumKeys, told: dict[str, 
             since_ms=0,
             stall_ms=STALL_MS,
         )
-    sys.stdout.write(encode(proof).hex() + "\n")
+    sys.stdout.write(f"{encode(proof).hex()} {largest_kib(os.getpid())}\n")
+
+
+def largest_kib(process: int) -> int:
+    """The most memory that a process has had since its program began."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process}/status").read_text())
+    assert found is not None
+    return int(found[1])
 
 
 if __name__ == "__main__":
