@@ -33,6 +33,7 @@ PAGE_CHUNKS_MAX = 1024
 PAGES_AHEAD_MAX = 2
 ENTRY_BYTES = 36
 """Of a chunk in a list: its length (u32, big-endian) and its digest."""
+CHUNK_BYTES_MAX = 256 * 1024
 MESSAGE_BYTES_MAX = 64 * 1024
 
 

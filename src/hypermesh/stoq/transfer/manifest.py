@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hypermesh.stoq.transfer.errors import ProtocolBroken
 from hypermesh.wire.ids import Hash
-from hypermesh.wire.transfer import ENTRY_BYTES, Page
+from hypermesh.wire.transfer import CHUNK_BYTES_MAX, ENTRY_BYTES, Page
 
 _ENTRY = struct.Struct(">I32s")
 
@@ -45,6 +45,8 @@ def chunks(page: Page, offset: int, size: int) -> list[Chunk]:
         raise ProtocolBroken(why="a list ends within a chunk")
     found = []
     for length, digest in _ENTRY.iter_unpack(page.chunks):
+        if not 1 <= length <= CHUNK_BYTES_MAX:
+            raise ProtocolBroken(why=f"a chunk of {length} bytes")
         found.append(Chunk(offset, length, digest))
         offset += length
     if offset > size:
