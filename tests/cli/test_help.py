@@ -118,3 +118,27 @@ def test_what_reads_can_be_watched(name: str) -> None:
     assert "--watch" in options
     # A block has no id that anybody would type.
     assert "--quiet" in options or not name.endswith(" ls") or name == "block ls"
+
+
+def refused_defaults(command: click.Command) -> list[str]:
+    """Options whose default their own type refuses; click looks only when the command runs."""
+    context = click.Context(command)
+    refused = []
+    for option in command.params:
+        default = option.get_default(context)
+        if isinstance(option, click.Option) and isinstance(default, str | int | float):
+            try:
+                option.type_cast_value(context, default)
+            except click.BadParameter as error:
+                refused.append(f"{option.opts[0]}: {error.message}")
+    return refused
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_defaults_are_what_their_options_take(name: str) -> None:
+    assert refused_defaults(ALL[name]) == []
+
+
+def test_a_default_that_is_refused_is_noticed() -> None:
+    option = click.Option(["--for"], type=click.IntRange(1, 5), default=9)
+    assert refused_defaults(click.Command("planted", params=[option]))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 PINGS_DEFAULT = 4
-PERF_DEFAULT_MS = 3000
+PERF_DEFAULT = "3s"
 
 
 def _duration(text: str) -> int:
@@ -107,7 +107,7 @@ def stoq_ping(server: str, pin: str | None, keys: Path | None, count: int, outpu
     "--for",
     "duration",
     type=Quantity("duration", _duration),
-    default=PERF_DEFAULT_MS,
+    default=PERF_DEFAULT,
     help="For each direction, up to 60s (3s).",
 )
 @output_option
