@@ -29,6 +29,7 @@ use crate::region::Regions;
 use crate::remote::Target;
 use crate::request::{Origin, Queue};
 use crate::restart;
+use crate::route;
 use crate::serving::{self, Services};
 use crate::socket::Socket;
 use crate::stream::within;
@@ -483,7 +484,12 @@ impl Shared {
         };
         let configs = configs.ok_or_else(drive::closed)?;
         let remote = incoming.remote_address().ip();
-        let start = transport::start(Instant::now(), remote, STREAMS_MAX);
+        let start = transport::start(
+            Instant::now(),
+            remote,
+            STREAMS_MAX,
+            route::payload_bytes_max(remote),
+        );
         let config = configs.of_one(start.config, tickets.clone())?;
         let (connection, established) = match incoming.accept_with(config)?.into_0rtt() {
             Ok(both) => both,
@@ -665,7 +671,12 @@ impl Shared {
             asked.is_some(),
         )?;
         let mut config = ClientConfig::new(crypto);
-        let start = transport::start(Instant::now(), address.ip(), 0);
+        let start = transport::start(
+            Instant::now(),
+            address.ip(),
+            0,
+            route::payload_bytes_max(address.ip()),
+        );
         config.transport_config(Arc::new(start.config));
         let connecting = self.quic.connect_with(config, address, tls::SERVER_NAME)?;
         let early = match (asked, tickets.taken()) {

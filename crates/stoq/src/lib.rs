@@ -8,7 +8,8 @@
 //!    │  │      └─ tickets   resumption between admitted peers
 //!    │  ├──── admission    chains against the trust policy, FALCON channel binding
 //!    │  ├──── live         revocation of those already here
-//!    │  └──── path         how much may be in flight, settings by the kind of path
+//!    │  ├──── path         how much may be in flight, settings by the kind of path
+//!    │  └──── route        the first link towards a peer
 //!    ├─ serving ── frame   one stream: a request, a byte stream, an operation on memory
 //!    │     ├───── request  the bounded queue towards services outside
 //!    │     ├───── tunnel   local sockets carried over streams
@@ -45,6 +46,7 @@ mod region;
 mod remote;
 mod request;
 mod restart;
+mod route;
 mod serving;
 mod session;
 mod socket;

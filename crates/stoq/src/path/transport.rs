@@ -19,21 +19,22 @@ pub struct Start {
     pub monitor: Monitor,
 }
 
-/// For a connection with `remote`, which may open `streams` bidirectional streams.
-pub fn start(now: Instant, remote: IpAddr, streams: u32) -> Start {
+/// For a connection with `remote`, which may open `streams` bidirectional streams. `link`: bytes of
+/// the largest datagram that the first link towards it carries, where that is known.
+pub fn start(now: Instant, remote: IpAddr, streams: u32, link: Option<u16>) -> Start {
     let gauge = Arc::new(Gauge::default());
     Start {
-        config: settings(remote, streams, gauge.clone()),
+        config: settings(remote, streams, link, gauge.clone()),
         monitor: Monitor::new(now, remote, gauge),
     }
 }
 
 /// The same for connections that nobody watches.
 pub fn config(remote: IpAddr, streams: u32) -> TransportConfig {
-    settings(remote, streams, Arc::default())
+    settings(remote, streams, None, Arc::default())
 }
 
-fn settings(remote: IpAddr, streams: u32, gauge: Arc<Gauge>) -> TransportConfig {
+fn settings(remote: IpAddr, streams: u32, link: Option<u16>, gauge: Arc<Gauge>) -> TransportConfig {
     let loopback = remote.is_loopback();
     let settings = Tier::first(remote).settings;
     let model = ModelConfig {
@@ -66,7 +67,11 @@ fn settings(remote: IpAddr, streams: u32, gauge: Arc<Gauge>) -> TransportConfig 
             .initial_mtu(LOOPBACK_MTU_BYTES)
             .mtu_discovery_config(Some(discovery));
     } else {
-        config.mtu_discovery_config(Some(MtuDiscoveryConfig::default()));
+        let mut discovery = MtuDiscoveryConfig::default();
+        if let Some(link) = link {
+            discovery.upper_bound(link);
+        }
+        config.mtu_discovery_config(Some(discovery));
     }
     config
 }
