@@ -104,18 +104,34 @@ def settled(mesh: Mesh, memory: str) -> LeaseView:
     return lease
 
 
+@pytest.fixture(scope="module")
+def service(lender: Machine) -> str:
+    """The address of a service of the lender, which all may use and nobody serves."""
+    offered = lender.json("tunnel", "offer", "db", "--to", "tcp:[::1]:9", "--network")
+    return str(offered["address"])
+
+
+@pytest.fixture(scope="module")
+def allowed(home: Machine, lender: Machine) -> None:
+    """The lender takes files of the home node's owner."""
+    lender.succeeds("inbox", "allow", "home")
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.usefixtures("allowed")
 def test_an_example_runs(
     name: str,
     mesh: Mesh,
     home: Machine,
     memory: str,
+    service: str,
     settled: LeaseView,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HYPERMESH_DATA", str(home.data))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "results.tar").write_bytes(b"results")
     code = textwrap.dedent(EXAMPLES[name])
     names: dict[str, Any] = {
         "hm": hm,
@@ -128,6 +144,8 @@ def test_an_example_runs(
         "Path": Path,
         "data": home.data,
         "address": memory,
+        "service": service,
+        "node": next(each for each in mesh.network.nodes() if each.name == "lender"),
         "print": lambda *_, **__: None,
     }
     if "await " in code or "async " in code:

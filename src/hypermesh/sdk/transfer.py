@@ -59,7 +59,7 @@ def cancel(transfer: str) -> Call[TransferView]:
 class Sent:
     """A file that was given to the node to be sent: it goes on whether or not this object lives.
 
-    for view in mesh.transfer.submit("results.tar", "desktop").progress():
+    for view in mesh.transfer.submit("results.tar", "lender").progress():
         print(view.done, view.size)
     """
 
@@ -117,7 +117,7 @@ class Transfer:
         address of something that it hosts), and wait until it is there. Raises what kept it from
         that.
 
-        mesh.transfer.send("results.tar", "desktop").root
+        mesh.transfer.send("results.tar", "lender").root
         """
         sent = self.submit(path, to)
         for view in sent.progress():

@@ -85,7 +85,7 @@ class Tunnels:
         """Carry whoever connects at `listen` to the service at `address`. With port 0 the system
         chooses one.
 
-        mesh.tunnels.open(address, "tcp:[::1]:15432").listen
+        mesh.tunnels.open(service, "tcp:[::1]:15432").listen
         """
         return self._rest.run(open_(address, listen, limit))
 
