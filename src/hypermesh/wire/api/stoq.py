@@ -10,8 +10,9 @@ from hypermesh.wire.api.body import Hex32
 class StoqLimits(msgspec.Struct, frozen=True):
     """Bounds of the transport, as far as native code names them: bytes of one body and of all that
     wait; requests that wait, of all, of one peer and of strangers (`hm-enrol/1`); streams of one
-    connection, both ways and one way; datagrams that wait, of one peer and of all. Others (connections,
-    handshakes, windows) are compiled in and not told."""
+    connection, both ways and one way; datagrams that wait, of one peer and of all.
+
+    Others (connections, handshakes, windows) are compiled in and not told."""
 
     body_bytes_max: int
     pending_requests_max: int
