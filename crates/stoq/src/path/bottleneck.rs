@@ -9,11 +9,13 @@
 //! | window | data waits, and the window is full while the path's rate is still looked for; or writers wait because what was sent before is not acknowledged and the send window is full |
 //! | path | data waits, the path's rate is known, and it or the pacing to it is in use |
 //! | sender | nothing waits: the application gives less than could be sent |
-//! | idle | the same, and nothing has been under way for [`QUIET`] |
+//! | idle | the same, and no data has left for [`QUIET`] |
 //!
 //! What is seen holds from one observation to the next.
 
 use std::time::{Duration, Instant};
+
+use quinn_proto::ConnectionStats;
 
 use super::gauge::{Phase, Reading};
 
@@ -63,6 +65,8 @@ pub struct Facts {
     pub withheld: bool,
     /// Writers wait for room in the send buffer.
     pub writers_waiting: bool,
+    /// Frames with data of the application that have left, as a total.
+    pub data_frames: u64,
     pub in_flight_bytes: u64,
     pub window_bytes: u64,
     pub mtu_bytes: u64,
@@ -72,14 +76,20 @@ pub struct Facts {
 
 impl Facts {
     /// The facts that the congestion controller shows, with those that only streams know.
-    pub fn of(reading: &Reading, mtu_bytes: u16, withheld: bool, writers_waiting: bool) -> Facts {
+    pub fn of(
+        reading: &Reading,
+        stats: &ConnectionStats,
+        withheld: bool,
+        writers_waiting: bool,
+    ) -> Facts {
         Facts {
             unsent: !reading.application_limited,
             withheld,
             writers_waiting,
+            data_frames: stats.frame_tx.stream + stats.frame_tx.datagram,
             in_flight_bytes: reading.in_flight_bytes,
             window_bytes: reading.window_bytes,
-            mtu_bytes: u64::from(mtu_bytes),
+            mtu_bytes: u64::from(stats.path.current_mtu),
             held_by_loss: reading.held_by_loss,
             phase: reading.phase,
         }
@@ -140,7 +150,7 @@ pub struct Shares {
     spent: [Duration; Bound::ALL.len()],
     seen_at: Instant,
     seen: Facts,
-    /// Since when nothing waits and nothing is in flight.
+    /// Since when nothing waits and no data has left.
     quiet_since: Option<Instant>,
 }
 
@@ -157,8 +167,10 @@ impl Shares {
     /// What was seen last has held until `now`; from now on `facts` hold.
     pub fn observe(&mut self, now: Instant, facts: Facts) {
         self.settle(now);
-        let quiet = facts.bound().is_none() && facts.in_flight_bytes == 0;
-        self.quiet_since = quiet.then(|| self.quiet_since.unwrap_or(now));
+        // What is in flight says nothing here: acknowledgements alone are never acknowledged.
+        let sent = facts.data_frames != self.seen.data_frames;
+        let before = self.quiet_since.filter(|_| !sent).unwrap_or(now);
+        self.quiet_since = facts.bound().is_none().then_some(before);
         self.seen = facts;
     }
 
@@ -216,10 +228,11 @@ mod tests {
         }
     }
 
-    fn nothing_to_send(in_flight_bytes: u64) -> Facts {
+    fn nothing_to_send(data_frames: u64) -> Facts {
         Facts {
             unsent: false,
-            ..sending(in_flight_bytes, Phase::Cruise)
+            data_frames,
+            ..sending(50, Phase::Cruise)
         }
     }
 
@@ -267,11 +280,11 @@ mod tests {
             (
                 Facts {
                     writers_waiting: true,
-                    ..nothing_to_send(5000)
+                    ..nothing_to_send(7)
                 },
                 Bound::Window,
             ),
-            (nothing_to_send(5000), Bound::Sender),
+            (nothing_to_send(7), Bound::Sender),
         ];
         for (facts, bound) in cases {
             assert_eq!(played(&[(70, facts)]), only(bound, 70), "{facts:?}");
@@ -289,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_pause_is_the_senders_until_it_is_rest() {
-        let spent = played(&[(30, nothing_to_send(5000)), (250, nothing_to_send(0))]);
+        let spent = played(&[(30, nothing_to_send(7)), (250, nothing_to_send(8))]);
         assert_eq!(spent[Bound::Sender as usize], 130);
         assert_eq!(spent[Bound::Idle as usize], 150);
     }
@@ -307,7 +320,7 @@ mod tests {
         let timeline = [
             (10, sending(WINDOW, Phase::Startup)),
             (20, sending(WINDOW, Phase::Cruise)),
-            (0, nothing_to_send(100)),
+            (0, nothing_to_send(0)),
             (40, nothing_to_send(0)),
             (150, nothing_to_send(0)),
             (5, sending(10, Phase::Cruise)),

@@ -74,8 +74,7 @@ impl Monitor {
             received.max_data + received.max_stream_data,
         );
         let reading = self.gauge.read();
-        let mtu = stats.path.current_mtu;
-        let facts = Facts::of(&reading, mtu, withheld, writers_waiting);
+        let facts = Facts::of(&reading, stats, withheld, writers_waiting);
         self.shares.observe(now, facts);
 
         let moved = remote.ip() != self.remote;

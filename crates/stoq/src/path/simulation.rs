@@ -517,7 +517,7 @@ impl Simulation {
                 received.max_data + received.max_stream_data,
             );
             let reading = flow.gauge.read();
-            let facts = Facts::of(&reading, stats.path.current_mtu, withheld, flow.blocked);
+            let facts = Facts::of(&reading, &stats, withheld, flow.blocked);
             flow.shares.observe(now, facts);
         }
     }
