@@ -131,17 +131,10 @@ def inbox_deny(party: str, data: Path | None, output: str) -> None:
 
 
 def _whole_id(here: Mesh, transfer_id: str) -> str:
-    """The only file that came by a transfer whose id begins so."""
-    from hypermesh.wire.errors import NotFound
+    from hypermesh.cli.abbreviation import whole_id
 
     if len(transfer_id) == ID_CHARACTERS:
         return transfer_id
-    known = (each.transfer for each in here.inbox.list())
-    found = [each for each in known if transfer_id and each.startswith(transfer_id)]
-    if len(found) != 1:
-        raise NotFound(
-            f"{len(found) or 'No'} files came by transfers that begin with {transfer_id[:80]!r}",
-            why="an id may be shortened to what no other begins with",
-            fix="hm inbox ls",
-        )
-    return found[0]
+    return whole_id(
+        transfer_id, (each.transfer for each in here.inbox.list()), "transfer", "hm inbox ls"
+    )

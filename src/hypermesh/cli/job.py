@@ -345,18 +345,8 @@ def job_cancel(job_id: str, data: Path | None, output: str) -> None:
 
 
 def _whole_id(here: Mesh, job_id: str) -> str:
-    """The only job whose id begins so."""
-    from hypermesh.wire.errors import InvalidInput, NotFound
+    from hypermesh.cli.abbreviation import whole_id
 
     if len(job_id) == ID_CHARACTERS:
         return job_id
-    if not job_id:
-        raise InvalidInput("The id of a job is empty", fix="See `hm job ls`")
-    found = [each.job for each in here.jobs.list() if each.job.startswith(job_id)]
-    if len(found) != 1:
-        raise NotFound(
-            f"{len(found) or 'No'} jobs begin with {job_id!r}",
-            why="an id may be shortened to what no other begins with",
-            fix="hm job ls",
-        )
-    return found[0]
+    return whole_id(job_id, (each.job for each in here.jobs.list()), "job", "hm job ls")

@@ -142,18 +142,10 @@ def _whole_id(here: Mesh, lease_id: str) -> str:
 
 def _meant(lease_id: str, leases: Iterable[LeaseView]) -> LeaseView:
     """The only lease whose id begins so."""
-    from hypermesh.wire.errors import InvalidInput, NotFound
+    from hypermesh.cli.abbreviation import whole_id
 
-    if not lease_id:
-        raise InvalidInput("The id of a lease is empty", fix="See `hm lease ls`")
-    found = [each for each in leases if each.lease.startswith(lease_id)]
-    if len(found) != 1:
-        raise NotFound(
-            f"{len(found) or 'No'} leases begin with {lease_id!r}",
-            why="an id may be shortened to what no other begins with",
-            fix="hm lease ls --all",
-        )
-    return found[0]
+    known = {each.lease: each for each in leases}
+    return known[whole_id(lease_id, known, "lease", "hm lease ls --all")]
 
 
 lease.add_command(lease_receipt)

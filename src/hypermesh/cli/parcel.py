@@ -23,7 +23,7 @@ from hypermesh.wire.quantity import parse_duration
 
 if TYPE_CHECKING:
     from hypermesh.sdk.mesh import Mesh
-    from hypermesh.wire.api.parcel import Box, ParcelView
+    from hypermesh.wire.api.parcel import ParcelView
 
 ID_CHARACTERS = 64
 """Of a whole id: 32 bytes in hex."""
@@ -204,25 +204,11 @@ def _preview(body: bytes) -> str:
 
 
 def _whole_id(here: Mesh, parcel_id: str) -> str:
-    """The only parcel whose id begins so."""
+    from hypermesh.cli.abbreviation import whole_id
     from hypermesh.wire.api.parcel import Box
-    from hypermesh.wire.errors import InvalidInput, NotFound
 
     if len(parcel_id) == ID_CHARACTERS:
         return parcel_id
-    if not parcel_id:
-        raise InvalidInput("The id of a parcel is empty", fix="See `hm parcel ls`")
-    boxes: tuple[Box, ...] = (Box.RECEIVED, Box.SENT, Box.CARRIED)
-    found = {
-        each.parcel
-        for box in boxes
-        for each in here.parcels.list(box)
-        if each.parcel.startswith(parcel_id)
-    }
-    if len(found) != 1:
-        raise NotFound(
-            f"{len(found) or 'No'} parcels begin with {parcel_id!r}",
-            why="an id may be shortened to what no other begins with",
-            fix="hm parcel ls",
-        )
-    return found.pop()
+    boxes = (Box.RECEIVED, Box.SENT, Box.CARRIED)
+    known = (each.parcel for box in boxes for each in here.parcels.list(box))
+    return whole_id(parcel_id, known, "parcel", "hm parcel ls")

@@ -102,17 +102,10 @@ def transfer_proof(transfer_id: str, file: Path, data: Path | None, output: str)
 
 
 def _whole_id(here: Mesh, transfer_id: str) -> str:
-    """The only transfer whose id begins so."""
-    from hypermesh.wire.errors import NotFound
+    from hypermesh.cli.abbreviation import whole_id
 
     if len(transfer_id) == ID_CHARACTERS:
         return transfer_id
-    known = (each.transfer for each in here.transfer.list())
-    found = [each for each in known if transfer_id and each.startswith(transfer_id)]
-    if len(found) != 1:
-        raise NotFound(
-            f"{len(found) or 'No'} transfers begin with {transfer_id[:80]!r}",
-            why="an id may be shortened to what no other begins with",
-            fix="hm transfer ls",
-        )
-    return found[0]
+    return whole_id(
+        transfer_id, (each.transfer for each in here.transfer.list()), "transfer", "hm transfer ls"
+    )
