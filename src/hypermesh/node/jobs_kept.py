@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from hypermesh.crypto import files
 from hypermesh.node.jobs import Record, Said
 from hypermesh.wire.api.job import FINAL, JobState, JobSubmit, UnknownJob
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
@@ -67,13 +68,7 @@ class KeptJobs:
     def __init__(self, file: Path) -> None:
         """Raises `JobsNotKept` where the file is damaged or cannot be written."""
         try:
-            file.touch(mode=0o600)
-            self._database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-            try:
-                self._database.executescript(_SCHEMA)
-            except BaseException:
-                self._database.close()
-                raise
+            self._database = files.database(file, _SCHEMA)
         except (sqlite3.Error, OSError) as error:
             raise JobsNotKept(
                 f"{file} cannot be used",

@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from hypermesh.crypto import files
 from hypermesh.stoq.custody import INBOX_BYTES_MAX, INBOX_PARCELS_MAX, Load
 from hypermesh.stoq.parcel import is_over, parcel_id
 from hypermesh.wire.codec import decode, encode
@@ -133,13 +134,7 @@ class KeptParcels:
     def __init__(self, file: Path, own: NodeId) -> None:
         """Raises `ParcelsNotKept` where the file is damaged or cannot be written."""
         try:
-            file.touch(mode=0o600)
-            self._database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-            try:
-                self._database.executescript(_SCHEMA)
-            except BaseException:
-                self._database.close()
-                raise
+            self._database = files.database(file, _SCHEMA)
         except (sqlite3.Error, OSError) as error:
             raise ParcelsNotKept(
                 f"{file} cannot be used",

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from hypermesh.crypto import files
 from hypermesh.node.transfers import Record
 from hypermesh.wire.api.transfer import FINAL, UnknownTransfer
 from hypermesh.wire.delivery import TransferId
@@ -47,13 +48,7 @@ class KeptTransfers:
     def __init__(self, file: Path) -> None:
         """Raises `TransfersNotKept` where the file is damaged or cannot be written."""
         try:
-            file.touch(mode=0o600)
-            self._database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-            try:
-                self._database.executescript(_SCHEMA)
-            except BaseException:
-                self._database.close()
-                raise
+            self._database = files.database(file, _SCHEMA)
         except (sqlite3.Error, OSError) as error:
             raise TransfersNotKept(
                 f"{file} cannot be used",

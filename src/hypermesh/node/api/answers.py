@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from hypermesh.crypto import files
 from hypermesh.wire.errors import Conflict, HyperMeshError, Overloaded
 
 KEPT_MS = 24 * 60 * 60 * 1000
@@ -79,9 +80,7 @@ class Answers:
     def __init__(self, file: Path) -> None:
         """Raises `KeysNotKept` where the file is damaged or cannot be written."""
         try:
-            file.touch(mode=0o600)
-            self._database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-            self._database.executescript(_SCHEMA)
+            self._database = files.database(file, _SCHEMA)
         except (sqlite3.Error, OSError) as error:
             raise KeysNotKept(
                 f"{file} cannot be used",

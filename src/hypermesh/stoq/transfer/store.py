@@ -25,7 +25,7 @@ from typing import Any
 import msgspec
 
 from hypermesh.crypto.digest import digest_of
-from hypermesh.crypto.files import make_directory, publish
+from hypermesh.crypto.files import database, make_directory, publish
 from hypermesh.stoq.errors import FileFailed, NoSpace
 from hypermesh.stoq.transfer.errors import AlreadyComing, InboxDamaged
 from hypermesh.stoq.transfer.manifest import Chunk
@@ -99,13 +99,7 @@ class Store:
         try:
             make_directory(directory, 0o700)
             make_directory(self._arriving, 0o700)
-            file.touch(mode=0o600)
-            self._database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-            try:
-                self._database.executescript(_SCHEMA)
-            except BaseException:
-                self._database.close()
-                raise
+            self._database = database(file, _SCHEMA)
         except (sqlite3.Error, OSError) as error:
             raise InboxDamaged(
                 f"{file} cannot be used",
