@@ -186,6 +186,12 @@ class Peers:
             if self._closed:
                 made.close()
                 raise EndpointClosed
+            kept = self._links.get(node)
+            if kept is not None and kept.connection.ended is None:
+                # Another thread dialled at the same time. One link is kept, or `close` would not
+                # end the calls on the other.
+                made.close()
+                return kept
             link = self._links[node] = _Link(made, time.monotonic(), time.time_ns() // 1_000_000)
         return link
 
