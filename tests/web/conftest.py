@@ -61,6 +61,17 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
+def exchange_files(network: Network) -> None:
+    nodes = (network.alice, network.bob)
+    owners = [node.ask(lambda mesh: mesh.accounts.get()).owner for node in nodes]
+    for node, owner in zip(nodes, reversed(owners), strict=True):
+        node.ask(lambda mesh, owner=owner: mesh.inbox.allow(owner))
+    for node, to in ((network.alice, "bob"), (network.bob, "alice")):
+        file = node.data.parent / "sample.bin"
+        file.write_bytes(bytes(range(256)) * 1024)
+        node.ask(lambda mesh, file=file, to=to: mesh.transfer.send(file, to))
+
+
 @dataclass(frozen=True)
 class Scene:
     """Ids of what is to be seen."""
@@ -76,8 +87,9 @@ class Scene:
 
 @pytest.fixture(scope="session")
 def scene(web_network: Network) -> Iterator[Scene]:
-    """A job that ran, and a lease of memory that is in use all the time."""
+    """A job that ran, a file sent each way, and a lease of memory that is in use all the time."""
     alice = web_network.alice
+    exchange_files(web_network)
     with alice.mesh() as mesh:
         job = mesh.jobs.submit(JobSubmit(engine="python", program=PROGRAM.hex()))
         done = job.wait(60)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from playwright.sync_api import Browser
-from tests.node.network import Network, eventually
+from tests.node.network import Network, eventually, hm
 
 from hypermesh.wire.asset import AssetKind
 
@@ -93,3 +95,52 @@ def test_units_are_sent(browser: Browser, web_network: Network) -> None:
         lambda: bob.ask(lambda mesh: mesh.accounts.get()).balance == before.balance + 3 or None,
         "bob has three more",
     )
+
+
+def test_a_file_is_sent_and_its_proof_saved(
+    browser: Browser, web_network: Network, scene: Scene, tmp_path: Path
+) -> None:
+    alice, bob = web_network.alice, web_network.bob
+    owner = alice.ask(lambda mesh: mesh.accounts.get()).owner
+    file = tmp_path / "results.csv"
+    file.write_text("a,b\n1,2\n")
+    with visiting(browser, alice) as visit, visiting(browser, bob) as other:
+        visit.enter(alice, "/files")
+        visit.page.get_by_role("button", name="Send a file…").click()
+        dialog = visit.page.get_by_role("dialog")
+        dialog.get_by_label("File").fill("results.csv")
+        assert dialog.get_by_text("It begins with /").is_visible()
+        dialog.get_by_label("File").fill(str(file))
+        dialog.get_by_role("button", name="Send", exact=True).click()
+        row = visit.page.get_by_role("row").filter(has_text="results.csv")
+        with visit.page.expect_download() as saved:
+            row.get_by_role("button", name="Save the proof").click()
+        saved.value.save_as(tmp_path / "proof.json")
+        other.enter(bob, "/files?tab=received")
+        other.wait_for_text("results.csv")
+
+        other.go("/files?tab=senders")
+        other.page.get_by_role("row").filter(has_text=owner[:12]).get_by_role("button").last.click()
+        other.wait_for_text("Your own nodes alone")
+        visit.page.get_by_role("button", name="Send a file…").click()
+        dialog.get_by_label("File").fill(str(file))
+        dialog.get_by_role("button", name="Send", exact=True).click()
+        visit.wait_for_text("takes no files")
+        other.page.get_by_label("Take files of (an owner's id)").fill(owner)
+        other.page.get_by_role("button", name="Allow").click()
+        other.wait_for_text("This owner may send files here")
+        assert visit.faults == []
+        assert other.faults == []
+    checked = hm("verify", str(tmp_path / "proof.json"), str(file))
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_a_connection_says_what_it_waits_for(
+    browser: Browser, web_network: Network, scene: Scene
+) -> None:
+    with visiting(browser, web_network.alice) as visit:
+        visit.enter(web_network.alice, "/nodes?tab=connections")
+        row = visit.page.get_by_role("row").filter(has_text="bob").first
+        assert "of its time" in row.inner_text()
+        assert "loopback" in row.inner_text()
+        assert visit.faults == []

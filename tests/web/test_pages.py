@@ -17,6 +17,7 @@ NAMES = {
     "nodes": "/nodes",
     "graph": "/nodes?tab=graph",
     "node-table": "/nodes?tab=table",
+    "connections": "/nodes?tab=connections",
     "node": "/nodes/{node}?proof=time",
     "assets": "/assets",
     "assets-none": "/assets?q=nothing-is-called-so",
@@ -32,6 +33,9 @@ NAMES = {
     "jobs": "/jobs?new=1",
     "job": "/jobs/{job}?find=line",
     "job-stages": "/jobs/{job}?tab=stages",
+    "files": "/files",
+    "files-received": "/files?tab=received",
+    "files-senders": "/files?tab=senders",
     "ledger": "/blocks",
     "block": "/blocks/3",
     "block-header": "/blocks/3?tab=header",
@@ -91,6 +95,7 @@ def test_dialogs(browser: Browser, web_network: Network, scene: Scene, theme: st
     opened = {
         "/": "Copy as…",
         "/wallet": "Send…",
+        "/files": "Send a file…",
         f"/assets/{scene.asset}": "Lease…",
         f"/leases/{scene.lease}": "Release…",
     }

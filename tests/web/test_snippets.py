@@ -25,6 +25,8 @@ PLACES = {
     "/leases/{lease}": "memory",
     "/jobs": "done",
     "/jobs/{job}": "done",
+    "/files": "sample.bin",
+    "/files?tab=received": "sample.bin",
     "/blocks": "hash",
     "/blocks/3": "hash",
     "/transactions/{tx}": "nonce",

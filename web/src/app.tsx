@@ -12,6 +12,7 @@ import { AssetPage } from "./pages/asset.tsx";
 import { AssetsPage } from "./pages/assets.tsx";
 import { BlockPage } from "./pages/block.tsx";
 import { CheatPage } from "./pages/cheat.tsx";
+import { FilesPage } from "./pages/files.tsx";
 import { FirstRunPage } from "./pages/first-run.tsx";
 import { JobPage } from "./pages/job.tsx";
 import { JobsPage } from "./pages/jobs.tsx";
@@ -43,6 +44,7 @@ const MENU: readonly Entry[] = [
   { path: "assets", label: "Assets", icon: "assets", page: () => <AssetsPage />, one: (id) => <AssetPage id={id} /> },
   { path: "leases", label: "Leases", icon: "leases", page: () => <LeasesPage />, one: (id) => <LeasePage id={id} /> },
   { path: "jobs", label: "Jobs", icon: "jobs", page: () => <JobsPage />, one: (id) => <JobPage id={id} /> },
+  { path: "files", label: "Files", icon: "files", page: () => <FilesPage /> },
   { path: "blocks", label: "Ledger", icon: "ledger", page: () => <LedgerPage />, one: (id) => <BlockPage height={id} /> },
   { path: "wallet", label: "Wallet", icon: "wallet", page: () => <WalletPage /> },
   { path: "cheat", label: "Try to cheat", icon: "cheat", page: () => <CheatPage /> },

@@ -17,6 +17,8 @@ export type Subject =
   | { noun: "lease"; id: string }
   | { noun: "jobs" }
   | { noun: "job"; id: string }
+  | { noun: "transfers" }
+  | { noun: "inbox" }
   | { noun: "blocks" }
   | { noun: "block"; height: number }
   | { noun: "transaction"; id: string }
@@ -72,6 +74,10 @@ function said(of: Subject): Said {
         python: `print(mesh.jobs.get("${of.id}").refresh())`,
         privately: true,
       };
+    case "transfers":
+      return { cli: "hm transfer ls", path: "/v1/transfers", python: each("sent", "mesh.transfer.list()"), privately: true };
+    case "inbox":
+      return { cli: "hm inbox ls", path: "/v1/inbox", python: each("came", "mesh.inbox.list()"), privately: true };
     case "blocks":
       return { cli: "hm block ls", path: "/v1/blocks", python: each("block", "mesh.ledger.blocks()") };
     case "block":

@@ -14,6 +14,8 @@ const SUBJECTS: Subject[] = [
   { noun: "lease", id: ID },
   { noun: "jobs" },
   { noun: "job", id: ID },
+  { noun: "transfers" },
+  { noun: "inbox" },
   { noun: "blocks" },
   { noun: "block", height: 7 },
   { noun: "transaction", id: ID },

@@ -75,6 +75,8 @@ export function touch(topic?: Topic): void {
 interface Options {
   query?: Query;
   topics?: readonly Topic[];
+  /** Read it anew so often, where no event tells of it. */
+  everyMs?: number | undefined;
 }
 
 export interface Reading<T> extends Snapshot<T> {
@@ -117,6 +119,11 @@ function useResource<T>(key: string, load: () => Promise<T>, options: Options): 
       resource.users -= 1;
     };
   }, [resource, topics]);
+  useEffect(() => {
+    if (options.everyMs === undefined) return;
+    const timer = setInterval(resource.refresh, options.everyMs);
+    return () => clearInterval(timer);
+  }, [resource, options.everyMs]);
   return { ...useStore(resource), refresh: resource.refresh };
 }
 

@@ -6,6 +6,7 @@ const PATHS = {
   assets: "M4 6h16v5H4zM4 13h16v5H4zM7 8.5h.01M7 15.5h.01",
   leases: "M8 4v3M16 4v3M4 9h16M5 6h14v14H5zM9 14l2 2 4-4",
   jobs: "M5 4l14 8-14 8z",
+  files: "M6 3h8l4 4v14H6zM14 3v4h4M12 18v-7M9 14l3-3 3 3",
   ledger: "M5 4h14v4H5zM5 10h14v4H5zM5 16h14v4H5z",
   wallet: "M4 7h14a2 2 0 0 1 2 2v9H6a2 2 0 0 1-2-2zM4 7l11-3v3M16 13h.01",
   cheat: "M12 3l8 3v6c0 4.5-3.4 7.9-8 9-4.6-1.1-8-4.5-8-9V6zM9.5 9.5l5 5M14.5 9.5l-5 5",

@@ -30,13 +30,15 @@ const TONES: Record<string, Tone> = {
   queued: "idle",
   leasing: "busy",
   running: "busy",
+  sending: "busy",
+  waiting: "warn",
   settling: "busy",
   done: "good",
   cancelled: "warn",
   lost: "bad",
 };
 
-/** The state of an asset, a lease or a job. */
+/** The state of an asset, a lease, a job or a transfer. */
 export function StateOf({ state }: { state: string }) {
   return <State tone={TONES[state] ?? "idle"}>{words(state)}</State>;
 }

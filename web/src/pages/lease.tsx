@@ -11,6 +11,7 @@ import { ReleaseButton } from "../components/release.tsx";
 import { Level, StateOf } from "../components/state.tsx";
 import { Tabs } from "../components/tabs.tsx";
 import { Command, Fact, Facts, Id, Json, Moment } from "../components/text.tsx";
+import { download } from "../download.ts";
 import { caes, duration, kindName, price, units } from "../format.ts";
 import { link } from "../route.ts";
 
@@ -109,14 +110,7 @@ function Receipt({ lease }: { lease: Lease }) {
   const { busy, problem, run } = useWrite();
   if (lease.paid === null) return <p className="muted">The receipt is there when the lease is settled.</p>;
   const fetchIt = (): Promise<void> => run(async () => setReceipt(await read(`/v1/leases/${lease.lease}/receipt`)));
-  const save = (): void => {
-    const place = URL.createObjectURL(new Blob([JSON.stringify(receipt)], { type: "application/json" }));
-    const anchor = document.createElement("a");
-    anchor.href = place;
-    anchor.download = `receipt-${lease.lease.slice(0, 16)}.json`;
-    anchor.click();
-    URL.revokeObjectURL(place);
-  };
+  const save = (): void => download(`receipt-${lease.lease.slice(0, 16)}.json`, receipt);
   return (
     <div className="stack">
       <p>Every figure's origin, in words; and the check that needs neither this node nor a network:</p>

@@ -1,4 +1,4 @@
-/** The nodes of the network: as cards, as a graph, and as a table. */
+/** The nodes of the network: as cards, as a graph, and as a table; and this node's connections. */
 import { lazy, Suspense } from "react";
 import { usePages } from "../api/resource.ts";
 import type { Schemas } from "../api/types.ts";
@@ -12,6 +12,7 @@ import { micros, plural, words } from "../format.ts";
 import { live } from "../live/feed.ts";
 import { link } from "../route.ts";
 import { useStore } from "../store.ts";
+import { Connections } from "./connections.tsx";
 
 const Topology = lazy(() => import("../components/topology.tsx"));
 
@@ -36,6 +37,7 @@ export function NodesPage() {
                 { name: "cards", label: "Cards", content: () => <Cards nodes={nodes} /> },
                 { name: "graph", label: "Graph", content: () => <Graph nodes={nodes} /> },
                 { name: "table", label: "Table", content: () => <NodeTable nodes={nodes} /> },
+                { name: "connections", label: "Connections", content: () => <Connections /> },
               ]}
             />
           );
