@@ -21,6 +21,7 @@ use crate::bell::Bell;
 use crate::connection::Connection;
 use crate::error::{Error, Kind, Result};
 use crate::frame;
+use crate::intake::Intake;
 use crate::limits::{
     DATAGRAMS_OF_PEER_MAX, DATAGRAMS_WAITING_MAX, DATAGRAM_BYTES_WAITING_MAX, DRAIN_MAX,
 };
@@ -103,7 +104,12 @@ impl Datagrams {
     }
 
     /// Receives what an admitted peer sends, until its connection ends.
-    pub(crate) async fn receive(self: Arc<Self>, connection: quic::Connection, origin: Origin) {
+    pub(crate) async fn receive(
+        self: Arc<Self>,
+        connection: quic::Connection,
+        origin: Origin,
+        intake: Arc<Intake>,
+    ) {
         let waiting = Arc::new(AtomicUsize::new(0));
         while let Ok(framed) = connection.read_datagram().await {
             self.received.fetch_add(1, Ordering::Relaxed);
@@ -111,7 +117,9 @@ impl Datagrams {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
-            let kept = if service == SERVICE_ECHO {
+            let kept = if intake.is_closed() {
+                false
+            } else if service == SERVICE_ECHO {
                 // Where the way back is full, the echo is lost, as it may be anyhow.
                 send_now(&connection, framed.clone()).unwrap_or(false)
             } else if waiting.load(Ordering::Relaxed) >= DATAGRAMS_OF_PEER_MAX {

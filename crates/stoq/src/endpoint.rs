@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use crate::drive::{self, Drive};
 use crate::error::{Error, Kind, Result};
 use crate::frame;
 use crate::identity::Identity;
+use crate::intake::draining;
 use crate::limits::*;
 use crate::live::{self, Live, LiveConnection};
 use crate::memory::{self, Action, Operation, Range};
@@ -57,9 +58,6 @@ struct Shared {
     resumed: AtomicU64,
     /// Requests served before their connection was admitted.
     early: Arc<AtomicU64>,
-    /// Streams that are being served, or handed to a service.
-    running: Arc<AtomicUsize>,
-    draining: AtomicBool,
     handshakes: AtomicUsize,
 }
 
@@ -158,6 +156,7 @@ impl Endpoint {
                 queue: Arc::new(Queue::new().map_err(refused)?),
                 datagrams: Arc::new(Datagrams::new().map_err(refused)?),
                 regions: Arc::new(Regions::default()),
+                intake: Arc::default(),
                 drive: drive.clone(),
             },
             live,
@@ -167,8 +166,6 @@ impl Endpoint {
             accepted: AtomicU64::new(0),
             resumed: AtomicU64::new(0),
             early: Arc::default(),
-            running: Arc::default(),
-            draining: AtomicBool::new(false),
             handshakes: AtomicUsize::new(0),
         });
         for shard in shared.quic.shards() {
@@ -307,15 +304,16 @@ impl Endpoint {
     }
 
     /// Takes no new connections and streams from now on, which `Draining` tells those who come, and
-    /// waits until what runs is done, at most for `patience`. Whether it is. Connections stay for
-    /// their owners to close, or for [`Endpoint::close`].
+    /// no datagrams; waits until what runs is done, at most for `patience`. Whether it is. Bytes in
+    /// tunnels that others opened are among it. Connections stay for their owners to close, or for
+    /// [`Endpoint::close`].
     pub async fn drain(&self, patience: Duration) -> Result<bool> {
         let shared = &self.shared;
         let deadline = Instant::now() + patience;
-        shared.draining.store(true, Ordering::Relaxed);
+        shared.services.intake.close();
         let done = loop {
             let (_, unanswered, _) = shared.services.queue.load();
-            if unanswered + shared.running.load(Ordering::Relaxed) == 0 {
+            if unanswered + shared.services.intake.running() == 0 {
                 break true;
             }
             if Instant::now() >= deadline {
@@ -443,16 +441,10 @@ impl Shared {
             match connection.accept_bi().await {
                 Ok((send, receive)) => {
                     let (services, origin) = (self.services.clone(), origin.clone());
-                    let draining = self.draining.load(Ordering::Relaxed);
-                    let running = Running::new(&self.running);
-                    Drive::spawn_on(connection.shard(), async move {
-                        if draining {
-                            serving::refuse(send, receive, &self::draining()).await;
-                        } else {
-                            serving::serve(services, origin, send, receive).await;
-                        }
-                        drop(running);
-                    });
+                    Drive::spawn_on(
+                        connection.shard(),
+                        serving::serve(services, origin, send, receive),
+                    );
                 }
                 Err(error) => break error,
             }
@@ -520,7 +512,7 @@ impl Shared {
             let channel = Channel::of(&connection)?;
             seen.alpn = Some(channel.alpn);
             seen.peer = channel.claimed_id();
-            if self.draining.load(Ordering::Relaxed) {
+            if self.services.intake.is_closed() {
                 admission::close(&connection, &draining());
                 return Err(draining());
             }
@@ -581,11 +573,7 @@ impl Shared {
                         send,
                         receive,
                     );
-                    let running = Running::new(&self.running);
-                    Drive::spawn_on(connection.shard(), async move {
-                        serving.await;
-                        drop(running);
-                    });
+                    Drive::spawn_on(connection.shard(), serving);
                 }
                 Err(error) => return error.into(),
             }
@@ -798,26 +786,6 @@ impl Flight {
             early: false,
         })
     }
-}
-
-/// A stream that is being served.
-struct Running(Arc<AtomicUsize>);
-
-impl Running {
-    fn new(running: &Arc<AtomicUsize>) -> Running {
-        running.fetch_add(1, Ordering::Relaxed);
-        Running(running.clone())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn draining() -> Error {
-    Error::new(Kind::Draining, "this node is going down")
 }
 
 /// Changes the keys of connections whose keys are old or much used.

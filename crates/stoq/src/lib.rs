@@ -34,6 +34,7 @@ pub mod fuzz;
 #[cfg(test)]
 mod hostile;
 mod identity;
+mod intake;
 pub mod limits;
 mod live;
 mod memory;

@@ -12,6 +12,7 @@ use crate::datagram::Datagrams;
 use crate::drive::Drive;
 use crate::error::{Error, Kind, Result};
 use crate::frame::{self, AnswerHeader, Extent, RequestHeader, Status, REQUEST_HEADER_BYTES};
+use crate::intake::{Intake, Running};
 use crate::limits::{BULK_STALL_TIMEOUT, CHUNK_BYTES, REQUEST_RECEIVE_TIMEOUT};
 use crate::memory;
 use crate::problem;
@@ -29,14 +30,19 @@ pub struct Services {
     pub queue: Arc<Queue>,
     pub datagrams: Arc<Datagrams>,
     pub regions: Arc<Regions>,
+    pub intake: Arc<Intake>,
     pub drive: Arc<Drive>,
 }
 
 /// Serves one stream, or hands it on. A malformed one is answered with a problem where it can be;
 /// the connection lives on.
 pub async fn serve(services: Services, origin: Origin, send: SendStream, mut receive: RecvStream) {
+    let running = match services.intake.enter() {
+        Ok(running) => running,
+        Err(error) => return refuse(send, receive, &error).await,
+    };
     match read_header(&mut receive).await {
-        Ok(header) => serve_from(services, origin, header, send, receive).await,
+        Ok(header) => serve_from(services, running, origin, header, send, receive).await,
         Err(error) => refuse(send, receive, &error).await,
     }
 }
@@ -52,6 +58,10 @@ pub async fn serve_early(
     send: SendStream,
     mut receive: RecvStream,
 ) {
+    let running = match services.intake.enter() {
+        Ok(running) => running,
+        Err(error) => return refuse(send, receive, &error).await,
+    };
     let header = match read_header(&mut receive).await {
         Ok(header) => header,
         Err(error) => return refuse(send, receive, &error).await,
@@ -59,7 +69,7 @@ pub async fn serve_early(
     match (header.service, header.extent) {
         (SERVICE_ECHO, Extent::Bytes(_)) => {
             served.fetch_add(1, Ordering::Relaxed);
-            serve_from(services, early, header, send, receive).await;
+            serve_from(services, running, early, header, send, receive).await;
         }
         (memory::SERVICE, Extent::Bytes(length)) => {
             let body = match read_operation(&mut receive, length).await {
@@ -78,7 +88,7 @@ pub async fn serve_early(
         }
         _ => {
             if let Some(origin) = admission_of(&mut admitted).await {
-                serve_from(services, origin, header, send, receive).await;
+                serve_from(services, running, origin, header, send, receive).await;
             }
         }
     }
@@ -95,8 +105,10 @@ async fn admission_of(admitted: &mut watch::Receiver<Option<Origin>>) -> Option<
     origin.clone()
 }
 
+/// `running` counts it while it is served here; what a service gets counts as a request.
 async fn serve_from(
     services: Services,
+    running: Running,
     origin: Origin,
     header: RequestHeader,
     send: SendStream,
@@ -119,6 +131,7 @@ async fn serve_from(
                         outlet: Outlet::new(send),
                         receive,
                         permit,
+                        running,
                     }),
                     services.drive.clone(),
                 )),
@@ -188,9 +201,9 @@ pub async fn serve_aside(services: Services, origin: Origin, connection: quic::C
     if origin.alpn == Alpn::Enrol {
         return;
     }
-    let datagrams = services.datagrams.clone();
+    let (datagrams, intake) = (services.datagrams.clone(), services.intake.clone());
     tokio::join!(
-        datagrams.receive(connection.clone(), origin.clone()),
+        datagrams.receive(connection.clone(), origin.clone(), intake),
         async {
             while let Ok(receive) = connection.accept_uni().await {
                 let (services, origin) = (services.clone(), origin.clone());
@@ -206,21 +219,18 @@ pub async fn serve_aside(services: Services, origin: Origin, connection: quic::C
 /// One stream one way, handed to its service. Nothing can be answered: the reason for a refusal is
 /// the code with which it is stopped.
 async fn serve_unidirectional(services: Services, origin: Origin, mut receive: RecvStream) {
-    let admitted = match read_header(&mut receive).await {
-        Ok(RequestHeader {
-            service,
-            extent: Extent::Open,
-        }) => services
-            .queue
-            .admit(&origin, 0)
-            .map(|permit| (service, permit)),
-        Ok(_) => Err(Error::new(
-            Kind::MalformedFrame,
-            "a stream one way takes no answer",
-        )),
-        Err(error) => Err(error),
+    let admitted = async {
+        let _running = services.intake.enter()?;
+        let header = read_header(&mut receive).await?;
+        if header.extent != Extent::Open {
+            return Err(Error::new(
+                Kind::MalformedFrame,
+                "a stream one way takes no answer",
+            ));
+        }
+        Ok((header.service, services.queue.admit(&origin, 0)?))
     };
-    match admitted {
+    match admitted.await {
         Ok((service, permit)) => {
             let drive = services.drive.clone();
             let stream = Arc::new(Stream::accept_unidirectional(

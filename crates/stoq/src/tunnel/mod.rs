@@ -32,6 +32,7 @@ use tokio::sync::watch;
 use crate::connection::{self, Connection};
 use crate::error::{Error, Kind, Result};
 use crate::frame::{AnswerHeader, Extent, Status};
+use crate::intake::Running;
 use crate::limits::{
     ANSWER_SEND_TIMEOUT, TUNNEL_CONNECT_TIMEOUT, TUNNEL_OPEN_TIMEOUT, TUNNEL_STREAMS_MAX,
 };
@@ -102,6 +103,7 @@ pub(crate) struct Opened {
     pub outlet: Outlet,
     pub receive: RecvStream,
     pub permit: Permit,
+    pub running: Running,
 }
 
 impl Tunnel {
@@ -302,6 +304,7 @@ async fn serve(
         mut outlet,
         mut receive,
         permit,
+        running,
     } = opened;
     let local = match connected(socket).await {
         Ok(local) => local,
@@ -325,9 +328,14 @@ async fn serve(
             if carried.is_err() {
                 pump::reset(local.get_ref());
             }
+            drop(running);
             carried
         }
-        Carriage::Datagrams => datagrams::serve(shared, &local, outlet, receive).await,
+        Carriage::Datagrams => {
+            // A service may come and go between two datagrams: nobody waits for their end.
+            drop(running);
+            datagrams::serve(shared, &local, outlet, receive).await
+        }
     }
 }
 
