@@ -22,7 +22,7 @@ from hypermesh.standalone.client import Client, connected
 from hypermesh.standalone.errors import PinChanged, ServerUnknown
 from hypermesh.standalone.peers import Server, parse_server
 from hypermesh.stoq.endpoint import KEY_EXCHANGE, Endpoint
-from hypermesh.stoq.errors import NotAuthorized, PeerRefused, UnknownIssuer
+from hypermesh.stoq.errors import Draining, NotAuthorized, PeerRefused, UnknownIssuer
 from hypermesh.stoq.trust import Identity, TrustPolicy
 from hypermesh.stoq.tunnel import Tunnel
 from hypermesh.wire.errors import Forbidden, HyperMeshError
@@ -268,7 +268,7 @@ def test_a_tunnel(server: Running, tmp_path: Path) -> None:
 
 
 def test_it_keeps_its_identity_and_drains(tmp_path: Path) -> None:
-    """SIGTERM: what is open may end; nobody more comes in."""
+    """SIGTERM: what is open may end; who asks for more is told why there is none."""
     data, keys = tmp_path / "s", tmp_path / "k"
     with echoing() as to:
         with serving(data, keys, "--offer", f"echo={to}") as running:
@@ -276,20 +276,27 @@ def test_it_keeps_its_identity_and_drains(tmp_path: Path) -> None:
             near, far = socket.socketpair()
             near.settimeout(WAIT_S)
             with running.connected() as (client, connection):
-                tunnel = Tunnel(1)
+                tunnel = Tunnel(2)
                 tunnel.forward(connection, far, client.service(connection, "echo"))
                 near.sendall(b"x")
                 assert near.recv(1) == b"x"
                 running.process.send_signal(signal.SIGTERM)
 
-                def shut() -> bool:
+                def draining(ask: Callable[[], object]) -> bool:
                     try:
-                        client.connect().close()
-                    except HyperMeshError:
+                        ask()
+                    except Draining:
                         return True
                     return False
 
-                eventually(shut, "nobody more is let in")
+                eventually(lambda: draining(lambda: connection.request(SERVICE_ECHO, b"")), "drain")
+                assert draining(lambda: client.connect().close())
+                late, served = socket.socketpair()
+                tunnel.forward(connection, served, client.service(connection, "echo"))
+                assert late.recv(1) == b""
+                late.close()
+                assert tunnel.last is not None
+                assert isinstance(tunnel.last.error, Draining)
                 assert running.process.poll() is None
                 near.sendall(b"still here")
                 assert near.recv(10) == b"still here"

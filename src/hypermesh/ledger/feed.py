@@ -156,6 +156,14 @@ class Feed:
             await asyncio.wait_for(asyncio.wrap_future(self._reached(height)), timeout_s)
         return self._height >= height
 
+    def end_waits(self) -> None:
+        """Those who wait for a height go on with what there is."""
+        with self._lock:
+            waiters, self._waiters = self._waiters, []
+        for _, future in waiters:
+            if future.set_running_or_notify_cancel():
+                future.set_result(self._height)
+
     def close(self, end: HyperMeshError) -> None:
         """No commit follows: every waiting subscriber gets `end`."""
         with self._lock:

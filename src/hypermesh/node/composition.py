@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 import threading
 import time
@@ -89,6 +90,14 @@ from hypermesh.wire.ids import NodeId, OwnerId, hex_bytes
 from hypermesh.wire.proof import ProofKind
 from hypermesh.wire.rpc import SERVICE_TRANSFER, SERVICE_TUNNEL, SubmitResponse
 from hypermesh.wire.tx import BankTransfer
+
+
+DRAIN_MS = 2_000
+"""What others have under way here gets so long to finish when the node goes down."""
+POLLS_END_MS = 300
+"""Of these, before polls are ended a second time."""
+
+log = logging.getLogger(__name__)
 
 
 class Node:
@@ -345,23 +354,38 @@ class Node:
         self.sending.start()
 
     def stop(self) -> None:
-        """Go down in order: no new calls in or out, then the ledger, then jobs and sockets."""
+        """Go down in order: what others began here gets a moment to finish and nothing new begins,
+        then no calls in or out and no sockets, then the ledger, then jobs."""
         self._settling.stop()
         self._passing.stop()
         self._attesting.stop()
+        self._drain()
         self.tunnels.stop()
         self._service.stop()
         self.services.close()
         self.sending.close()
         self._peers.close()
+        # A dial under way ends with it; the ledger would wait for one to a sequencer that is away.
+        self.endpoint.close()
         self._passing.close()
         self._index.stop()
         self.chain.stop()
         self._ladder.close()
-        self.endpoint.close()
         self.inbox.close()
         self._admitting.close()
         self.running.close()
+
+    def _drain(self) -> None:
+        """Tell others that this node goes down, and finish what they began. Their polls for blocks,
+        which would take longer than that, are answered with what there is."""
+        self.endpoint.drain(0)
+        self.chain.feed.end_waits()
+        if self.endpoint.drain(POLLS_END_MS):
+            return
+        # One that had been taken may have begun to wait only since.
+        self.chain.feed.end_waits()
+        if not self.endpoint.drain(DRAIN_MS - POLLS_END_MS):
+            log.warning("what others had under way here is cut off")
 
     def readiness(self) -> dict[str, str]:
         """Each check with "ok" or what is wrong."""

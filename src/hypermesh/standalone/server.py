@@ -1,8 +1,9 @@
 """`stoq-server`: STOQ alone, in the foreground.
 
 It echoes, measures, and carries tunnels to the targets it is told. SIGHUP reads settings and
-authorised peers again; connections of those no longer in it end. SIGTERM lets in nobody more, waits
-a while for what is open, and ends; a second one ends at once.
+authorised peers again; connections of those no longer in it end. At SIGTERM it takes nothing new,
+which those who come are told, waits a while for what is open, and ends; a second one ends at
+once.
 """
 
 from __future__ import annotations
@@ -104,14 +105,16 @@ class Server:
         self._stopping.set()
 
     def drain(self, within_s: float, hurry: threading.Event) -> bool:
-        """Let nobody more in and wait for what is open, unless in a hurry. Whether all ended."""
-        self._let_in(frozenset())
+        """Take nothing new, which those who come are told, and wait for what is open, unless in a
+        hurry. Whether all ended."""
+        self._endpoint.drain(0)
         deadline = time.monotonic() + within_s
-        while self._open() and time.monotonic() < deadline and not hurry.is_set():
-            request = self._endpoint.next_request(POLL_MS)
-            if request is not None:
-                request.refuse(Overloaded("The server goes down"))
-        return not self._open()
+        while not hurry.is_set() and (left_s := deadline - time.monotonic()) > 0:
+            while (request := self._endpoint.next_request(0)) is not None:
+                self._answer(request)
+            if self._endpoint.drain(min(POLL_MS, int(left_s * 1000) + 1)):
+                return True
+        return False
 
     def close(self) -> None:
         for _, _, tunnel in self._services.values():
@@ -119,11 +122,6 @@ class Server:
         self._endpoint.close("the server goes down")
         self._pool.shutdown()
         self._authority.close()
-
-    def _open(self) -> int:
-        return self._endpoint.stats().requests_unanswered + sum(
-            tunnel.stats().open for _, _, tunnel in self._services.values()
-        )
 
     def _let_in(self, bearers: frozenset[Hash]) -> None:
         self._version += 1
