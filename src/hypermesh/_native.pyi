@@ -147,7 +147,12 @@ class StoqEndpoint:
 
     @staticmethod
     def bind(
-        *, host: str, port: int, policy: StoqPolicy, identity: StoqIdentity | None
+        *,
+        host: str,
+        port: int,
+        dual_stack: bool,
+        policy: StoqPolicy,
+        identity: StoqIdentity | None,
     ) -> StoqEndpoint: ...
     @property
     def address(self) -> tuple[str, int]: ...

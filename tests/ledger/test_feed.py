@@ -146,3 +146,17 @@ def test_subscribers_and_waiters_are_bounded(
     asyncio.run(crowd())
     assert not feed.wait(2, 0.001)
     assert not feed.wait(2, 0.001), "a wait that ended makes room"
+
+
+def test_those_who_wait_can_be_sent_on_and_others_wait_again(
+    commit: Callable[[int], Commit],
+) -> None:
+    feed = Feed(3)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(feed.wait, 4, WAIT_S)
+        while not waiting.done():
+            feed.end_waits()
+        assert waiting.result() is False
+        again = pool.submit(feed.wait, 4, WAIT_S)
+        feed.publish(commit(4))
+        assert again.result(WAIT_S) is True

@@ -78,6 +78,8 @@ class Node:
     level: str = "full_public"
     share: str = "20%"
     carry: str = "own"
+    stoq_host: str = "::1"
+    stack: str = "ipv6"
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -91,9 +93,10 @@ class Node:
             name=self.name,
             share=self.share,
             level=self.level,
-            stoq_host="::1",
+            stoq_host=self.stoq_host,
             stoq_port=stoq_port,
             carry=self.carry,
+            stoq_stack=self.stack,
         )
 
     def begin(

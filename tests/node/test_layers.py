@@ -22,6 +22,7 @@ SAMPLES: dict[str, tuple[object, object]] = {
     "share": ("12.5%", "12.5%"),
     "level": ("p2p", "p2p"),
     "stoq.host": ("::1", "::1"),
+    "stoq.stack": ("dual", "dual"),
     "stoq.port": (4433, 4433),
     "tls.port": (0, 0),
     "parcels.carry": ("network", "network"),
@@ -36,6 +37,7 @@ WRONG: dict[str, list[object]] = {
     "share": ["half", "0%", "101%", 50, "33.333%"],
     "level": ["public", 1, ""],
     "stoq.host": ["", "a b", 6],
+    "stoq.stack": ["ipv4", 6, ""],
     "stoq.port": [-1, 65536, "x", True, 1.5],
     "tls.port": [-1, 65536, False],
     "parcels.carry": ["everybody", True, ""],
@@ -123,7 +125,9 @@ def test_empty_tables_and_files_say_nothing() -> None:
     assert of_text("[stoq]\n", Layer.USER, FILE) == {}
 
 
-@pytest.mark.parametrize("key", ["data", "level", "stoq.host", "tls.port", "parcels.carry"])
+@pytest.mark.parametrize(
+    "key", ["data", "level", "stoq.host", "stoq.stack", "tls.port", "parcels.carry"]
+)
 def test_a_project_cannot_say_where_the_keys_lie_nor_who_gets_in(key: str) -> None:
     with pytest.raises(ConfigurationInvalid, match="a project file may not set"):
         of_text(document(key, SAMPLES[key][0]), Layer.PROJECT, FILE)

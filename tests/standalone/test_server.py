@@ -19,13 +19,14 @@ import pytest
 
 from hypermesh.standalone.authority import own_keys
 from hypermesh.standalone.client import Client, connected
-from hypermesh.standalone.errors import PinChanged, ServerUnknown
+from hypermesh.standalone.errors import PinChanged, ServerUnknown, SettingsInvalid
 from hypermesh.standalone.peers import Server, parse_server
+from hypermesh.standalone.settings import settled
 from hypermesh.stoq.endpoint import KEY_EXCHANGE, Endpoint
 from hypermesh.stoq.errors import Draining, NotAuthorized, PeerRefused, UnknownIssuer
 from hypermesh.stoq.trust import Identity, TrustPolicy
 from hypermesh.stoq.tunnel import Tunnel
-from hypermesh.wire.errors import Forbidden, HyperMeshError
+from hypermesh.wire.errors import Forbidden
 from hypermesh.wire.rpc import ALPN_ENROL, SERVICE_CONTROL, SERVICE_ECHO, SERVICE_PERF
 
 WAIT_S = 20.0
@@ -335,3 +336,41 @@ def test_a_mistake_ends_with_the_exit_code_of_its_kind(tmp_path: Path) -> None:
     assert b"HM-ALONE-0003" in done.stderr
     assert subprocess.run([*command, "--help"], capture_output=True, check=True).stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ipv4_is_served_where_the_settings_say_so(tmp_path: Path) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text('listen = "[::]:0"\nstack = "dual"\nauthorized_peers = "peers"\n')
+    keys = tmp_path / "k"
+    (tmp_path / "peers").write_text(own_keys(keys).id.hex())
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "hypermesh.standalone.server"),
+            *("--data", str(tmp_path / "s"), "--config", str(config)),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        said = dict(process.stdout.readline().split() for _ in range(3))
+        _, port = parse_server(said["listen"])
+        running = Running(process, tmp_path, keys, Server("127.0.0.1", port), said["pin"])
+        found = running.json("ping", f"127.0.0.1:{port}", "--pin", said["pin"])
+        assert found["server"] == f"127.0.0.1:{port}"
+        with running.connected() as (_, connection):
+            assert connection.request(SERVICE_ECHO, b"x") == b"x"
+        process.terminate()
+        assert process.wait(WAIT_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close() if process.stdout else None
+
+
+def test_a_stack_that_nobody_knows_is_a_mistake(tmp_path: Path) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text('stack = "ipv4"\n')
+    with pytest.raises(SettingsInvalid, match="ipv4"):
+        settled(tmp_path, config, None, [])

@@ -22,7 +22,7 @@ use rustls::{DigitallySignedStruct, SignatureScheme};
 use stoq::quic::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use stoq::quic::{
     self, ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig,
-    Socket, TransportConfig,
+    Socket, Stack, TransportConfig,
 };
 use stoq::{Bytes, Drive, Error, Kind, Result};
 
@@ -59,7 +59,7 @@ fn endpoint(
     shards: usize,
     server: Option<ServerConfig>,
 ) -> (Arc<Endpoint>, Arc<Drive>) {
-    let sockets = Socket::bind_all(address, shards).unwrap();
+    let sockets = Socket::bind_all(address, Stack::Ipv6, shards).unwrap();
     let config = |_| {
         let mut config = EndpointConfig::default();
         config.max_udp_payload_size(65_487).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ use crate::request::{Origin, Queue};
 use crate::restart;
 use crate::route;
 use crate::serving::{self, Services};
-use crate::socket::Socket;
+use crate::socket::{Socket, Stack};
 use crate::stream::within;
 use crate::tickets::{ServerTickets, Tickets, Towards};
 use crate::tls;
@@ -47,6 +47,7 @@ pub struct Endpoint {
 struct Shared {
     quic: quic::Endpoint,
     local: SocketAddrV6,
+    stack: Stack,
     terms: RwLock<Terms>,
     server: RwLock<Option<ServerConfigs>>,
     services: Services,
@@ -115,7 +116,17 @@ impl Endpoint {
         policy: Arc<TrustPolicy>,
         identity: Option<Arc<Identity>>,
     ) -> Result<Endpoint> {
-        Endpoint::bind_shards(address, policy, identity, 1)
+        Endpoint::bind_stack(address, Stack::Ipv6, policy, identity)
+    }
+
+    /// The same for the versions of IP in `stack`.
+    pub fn bind_stack(
+        address: SocketAddrV6,
+        stack: Stack,
+        policy: Arc<TrustPolicy>,
+        identity: Option<Arc<Identity>>,
+    ) -> Result<Endpoint> {
+        Endpoint::begin(address, stack, policy, identity, 1)
     }
 
     /// The same with several sockets, each with an I/O thread pinned to a core. The kernel spreads
@@ -126,13 +137,24 @@ impl Endpoint {
         identity: Option<Arc<Identity>>,
         shards: usize,
     ) -> Result<Endpoint> {
+        Endpoint::begin(address, Stack::Ipv6, policy, identity, shards)
+    }
+
+    fn begin(
+        address: SocketAddrV6,
+        stack: Stack,
+        policy: Arc<TrustPolicy>,
+        identity: Option<Arc<Identity>>,
+        shards: usize,
+    ) -> Result<Endpoint> {
         let refused = |error: io::Error| {
             Error::new(
                 Kind::BindRefused,
                 format!("[{}]:{}: {error}", address.ip(), address.port()),
             )
         };
-        let sockets = Socket::bind_all(address, shards.clamp(1, SHARDS_MAX)).map_err(refused)?;
+        let count = shards.clamp(1, SHARDS_MAX);
+        let sockets = Socket::bind_all(address, stack, count).map_err(refused)?;
         let server = identity.clone().map(ServerConfigs::new).transpose()?;
         let count = sockets.len();
         let quic = quic::Endpoint::new(
@@ -150,6 +172,7 @@ impl Endpoint {
         let shared = Arc::new(Shared {
             quic,
             local,
+            stack,
             terms: RwLock::new(Terms { identity, policy }),
             server: RwLock::new(server),
             services: Services {
@@ -646,7 +669,7 @@ impl Shared {
         destination: &Destination,
         asked: Option<(u16, &[u8])>,
     ) -> Result<Reached> {
-        let address = resolve(&destination.host, destination.port).await?;
+        let address = resolve(&destination.host, destination.port, self.stack).await?;
         let (terms, tickets) = {
             let terms = self.terms.read();
             (terms.clone(), self.tickets.client(destination.towards()))
@@ -891,17 +914,43 @@ fn config(identity: Option<&Identity>, shard: usize, shards: usize) -> Result<En
     Ok(config)
 }
 
-/// The first IPv6 address of `host`, which may be one.
-async fn resolve(host: &str, port: u16) -> Result<SocketAddr> {
+/// The first IPv6 address of `host`, which may be one; for a dual stack the first IPv4 address
+/// where there is none.
+async fn resolve(host: &str, port: u16, stack: Stack) -> Result<SocketAddr> {
     let invalid = |why: String| Error::new(Kind::InvalidAddress, why);
-    if let Ok(address) = host.parse::<Ipv6Addr>() {
-        return Ok(SocketAddr::V6(SocketAddrV6::new(address, port, 0, 0)));
-    }
-    tokio::net::lookup_host((host, port))
-        .await
-        .map_err(|error| invalid(format!("{host}: {error}")))?
-        .find(SocketAddr::is_ipv6)
+    let known: Vec<IpAddr> = match host.parse::<IpAddr>() {
+        Ok(address) => vec![address],
+        Err(_) => tokio::net::lookup_host((host, port))
+            .await
+            .map_err(|error| invalid(format!("{host}: {error}")))?
+            .map(|address| address.ip())
+            .collect(),
+    };
+    reachable(&known, stack)
+        .map(|address| SocketAddrV6::new(address, port, 0, 0).into())
         .ok_or_else(|| invalid(format!("{host} has no IPv6 address")))
+}
+
+/// The one of `known` to send to.
+fn reachable(known: &[IpAddr], stack: Stack) -> Option<Ipv6Addr> {
+    let six = known
+        .iter()
+        .find_map(|address| match address.to_canonical() {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        });
+    let four = || {
+        known
+            .iter()
+            .find_map(|address| match address.to_canonical() {
+                IpAddr::V4(address) => Some(address.to_ipv6_mapped()),
+                IpAddr::V6(_) => None,
+            })
+    };
+    match stack {
+        Stack::Ipv6 => six,
+        Stack::Dual => six.or_else(four),
+    }
 }
 
 /// Silence during a handshake is a handshake that timed out, whichever timer noticed it.
@@ -912,5 +961,27 @@ fn handshake_timeout(error: Error) -> Error {
             why,
         } => Error::new(Kind::HandshakeTimeout, why),
         error => error,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv4_is_for_a_dual_stack_and_comes_second() {
+        let parse = |texts: &[&str]| -> Vec<IpAddr> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        let mapped: Ipv6Addr = "::ffff:192.0.2.1".parse().unwrap();
+        let six: Ipv6Addr = "2001:db8::1".parse().unwrap();
+        for four in ["192.0.2.1", "::ffff:192.0.2.1"] {
+            assert_eq!(reachable(&parse(&[four]), Stack::Ipv6), None);
+            assert_eq!(reachable(&parse(&[four]), Stack::Dual), Some(mapped));
+            let both = parse(&[four, "2001:db8::1"]);
+            assert_eq!(reachable(&both, Stack::Ipv6), Some(six));
+            assert_eq!(reachable(&both, Stack::Dual), Some(six));
+        }
     }
 }

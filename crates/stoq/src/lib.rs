@@ -81,6 +81,7 @@ pub use region::{Counters, Grant, RegionId, Regions};
 pub use remote::Target;
 pub use request::{Origin, Queue, Request};
 pub use session::Handshake;
+pub use socket::Stack;
 pub use stream::Stream;
 pub use transfer::Step;
 pub use tunnel::{Carriage, Failure, Tunnel, TunnelStats, OPENING_BYTES};

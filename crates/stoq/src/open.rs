@@ -26,7 +26,7 @@ use crate::limits::*;
 use crate::quic::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use crate::quic::{self, ClientConfig, EndpointConfig, Incoming, ServerConfig, VarInt};
 use crate::session::{self, Observed};
-use crate::socket::Socket;
+use crate::socket::{Socket, Stack};
 use crate::stream::{within, Stream};
 use crate::transport;
 
@@ -110,7 +110,7 @@ impl OpenEndpoint {
         let server = service
             .map(|service| server(alpn, &service.certificate))
             .transpose()?;
-        let sockets = Socket::bind_all(address, 1).map_err(refused)?;
+        let sockets = Socket::bind_all(address, Stack::Ipv6, 1).map_err(refused)?;
         let quic = quic::Endpoint::new(
             sockets,
             |_| {

@@ -10,6 +10,16 @@ use socket2::{Domain, Protocol, Type};
 
 use crate::limits::{SEGMENTS_MAX, SOCKET_BUFFER_BYTES, UDP_PAYLOAD_BYTES_MAX};
 
+/// The versions of IP that a socket speaks. A peer over IPv4 has its address in the form that IPv6
+/// has for it (`::ffff:192.0.2.1`, RFC 4291 section 2.5.5.2), everywhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stack {
+    #[default]
+    Ipv6,
+    /// IPv4 as well, at the same port.
+    Dual,
+}
+
 /// A non-blocking socket with segmentation and receive offload where the kernel has them.
 pub struct Socket {
     udp: UdpSocket,
@@ -24,8 +34,12 @@ pub struct Socket {
 impl Socket {
     /// A socket at `address`, IPv6 only. `shared`: others will bind the same address.
     pub fn bind(address: SocketAddrV6, shared: bool) -> io::Result<Socket> {
+        Socket::bind_stack(address, Stack::Ipv6, shared)
+    }
+
+    fn bind_stack(address: SocketAddrV6, stack: Stack, shared: bool) -> io::Result<Socket> {
         let socket = socket2::Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(stack == Stack::Ipv6)?;
         socket.set_reuse_port(shared)?;
         socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
         socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
@@ -35,13 +49,13 @@ impl Socket {
 
     /// So many sockets at one address. The kernel chooses between them by the connection id of a
     /// datagram, so that a connection stays where it is when its peer's address changes.
-    pub fn bind_all(address: SocketAddrV6, count: usize) -> io::Result<Vec<Socket>> {
-        let first = Socket::bind(address, count > 1)?;
+    pub fn bind_all(address: SocketAddrV6, stack: Stack, count: usize) -> io::Result<Vec<Socket>> {
+        let first = Socket::bind_stack(address, stack, count > 1)?;
         let port = first.local.port();
         let mut sockets = vec![first];
         let same = SocketAddrV6::new(*address.ip(), port, 0, address.scope_id());
         while sockets.len() < count {
-            sockets.push(Socket::bind(same, true)?);
+            sockets.push(Socket::bind_stack(same, stack, true)?);
         }
         if let [first, _, ..] = sockets.as_slice() {
             // A kernel that cannot do it chooses by address, and shards pass on what is not theirs.

@@ -43,6 +43,12 @@ def node_options(command: Decorated) -> Decorated:
         click.option("--stoq-port", default=None, type=click.IntRange(0, 65535), hidden=True),
         click.option("--stoq-host", default=None, hidden=True),
         click.option(
+            "--stoq-stack",
+            default=None,
+            type=click.Choice(["ipv6", "dual"]),
+            help="The versions of IP that STOQ speaks: IPv6, or IPv4 as well (ipv6).",
+        ),
+        click.option(
             "--tls-port",
             default=None,
             type=click.IntRange(0, 65535),

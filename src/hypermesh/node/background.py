@@ -47,6 +47,7 @@ def command(
     words += ["--level", settings.level.value]
     words += ["--clock-is-right"] if clock_is_right and token is None else []
     words += ["--stoq-host", settings.stoq_host, "--stoq-port", str(settings.stoq_port)]
+    words += ["--stoq-stack", settings.stoq_stack.value]
     words += ["--tls-port", str(settings.tls_port)]
     words += ["--carry", settings.carry.value]
     return words

@@ -91,7 +91,6 @@ from hypermesh.wire.proof import ProofKind
 from hypermesh.wire.rpc import SERVICE_TRANSFER, SERVICE_TUNNEL, SubmitResponse
 from hypermesh.wire.tx import BankTransfer
 
-
 DRAIN_MS = 2_000
 """What others have under way here gets so long to finish when the node goes down."""
 POLLS_END_MS = 300
@@ -119,6 +118,7 @@ class Node:
             settings.stoq_port,
             policy=membership.policy(frozenset()),
             identity=Identity(membership.chain, membership.keys),
+            stack=settings.stoq_stack,
         )
         port = self.endpoint.address[1]
         self.configuration = configuration.keep(port)

@@ -11,6 +11,7 @@ import msgspec
 
 from hypermesh.crypto.files import make_directory, replace, settle
 from hypermesh.stoq.custody import Carry
+from hypermesh.stoq.stack import Stack
 from hypermesh.wire.amount import BASIS_POINTS
 from hypermesh.wire.asset import PrivacyLevel
 from hypermesh.wire.decoding import NOT_DECODED
@@ -40,7 +41,8 @@ class DataDirectoryUnusable(HyperMeshError):
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What outlives a process: `settings.json` in the data directory. `share` is in basis points;
     `stoq_port` is 0 until the first start has chosen one; `tls_port` is 0 for no TLS listener, else
-    where it looks first for a free port; `carry` says for whom it keeps parcels."""
+    where it looks first for a free port; `carry` says for whom it keeps parcels; `stoq_stack` which
+    versions of IP STOQ speaks."""
 
     name: str
     share: int
@@ -49,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stoq_port: int
     tls_port: int = TLS_PORT
     carry: Carry = Carry.OWN
+    stoq_stack: Stack = Stack.IPV6
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -69,6 +72,7 @@ class Configuration(msgspec.Struct, frozen=True):
         stoq_port: int | None,
         tls_port: int | None = None,
         carry: str | None = None,
+        stoq_stack: str | None = None,
     ) -> Configuration:
         """What is given on a command line, else what was chosen before, else the defaults."""
         kept = kept_settings(data / SETTINGS_FILE)
@@ -85,6 +89,7 @@ class Configuration(msgspec.Struct, frozen=True):
             stoq_port=kept.stoq_port if stoq_port is None else stoq_port,
             tls_port=kept.tls_port if tls_port is None else tls_port,
             carry=kept.carry if carry is None else Carry(carry),
+            stoq_stack=kept.stoq_stack if stoq_stack is None else Stack(stoq_stack),
         )
         return cls(data, settings)
 

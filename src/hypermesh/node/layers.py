@@ -10,7 +10,7 @@ start: from then on what the node has kept counts for them, whatever a file says
 
 A project file comes with a repository or an archive, and is found from any directory below it: who
 wrote it need not be who runs `hm`. So it may not say where the keys and the purse lie (`data`), nor
-who may reach this machine (`level`, `stoq.host`, `tls.port`), nor for whom it works
+who may reach this machine (`level`, `stoq.host`, `stoq.stack`, `tls.port`), nor for whom it works
 (`parcels.carry`). Otherwise a directory that a stranger left in `/tmp`, or a clone, would have its
 visitor pay from another's data directory, or start a node whose keys the stranger knows. Besides, a
 file of any layer is refused where somebody other than the user or root owns it or may write it, as
@@ -38,6 +38,7 @@ from hypermesh.node.configuration import (
     parse_share,
 )
 from hypermesh.stoq.custody import Carry
+from hypermesh.stoq.stack import Stack
 from hypermesh.wire.amount import BASIS_POINTS
 from hypermesh.wire.asset import PrivacyLevel
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
@@ -157,6 +158,12 @@ KEYS: Mapping[str, Key] = {
             project=False,
         ),
         Key("stoq.host", "Address that STOQ listens on.", _text("an address", r"\S+"), False),
+        Key(
+            "stoq.stack",
+            "The versions of IP that STOQ speaks: IPv6, or IPv4 as well (dual).",
+            _one_of(*(stack.value for stack in Stack)),
+            project=False,
+        ),
         Key("stoq.port", "UDP port of STOQ; 0 chooses one.", _whole(0, 65535)),
         Key(
             "tls.port",
@@ -179,6 +186,7 @@ NODE_OPTIONS: Mapping[str, str] = {
     "share": "share",
     "level": "level",
     "stoq_host": "stoq.host",
+    "stoq_stack": "stoq.stack",
     "stoq_port": "stoq.port",
     "tls_port": "tls.port",
     "carry": "parcels.carry",

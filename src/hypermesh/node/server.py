@@ -19,6 +19,7 @@ from hypermesh.node.configuration import Configuration
 from hypermesh.node.lifecycle import run
 from hypermesh.node.supervision import Manager
 from hypermesh.stoq.custody import Carry
+from hypermesh.stoq.stack import Stack
 from hypermesh.trustchain.invitation import TEXT_CHARACTERS_MAX
 from hypermesh.wire.asset import PrivacyLevel
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--share", help="how much of this machine to declare (50%%)")
     add("--level", choices=[each.value for each in PrivacyLevel], help="who may lease (private)")
     add("--stoq-host", help="address that STOQ listens on (::)")
+    add("--stoq-stack", choices=[each.value for each in Stack], help="IP that STOQ speaks (ipv6)")
     add("--stoq-port", type=_port, help="UDP port of STOQ; 0 chooses one")
     add("--tls-port", type=_port, help="TCP port of the API for others; 0 for none (8444)")
     add("--carry", choices=[each.value for each in Carry], help="for whom it keeps parcels (own)")

@@ -14,6 +14,7 @@ from hypermesh.standalone.errors import PinChanged, ServerUnknown
 from hypermesh.standalone.peers import Server, parse_known
 from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint
+from hypermesh.stoq.stack import Stack
 from hypermesh.stoq.trust import Identity, TrustPolicy
 from hypermesh.stoq.tunnel import service_id
 from hypermesh.wire.codec import Undecodable, decode
@@ -50,7 +51,10 @@ class Client:
             )
         self.pin: Hash = pin or known or b""
         self._endpoint = Endpoint.bind(
-            "::", policy=TrustPolicy(network=self.pin), identity=Identity.of_keys(self.keys)
+            "::",
+            policy=TrustPolicy(network=self.pin),
+            identity=Identity.of_keys(self.keys),
+            stack=Stack.DUAL if server.is_ipv4 else Stack.IPV6,
         )
         self._checked = False
 

@@ -11,15 +11,21 @@ from hypermesh.wire.ids import Hash
 
 PORT_DEFAULT = 4433
 PEERS_MAX = 10_000
+_IPV4 = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
 _ID = re.compile(r"[0-9a-f]{64}")
 _PLACE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+))(?::([0-9]{1,5}))?")
 
 
 class Server(NamedTuple):
-    """Where a server is: an IPv6 address or a name that has one, and a UDP port."""
+    """Where a server is: an IPv6 address or a name that has one, or an IPv4 address; and a UDP
+    port."""
 
     host: str
     port: int
+
+    @property
+    def is_ipv4(self) -> bool:
+        return bool(_IPV4.fullmatch(self.host))
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -25,6 +25,7 @@ from hypermesh.standalone.client import directory
 from hypermesh.standalone.settings import Settings, settled
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.request import Request
+from hypermesh.stoq.stack import Stack
 from hypermesh.stoq.tunnel import LIMIT_DEFAULT, Tunnel, service_id
 from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import Forbidden, HyperMeshError, InvalidInput, NotFound, Overloaded
@@ -60,6 +61,7 @@ class Server:
             *settings.listen,
             policy=self._authority.policy(self._bearers, frozenset(), 0),
             identity=self._authority.identity(_now_s()),
+            stack=settings.stack,
         )
         self._renew_at = time.monotonic() + RENEWAL_S
         self._services: dict[AssetId, tuple[str, Place, Tunnel]] = {}
@@ -205,7 +207,7 @@ def _run(given: argparse.Namespace) -> None:
     data = directory(given.data)
 
     def settings() -> Settings:
-        return settled(data, given.config, given.listen, given.offer)
+        return settled(data, given.config, given.listen, given.offer, given.stack)
 
     server = Server(data, settings())
     ending, hurry = threading.Event(), threading.Event()
@@ -248,8 +250,18 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--version", action="version", version=f"stoq-server, version {__version__}")
     add("--data", type=Path, help="directory of the keys (else $HYPERMESH_STOQ, the user's own)")
-    add("--config", type=Path, metavar="FILE", help="TOML: listen, authorized_peers, [services]")
+    add(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="TOML: listen, stack, authorized_peers, [services]",
+    )
     add("--listen", metavar="HOST:PORT", help="UDP, IPv6 ([::]:4433)")
+    add(
+        "--stack",
+        choices=[each.value for each in Stack],
+        help="versions of IP: IPv6, or IPv4 as well (ipv6)",
+    )
     add(
         "--offer",
         action="append",

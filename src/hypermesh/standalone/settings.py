@@ -10,6 +10,7 @@ from typing import Any
 
 from hypermesh.standalone.errors import SettingsInvalid
 from hypermesh.standalone.peers import PORT_DEFAULT, Server, parse_authorized, parse_server
+from hypermesh.stoq.stack import Stack
 from hypermesh.wire.errors import InvalidInput
 from hypermesh.wire.ids import Hash
 from hypermesh.wire.tunnel import Place
@@ -17,7 +18,7 @@ from hypermesh.wire.tunnel import Place
 AUTHORIZED = "authorized_peers"
 FILE_BYTES_MAX = 1 << 20
 SERVICES_MAX = 256
-_KEYS = {"listen", "authorized_peers", "services"}
+_KEYS = {"listen", "stack", "authorized_peers", "services"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -26,6 +27,7 @@ class Settings:
     """Where to listen, whom to let in, what to offer."""
 
     listen: Server
+    stack: Stack
     authorized: Path
     services: dict[str, Place]
 
@@ -36,7 +38,13 @@ class Settings:
         return parse_authorized(_text(self.authorized), str(self.authorized))
 
 
-def settled(data: Path, config: Path | None, listen: str | None, offers: list[str]) -> Settings:
+def settled(
+    data: Path,
+    config: Path | None,
+    listen: str | None,
+    offers: list[str],
+    stack: str | None = None,
+) -> Settings:
     """The settings, checked. `offers` are `NAME=PLACE`. Raises `SettingsInvalid`,
     `InvalidInput`."""
     told = _read(config) if config is not None else {}
@@ -50,7 +58,10 @@ def settled(data: Path, config: Path | None, listen: str | None, offers: list[st
     authorized = Path(told.get("authorized_peers") or data / AUTHORIZED).expanduser()
     if config is not None:
         authorized = config.parent / authorized
-    return Settings(parse_server(given), authorized, services)
+    spoken = stack or told.get("stack") or Stack.IPV6
+    if spoken not in set(Stack):
+        raise SettingsInvalid(f"stack is {spoken[:40]!r}", why=f"known: {', '.join(Stack)}")
+    return Settings(parse_server(given), Stack(spoken), authorized, services)
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -60,7 +71,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise SettingsInvalid(f"{file} is not TOML", why=str(error)) from error
     for key in sorted(told.keys() - _KEYS):
         raise SettingsInvalid(f"{file}: there is no setting {key!r}", why=f"known: {sorted(_KEYS)}")
-    strings = [told.get("listen", ""), told.get("authorized_peers", "")]
+    strings = [told.get("listen", ""), told.get("stack", ""), told.get("authorized_peers", "")]
     table = told.get("services", {})
     if not isinstance(table, dict) or not all(
         isinstance(each, str) for each in [*strings, *table.values()]

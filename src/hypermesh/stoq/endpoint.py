@@ -1,4 +1,5 @@
-"""One UDP socket over IPv6: dials peers and serves them, from one I/O thread that runs no Python.
+"""One UDP socket, over IPv6 unless asked for IPv4 too: it dials peers and serves them, from one I/O
+thread that runs no Python.
 
 Both sides check each other before anything else moves (`crates/stoq/src/admission.rs`): chains
 against the `TrustPolicy`, then signatures by both keys over the TLS channel.
@@ -16,6 +17,7 @@ from hypermesh.stoq.datagram import Datagram, EndpointDatagrams
 from hypermesh.stoq.path import Path
 from hypermesh.stoq.region import RegionId, Regions
 from hypermesh.stoq.request import Request
+from hypermesh.stoq.stack import Stack
 from hypermesh.stoq.trust import Identity, TrustPolicy
 from hypermesh.wire.errors import HyperMeshError
 from hypermesh.wire.ids import Hash, NodeId
@@ -96,8 +98,10 @@ class Endpoint:
         *,
         policy: TrustPolicy,
         identity: Identity | None,
+        stack: Stack = Stack.IPV6,
     ) -> Endpoint:
-        """Listen at an IPv6 address; port 0 asks the system for one.
+        """Listen at an IPv6 address; port 0 asks the system for one. IPv4 peers reach a dual stack
+        at `::`.
 
         Without an identity it accepts nobody and dials as nobody, which `hm-enrol/1` allows.
         Raises `BindRefused`, `InvalidAddress`.
@@ -105,6 +109,7 @@ class Endpoint:
         native = _native.StoqEndpoint.bind(
             host=host,
             port=port,
+            dual_stack=stack is Stack.DUAL,
             policy=policy.native,
             identity=None if identity is None else identity.native,
         )
@@ -135,7 +140,8 @@ class Endpoint:
         timeout_ms: int = CONNECT_TIMEOUT_MS,
         root_sha256: Hash | None = None,
     ) -> Connection:
-        """Dial, check the peer and be checked. `host` is an IPv6 address or a name that has one.
+        """Dial, check the peer and be checked. `host` is an IPv6 address or a name that has one;
+        for a dual stack, an IPv4 address will do.
 
         `peer`: which node it must be, compared in all 32 bytes. `root_sha256`: on `hm-enrol/1`, the
         root that its chain must lead to in place of the policy's. Raises a `PeerRefused` with the

@@ -227,7 +227,7 @@ class InvalidAddress(InvalidInput):
 
     code = "HM-STOQ-0030"
     title = "This is no address of a peer"
-    remedy = "STOQ needs an IPv6 address, or a name that has one"
+    remedy = "Name an IPv6 address or what has one; IPv4 is for a dual stack (`stoq.stack`)"
 
 
 class NoGrant(Forbidden):

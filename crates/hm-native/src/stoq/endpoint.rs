@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use stoq::{Alpn, Destination, Endpoint, Error, Expected, Kind, Range, RegionId, Target};
+use stoq::{Alpn, Destination, Endpoint, Error, Expected, Kind, Range, RegionId, Stack, Target};
 
 use super::call::{alpn, milliseconds, start, wait, TURN};
 use super::completions::{Outcome, StoqCompletions};
@@ -30,11 +30,12 @@ pub struct StoqEndpoint(Endpoint);
 #[pymethods]
 impl StoqEndpoint {
     #[staticmethod]
-    #[pyo3(signature = (*, host, port, policy, identity))]
+    #[pyo3(signature = (*, host, port, dual_stack, policy, identity))]
     fn bind(
         py: Python<'_>,
         host: &str,
         port: u16,
+        dual_stack: bool,
         policy: &StoqPolicy,
         identity: Option<&StoqIdentity>,
     ) -> PyResult<Self> {
@@ -45,9 +46,12 @@ impl StoqEndpoint {
         let address = SocketAddrV6::new(host, port, 0, 0);
         let identity = identity.map(|identity| identity.0.clone());
         let policy = policy.0.clone();
-        detached(py, || Endpoint::bind(address, policy, identity))?
-            .map(StoqEndpoint)
-            .map_err(|error| raised(py, &error))
+        let stack = if dual_stack { Stack::Dual } else { Stack::Ipv6 };
+        detached(py, || {
+            Endpoint::bind_stack(address, stack, policy, identity)
+        })?
+        .map(StoqEndpoint)
+        .map_err(|error| raised(py, &error))
     }
 
     /// (host, port)

@@ -114,7 +114,7 @@ impl Monitor {
         let quiet = totals.quiet.saturating_sub(before.quiet).as_secs_f64() / seconds;
         let sent = since(totals.sent_packets, before.sent_packets);
         Observed {
-            loopback: self.remote.is_loopback(),
+            loopback: self.remote.to_canonical().is_loopback(),
             mtu: stats.path.current_mtu,
             round_trip: reading.round_trip(),
             delivery_rate: reading.delivery_rate.max(received as u64),

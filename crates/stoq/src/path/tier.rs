@@ -192,7 +192,7 @@ impl Tier {
 
     /// Before anything is observed: what the address alone says.
     pub fn first(remote: IpAddr) -> Assessment {
-        let loopback = remote.is_loopback();
+        let loopback = remote.to_canonical().is_loopback();
         let tier = Tier {
             speed: if loopback { Speed::Loopback } else { Speed::G1 },
             delay: Delay::Low,

@@ -35,7 +35,7 @@ pub fn config(remote: IpAddr, streams: u32) -> TransportConfig {
 }
 
 fn settings(remote: IpAddr, streams: u32, link: Option<u16>, gauge: Arc<Gauge>) -> TransportConfig {
-    let loopback = remote.is_loopback();
+    let loopback = remote.to_canonical().is_loopback();
     let settings = Tier::first(remote).settings;
     let model = ModelConfig {
         initial_window: settings.initial_window,

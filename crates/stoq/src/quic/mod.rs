@@ -53,7 +53,7 @@ pub use sending::SendStream;
 pub use shard::Shard;
 pub use tasks::TaskHandle;
 
-pub use crate::socket::Socket;
+pub use crate::socket::{Socket, Stack};
 
 pub use endpoint::accept;
 pub(crate) use scope::{enter, home};

@@ -18,6 +18,7 @@ use crate::drive::Drive;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::limits::UDP_PAYLOAD_BYTES_MAX;
+use crate::socket::Stack;
 use crate::tickets::Tickets;
 use crate::{restart, tls, transport};
 
@@ -530,7 +531,7 @@ fn a_datagram_for_another_shard_finds_its_way() {
 
 #[test]
 fn many_clients_spread_over_the_shards_of_one_address() {
-    let sockets = Socket::bind_all(LOOPBACK.parse().unwrap(), 3).unwrap();
+    let sockets = Socket::bind_all(LOOPBACK.parse().unwrap(), Stack::Ipv6, 3).unwrap();
     let server = server_on(sockets, settings());
     let clients: Vec<_> = (0..24).map(|_| client()).collect();
     let connections: Vec<_> = clients
@@ -551,7 +552,7 @@ fn many_clients_spread_over_the_shards_of_one_address() {
 #[test]
 fn a_client_of_several_shards_gets_its_answers() {
     let server = server();
-    let sockets = Socket::bind_all(LOOPBACK.parse().unwrap(), 3).unwrap();
+    let sockets = Socket::bind_all(LOOPBACK.parse().unwrap(), Stack::Ipv6, 3).unwrap();
     let client = Running::new(sockets, None);
     let connections: Vec<_> = (0..9)
         .map(|_| client.dial(server.quic.local_addr(), settings()))
