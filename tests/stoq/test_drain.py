@@ -99,5 +99,25 @@ def test_the_last_answers_arrive(alice: Endpoint, bob: Endpoint) -> None:
         assert all(each.result(DEADLINE_S) == body for each in asked)
 
 
+def test_what_goes_one_way_is_refused_too(alice: Endpoint, connection: Connection) -> None:
+    connection.send_datagram(SERVICE_CONTROL, b"before")
+    eventually(lambda: alice.datagram_stats().waiting or None, "a datagram")
+    assert alice.drain(DRAIN_MS) is True
+    stream = connection.open_unidirectional(SERVICE_CONTROL)
+
+    def refused() -> errors.Draining | None:
+        try:
+            stream.write(b"x")
+        except errors.Draining as error:
+            return error
+        return None
+
+    assert eventually(refused, "a refusal")
+    connection.send_datagram(SERVICE_CONTROL, b"since")
+    eventually(lambda: alice.datagram_stats().dropped or None, "a datagram that was dropped")
+    assert [each.body for each in alice.next_datagrams(0)] == [b"before"]
+    assert alice.next_request(0) is None
+
+
 def test_draining_is_worth_another_try() -> None:
     assert issubclass(errors.Draining, Overloaded)
