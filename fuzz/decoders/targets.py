@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from fuzz.decoders import transport
 from fuzz.decoders.mutator import Lots, altered
 from fuzz.decoders.shapes import value_of
 
@@ -349,4 +350,9 @@ TARGETS = (
         "quantities", lambda _lots: [b"64MiB", b"1.5 GB", b"7d", b"250m", b"0.25"], _read_quantities
     ),
     Target("certificate-keys", _certificates, _read_certificate),
+    Target("tunnel", transport.openings, transport.read_opening),
+    Target("transfer", transport.conversations, transport.read_conversation),
+    Target("transfer-page", transport.pages, transport.read_page),
+    Target("parcel", transport.parcels, transport.read_parcel),
+    Target("delivery", transport.deliveries, transport.read_delivery),
 )

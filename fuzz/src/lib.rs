@@ -15,6 +15,7 @@ const SEEDS_VARIABLE: &str = "HM_FUZZ_SEEDS";
 /// Where there is none: a program of a wrong name shall not run.
 pub fn target(name: &str) -> &'static Target {
     [
+        hm_chunk::fuzz::TARGETS,
         hm_crypto::fuzz::TARGETS,
         hm_x509::fuzz::TARGETS,
         stoq::fuzz::TARGETS,

@@ -66,6 +66,7 @@ def test_the_layout_is_frozen() -> None:
         "unix:relative",
         "unix:",
         "unix:/a\0b",
+        "unix:/a\udcff",
         "unix:/" + "x" * UNIX_PATH_BYTES_MAX,
         " tcp:[::1]:80",
         "tcp:[::1]:80\n",

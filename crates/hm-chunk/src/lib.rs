@@ -14,6 +14,8 @@ mod assembly;
 mod digest;
 mod entry;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod gear;
 mod layout;
 mod parquet;

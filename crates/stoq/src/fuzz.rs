@@ -1,5 +1,9 @@
 //! Fuzz targets of this crate: all that it reads before, and while, it knows its peer.
 
+mod hello;
+mod steering;
+mod tickets;
+
 use std::sync::OnceLock;
 
 use hm_crypto::hybrid::SecretKeys;
@@ -9,13 +13,13 @@ use hm_x509::PeerIdentity;
 use crate::admission::{self, Alpn, Binding, Channel, Role};
 use crate::error::{said_by_peer, Error, Kind, Result};
 use crate::frame::{
-    AnswerHeader, Extent, RequestHeader, Status, ANSWER_HEADER_BYTES, REQUEST_HEADER_BYTES,
+    self, AnswerHeader, Extent, RequestHeader, Status, ANSWER_HEADER_BYTES, REQUEST_HEADER_BYTES,
 };
-use crate::limits::RANGES_MAX;
-use crate::limits::{BODY_BYTES_MAX, REASON_BYTES_MAX};
-use crate::memory::{Action, Operation, Range};
+use crate::limits::{BODY_BYTES_MAX, RANGES_MAX, REASON_BYTES_MAX};
+use crate::memory::{self, Action, Operation, Range};
 use crate::problem;
 use crate::quic::VarInt;
+use crate::serving::{may_be_early, SERVICE_ECHO};
 
 pub const TARGETS: &[Target] = &[
     Target {
@@ -32,6 +36,31 @@ pub const TARGETS: &[Target] = &[
         name: "admission",
         seeds: || vec![Admitted::once().frame.clone(), vec![1, 0], refusal()],
         read: read_admission,
+    },
+    Target {
+        name: "first-flight",
+        seeds: first_flights,
+        read: read_first_flight,
+    },
+    Target {
+        name: "hello",
+        seeds: hello::seeds,
+        read: hello::read,
+    },
+    Target {
+        name: "tickets",
+        seeds: tickets::seeds,
+        read: tickets::read,
+    },
+    Target {
+        name: "steering",
+        seeds: steering::seeds,
+        read: steering::read,
+    },
+    Target {
+        name: "datagram",
+        seeds: || vec![frame::datagram(7, b"ping").to_vec(), vec![0, 9], vec![1]],
+        read: read_datagram,
     },
     Target {
         name: "close",
@@ -124,6 +153,8 @@ struct Admitted {
     peer: Option<PeerIdentity>,
     channel: Channel,
     frame: Vec<u8>,
+    /// The binding of its first flight.
+    early: Vec<u8>,
 }
 
 impl Admitted {
@@ -132,25 +163,30 @@ impl Admitted {
         ADMITTED.get_or_init(|| {
             let channel = Channel::between(Alpn::Node, [9; 32]);
             let made = Admitted::signed(&channel);
-            let (peer, frame) =
-                made.map_or((None, Vec::new()), |(peer, frame)| (Some(peer), frame));
+            let (peer, [frame, early]) = made.map_or_else(
+                |_| Default::default(),
+                |(peer, frames)| (Some(peer), frames),
+            );
             Admitted {
                 peer,
                 channel,
                 frame,
+                early,
             }
         })
     }
 
-    /// Fresh keys and their binding: a frozen signature would freeze its message here as well.
-    fn signed(channel: &Channel) -> Result<(PeerIdentity, Vec<u8>)> {
+    /// Fresh keys and their bindings: a frozen signature would freeze its message here as well.
+    fn signed(channel: &Channel) -> Result<(PeerIdentity, [Vec<u8>; 2])> {
         let failed = |why: String| Error::new(Kind::InvalidIdentity, why);
         let keys = SecretKeys::generate().map_err(|error| failed(error.to_string()))?;
         let leaf = hm_x509::self_signed(&keys).map_err(|error| failed(error.to_string()))?;
         let peer = hm_x509::read_keys(&leaf).map_err(|error| failed(error.to_string()))?;
         let identity = crate::Identity::new(vec![leaf], keys.into())?;
-        let frame = Admitted::binding(channel, peer.id).sign(Role::Client, Some(&identity))?;
-        Ok((peer, frame))
+        let binding = Admitted::binding(channel, peer.id);
+        let frame = binding.sign(Role::Client, Some(&identity))?;
+        let early = binding.sign(Role::Early, Some(&identity))?;
+        Ok((peer, [frame, early]))
     }
 
     fn binding(channel: &Channel, client: crate::PeerId) -> Binding<'_> {
@@ -184,6 +220,52 @@ fn read_admission(input: &[u8]) {
         check_problem(&error);
     }
     let _ = Alpn::from_name(input);
+}
+
+fn first_flights() -> Vec<Vec<u8>> {
+    let flight = |service, body: &[u8]| {
+        let extent = Extent::Bytes(body.len());
+        let header = RequestHeader { service, extent }.write();
+        [&Admitted::once().early[..], &header, body].concat()
+    };
+    let mut seeds: Vec<_> = operations()
+        .iter()
+        .map(|body| flight(memory::SERVICE, body))
+        .collect();
+    seeds.push(flight(SERVICE_ECHO, b"hello"));
+    seeds.push(flight(9, b"hello"));
+    seeds
+}
+
+/// `early binding | request header | body`. Only the binding that was signed for a first flight
+/// binds one, and admits nobody; and of the requests behind it none that changes something passes.
+fn read_first_flight(input: &[u8]) {
+    let admitted = Admitted::once();
+    let Some((bound, request)) = input.split_at_checked(admitted.early.len()) else {
+        return;
+    };
+    let holds = admitted.verify(Role::Early, bound).is_ok();
+    assert_eq!(holds, bound == admitted.early);
+    assert!(admitted.verify(Role::Client, bound).is_err() || bound == admitted.frame);
+    assert!(admitted.verify(Role::Early, &admitted.frame).is_err());
+    let Some((header, body)) = request.split_first_chunk::<REQUEST_HEADER_BYTES>() else {
+        return;
+    };
+    let Ok(header) = RequestHeader::read(*header) else {
+        return;
+    };
+    if may_be_early(header.service, body) && header.service != SERVICE_ECHO {
+        assert_eq!(header.service, memory::SERVICE);
+        // Number of the operation, region, epoch, offset and length.
+        assert_eq!((body.first(), body.len()), (Some(&1), 1 + 16 + 3 * 8));
+    }
+}
+
+fn read_datagram(input: &[u8]) {
+    match frame::read_datagram(input) {
+        Some((service, body)) => assert_eq!(frame::datagram(service, body), input),
+        None => assert!(input.len() < frame::DATAGRAM_HEADER_BYTES),
+    }
 }
 
 /// What a peer says when it closes, as `code u16 | reason`, can be told on.
@@ -236,6 +318,7 @@ mod tests {
         let admitted = Admitted::once();
         assert!(admitted.peer.is_some());
         assert!(admitted.verify(Role::Client, &admitted.frame).is_ok());
+        assert!(admitted.verify(Role::Early, &admitted.early).is_ok());
         assert!(admission::said_refusal(&refusal()).is_some());
     }
 }

@@ -97,7 +97,7 @@ impl ConnectionIdGenerator for Ids {
 }
 
 /// The byte next to `random` that is `shard` modulo `shards`.
-fn named(random: u8, shard: usize, shards: usize) -> u8 {
+pub(crate) fn named(random: u8, shard: usize, shards: usize) -> u8 {
     let random = usize::from(random);
     let named = random - random % shards + shard;
     if named > usize::from(u8::MAX) {

@@ -191,7 +191,7 @@ impl Session for ObservedSession {
 }
 
 /// The first handshake message of one direction, gathered until it is whole, then what it says.
-enum First<T> {
+pub(crate) enum First<T> {
     Gathered(Vec<u8>),
     Known(Option<T>),
 }
@@ -203,7 +203,7 @@ impl<T> Default for First<T> {
 }
 
 impl<T: Copy> First<T> {
-    fn push(&mut self, bytes: &[u8], read: impl Fn(&[u8]) -> Option<T>) {
+    pub(crate) fn push(&mut self, bytes: &[u8], read: impl Fn(&[u8]) -> Option<T>) {
         let First::Gathered(gathered) = self else {
             return;
         };
@@ -219,7 +219,7 @@ impl<T: Copy> First<T> {
         }
     }
 
-    fn known(&self) -> Option<T> {
+    pub(crate) fn known(&self) -> Option<T> {
         match self {
             First::Known(known) => *known,
             First::Gathered(_) => None,
@@ -227,7 +227,7 @@ impl<T: Copy> First<T> {
     }
 }
 
-fn digest(client_hello: &[u8]) -> Option<[u8; 32]> {
+pub(crate) fn digest(client_hello: &[u8]) -> Option<[u8; 32]> {
     if client_hello.first() != Some(&CLIENT_HELLO) {
         return None;
     }
@@ -239,7 +239,7 @@ fn digest(client_hello: &[u8]) -> Option<[u8; 32]> {
 }
 
 /// Whether a ServerHello selects a pre-shared key.
-fn takes_ticket(server_hello: &[u8]) -> Option<bool> {
+pub(crate) fn takes_ticket(server_hello: &[u8]) -> Option<bool> {
     if server_hello.first() != Some(&SERVER_HELLO) {
         return None;
     }

@@ -133,9 +133,9 @@ impl Socket {
     }
 }
 
-/// Has the kernel give a datagram to socket number `first byte of its connection id % count` of
-/// those that share an address (classic BPF over the UDP payload, SO_ATTACH_REUSEPORT_CBPF).
-fn steer(socket: RawFd, count: usize) -> io::Result<()> {
+/// The filter that gives a datagram to socket number `first byte of its connection id % count`
+/// (classic BPF over the UDP payload).
+pub(crate) fn steering(count: usize) -> [libc::sock_filter; 7] {
     const LOAD_BYTE: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
     const JUMP_IF_SET: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
     const JUMP: u32 = libc::BPF_JMP | libc::BPF_JA;
@@ -149,7 +149,7 @@ fn steer(socket: RawFd, count: usize) -> io::Result<()> {
         k,
     };
     // The id follows the first byte, or in a long header version and length (RFC 9000 section 17).
-    let mut program = [
+    [
         step(LOAD_BYTE, 0, 0, 0),
         step(JUMP_IF_SET, 2, 0, LONG_HEADER),
         step(LOAD_BYTE, 0, 0, 1),
@@ -157,7 +157,13 @@ fn steer(socket: RawFd, count: usize) -> io::Result<()> {
         step(LOAD_BYTE, 0, 0, 6),
         step(MODULO, 0, 0, count as u32),
         step(RETURN, 0, 0, 0),
-    ];
+    ]
+}
+
+/// Has the kernel spread datagrams by [`steering`] over the sockets that share an address
+/// (SO_ATTACH_REUSEPORT_CBPF).
+fn steer(socket: RawFd, count: usize) -> io::Result<()> {
+    let mut program = steering(count);
     let program = libc::sock_fprog {
         len: program.len() as libc::c_ushort,
         filter: program.as_mut_ptr(),

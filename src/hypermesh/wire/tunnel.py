@@ -82,7 +82,11 @@ class Place(msgspec.Struct, frozen=True):
             path = text.removeprefix("unix:")
             if not path.startswith("/") or "\0" in path:
                 raise InvalidInput(f"{path[:120]!r} is not an absolute path")
-            if len(path.encode()) > UNIX_PATH_BYTES_MAX:
+            try:
+                length = len(path.encode())
+            except UnicodeEncodeError as error:
+                raise InvalidInput(f"{path[:120]!r} is not UTF-8", why=str(error)) from error
+            if length > UNIX_PATH_BYTES_MAX:
                 raise InvalidInput(
                     f"The path of a UNIX socket has at most {UNIX_PATH_BYTES_MAX} bytes"
                 )

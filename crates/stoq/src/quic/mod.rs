@@ -57,5 +57,7 @@ pub use crate::socket::{Socket, Stack};
 
 pub use endpoint::accept;
 pub(crate) use scope::{enter, home};
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use shard::owner;
 pub(crate) use shard::run;
 pub(crate) use waiter::{wait, Waited};

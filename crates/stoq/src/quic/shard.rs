@@ -324,7 +324,7 @@ impl Shard {
 }
 
 /// The shard whose connection a datagram names (RFC 9000 section 17). `None`: it names none.
-fn owner(datagram: &[u8], shards: usize) -> Option<usize> {
+pub(crate) fn owner(datagram: &[u8], shards: usize) -> Option<usize> {
     const LONG_HEADER: u8 = 0x80;
     let first = match datagram.first()? {
         form if form & LONG_HEADER == 0 => datagram.get(1)?,
