@@ -8,6 +8,7 @@
 //! request        small requests, one after the other or many at once
 //! handshake      connections, opened and closed
 //! hold           many connections, live for as long as standard input lasts
+//! rings          datagrams over loopback by system calls, and by io_uring
 //! steps          processor time of what a handshake consists of
 //!
 //! PEER = stoq | quinn | tls | tcp
@@ -25,6 +26,7 @@ mod payload;
 mod peer;
 mod report;
 mod request;
+mod rings;
 mod serve;
 mod steps;
 
@@ -80,6 +82,7 @@ fn run() -> Result<Line> {
         "request" => request::run(&arguments),
         "handshake" => handshake::run(&arguments),
         "hold" => hold::run(&arguments),
+        "rings" => rings::run(&arguments),
         "steps" => steps::run(&arguments),
         other => Err(format!("{other} is no command").into()),
     }
