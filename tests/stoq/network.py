@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
@@ -27,21 +28,30 @@ from hypermesh.trustchain.certificate import (
 
 DEADLINE_S = 10
 """How long a test waits for something that must happen."""
+POLL_S = 0.005
 
 HOUR_S = 3600
 
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T | None], what: str) -> T:
+def eventually(look: Callable[[], T | None], what: str, within_s: float = DEADLINE_S) -> T:
     """The first value of `look` that is not `None`, before the deadline."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         value = look()
         if value is not None:
             return value
-        time.sleep(0.005)
-    raise AssertionError(f"not within {DEADLINE_S} s: {what}")
+        time.sleep(POLL_S)
+    raise AssertionError(f"not within {within_s} s: {what}")
+
+
+async def eventually_async(look: Callable[[], bool], what: str) -> None:
+    """Return once `look` says so, before the deadline."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not look():
+        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
+        await asyncio.sleep(POLL_S)
 
 
 def refusal_of(endpoint: Endpoint) -> Refusal:

@@ -7,9 +7,11 @@ import hashlib
 import os
 import secrets
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +26,7 @@ from hypermesh.stoq.stream import Stream
 from hypermesh.wire.errors import Conflict
 from hypermesh.wire.rpc import SERVICE_CONTROL, SERVICE_ECHO
 
-from .network import DEADLINE_S, eventually
+from .network import DEADLINE_S, eventually, eventually_async
 from .service import serving
 
 LIMITS = dict(_native.stoq_limits())
@@ -279,7 +281,7 @@ def test_a_cancelled_task_gives_its_call_up(
         ]
         tasks = [asyncio.ensure_future(call) for call in calls]
         await stream.write_async(b"hello")
-        await asyncio.sleep(0.05)
+        await eventually_async(lambda: alice.stats().requests_unanswered == 52, "all are under way")
         for task in tasks:
             task.cancel()
         assert all(
@@ -333,10 +335,9 @@ def test_a_slow_reader_holds_back_its_writer(alice: Endpoint, connection: Connec
         (request,) = await alice.next_requests()
         accepted = request.stream
         assert accepted is not None
-        before = -1
-        while before != written:
-            before = written
-            await asyncio.sleep(0.2)
+        await eventually_async(
+            lambda: connection.why().waits_for == "receiver", "the writer stands"
+        )
         # The window of the stream and what the sender keeps, a part in hand each.
         assert written <= 16 << 20
         assert not writing.done()
@@ -349,9 +350,22 @@ def test_a_slow_reader_holds_back_its_writer(alice: Endpoint, connection: Connec
     asyncio.run(scenario())
 
 
+def main_waits() -> bool:
+    """Whether the main thread sleeps in a call of ours: three looks in a row, for it sleeps for a
+    moment whenever it waits for the interpreter."""
+    main = threading.main_thread()
+    for _ in range(3):
+        frame = sys._current_frames()[main.ident or 0]
+        state = Path(f"/proc/self/task/{main.native_id}/stat").read_text().rpartition(")")[2]
+        if "hypermesh/stoq" not in frame.f_code.co_filename or state.split()[0] != "S":
+            return False
+        time.sleep(0.002)
+    return True
+
+
 def test_a_key_interrupts_a_wait(alice: Endpoint, connection: Connection) -> None:
     def interrupt() -> None:
-        time.sleep(0.1)
+        eventually(lambda: main_waits() or None, "the call waits")
         os.kill(os.getpid(), signal.SIGINT)
 
     def stuck_stream() -> Stream:
