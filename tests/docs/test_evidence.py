@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted((ROOT / "docs" / "explanation").glob("*.md")), ROOT / "SECURITY.md"]
 NAMED = re.compile(r"tests/(?:\w+/)*test_\w+\.py(?:::\w+)?|tests(?:/\w+)+\b(?![/.])")
 """Tests, files of tests and folders; `tests/faults/disk.py` is none."""
+RUST = re.compile(r"(crates/[\w/-]+\.rs)::(\w+)")
+"""Tests beside the code: file and function."""
 SHORT = {
     "A": "tests/consensus/test_attacks.py::test_attack_is_refused_by_name",
     "T": "tests/consensus/test_attestation.py",
@@ -51,6 +53,26 @@ def missing(names: set[str], ids: list[str]) -> set[str]:
         known |= {each.partition("[")[0], path, *map(str, Path(path).parents)}
         del test
     return {name for name in names if name.rstrip("/") not in known}
+
+
+def missing_in_rust(text: str) -> set[str]:
+    """Tests in Rust that `text` names and that are none."""
+    lost = set()
+    for path, name in RUST.findall(text):
+        file = ROOT / path
+        code = file.read_text() if file.exists() else ""
+        if not re.search(rf"#\[test\]\s+fn {name}\(\)", code):
+            lost.add(f"{path}::{name}")
+    return lost
+
+
+def test_every_test_in_rust_that_is_named_exists() -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    assert len(RUST.findall(text)) >= 9
+    assert missing_in_rust(text) == set()
+    real = "crates/stoq/src/hostile/early.rs"
+    planted = {f"{real}::server", f"{real}::gone", "crates/none.rs::a"}
+    assert missing_in_rust(" ".join(planted)) == planted
 
 
 def test_every_test_that_is_named_exists() -> None:

@@ -94,6 +94,7 @@ class Echo:
     """What an echo of ours has seen."""
 
     connections: list[OpenConnection] = field(default_factory=list)
+    streams: int = 0
     early: int = 0
 
 
@@ -133,6 +134,7 @@ def echoing(endpoint: OpenEndpoint) -> Iterator[Echo]:
                 accepted = connection.accept_stream(timeout_ms=50)
             except TimedOut:
                 continue
+            seen.streams += 1
             seen.early += accepted.early
             run(echo, accepted)
 
@@ -173,10 +175,14 @@ class Client(QuicConnectionProtocol):
     """aioquic, remembering how its handshake ended."""
 
     handshake: HandshakeCompleted | None = None
+    is_deaf = False
+    """It reads no stream."""
 
     def quic_event_received(self, event: QuicEvent) -> None:
         if isinstance(event, HandshakeCompleted):
             self.handshake = event
+        if self.is_deaf and isinstance(event, StreamDataReceived):
+            return
         super().quic_event_received(event)
 
     async def asked(self, payload: bytes) -> bytes:

@@ -6,11 +6,14 @@ Malformed frames and forged bindings are tested next to the code (`crates/stoq/s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import select
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -27,12 +30,13 @@ from hypermesh.wire.errors import Overloaded
 from hypermesh.wire.rpc import SERVICE_CONTROL, SERVICE_ECHO
 
 from .network import DEADLINE_S, Network, eventually
-from .plain import ALPN, NAME, Authority
+from .plain import ALPN, NAME, Authority, asked, dialled, echoing
 
 FLIGHTS = 200
 UNVALIDATED_MAX = 64
 """Handshakes at once above which a client must show its address (`limits.rs`)."""
 HANDSHAKES_MAX = 256
+SLOW_CLIENTS = 2
 LOOPBACK_MTU_BYTES = 65_487
 QUIET_S = 1.5
 """So long after its last packet a server has nothing to send again: its timers are stopped while it
@@ -176,6 +180,54 @@ def test_slow_streams_hold_their_own_connection_and_no_other(
         for _ in range(100):
             assert connection.request(SERVICE_ECHO, b"x") == b"x"
         assert alice.stats().requests_unanswered <= limits()["pending_requests_max"]
+    assert resident_bytes() - before < GROWTH_BYTES_MAX
+
+
+def test_slow_streams_of_a_foreign_client_hold_nobody_else() -> None:
+    """aioquic, which does not share our manners: connections with all the streams that it may have,
+    each begun and never ended, while a client of ours is served."""
+    authority = Authority.found()
+    streams = limits()["streams_max"]
+    before = resident_bytes()
+    opened: list[int] = []
+
+    async def slow(address: tuple[str, int], under_way: threading.Event) -> None:
+        async with contextlib.AsyncExitStack() as clients:
+            for _ in range(SLOW_CLIENTS):
+                client = await clients.enter_async_context(dialled(address, authority))
+                client.is_deaf = True
+                for _ in range(2 * streams):
+                    # Beyond what it may have, aioquic holds them back.
+                    number = client._quic.get_next_available_stream_id()
+                    client._quic.send_stream_data(number, b"x")
+                client.transmit()
+                await client.ping()
+                opened.append(len(client._quic._streams))
+            under_way.set()
+            await asyncio.to_thread(served.wait, DEADLINE_S)
+
+    served, under_way = threading.Event(), threading.Event()
+    with (
+        OpenEndpoint.bind(alpn=ALPN, certificate=authority.certificate) as server,
+        OpenEndpoint.bind(alpn=ALPN, roots=[authority.root]) as ours,
+        echoing(server) as seen,
+        ThreadPoolExecutor(1) as attackers,
+    ):
+        attack = attackers.submit(lambda: asyncio.run(slow(server.address, under_way)))
+        try:
+            assert under_way.wait(DEADLINE_S), attack.exception(0)
+            with ours.connect(*server.address, NAME) as connection:
+                for round_ in range(20):
+                    payload = bytes([round_]) * 10_000
+                    assert asked(connection, payload) == payload
+            assert len(seen.connections) == SLOW_CLIENTS + 1
+            # No more than the bound of each were let through to the application.
+            assert seen.streams <= SLOW_CLIENTS * streams + 20
+            assert seen.streams >= SLOW_CLIENTS * streams // 2
+        finally:
+            served.set()
+        attack.result(DEADLINE_S)
+    assert opened == [2 * streams] * SLOW_CLIENTS
     assert resident_bytes() - before < GROWTH_BYTES_MAX
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path as FilePath
 
+import pytest
 from benches.impairment import Relay
 
 from hypermesh.crypto.digest import digest
@@ -22,6 +26,8 @@ from .network import DEADLINE_S, eventually
 
 PATIENCE_S = 60
 ACCOUNTED_US = 1_000_000
+OWN_ADDRESS = "2001:db8::7"
+ROOT = FilePath(__file__).resolve().parents[2]
 CHUNK = bytes(64 << 10)
 
 
@@ -184,3 +190,19 @@ def test_both_ends_tell_of_one_connection(
     assert alice.connections(after=theirs.key) == []
     connection.close()
     eventually(lambda: alice.connections() == [] or None, f"closed within {DEADLINE_S} s")
+
+
+def test_a_peer_at_an_address_of_this_host_is_within_it() -> None:
+    """Whatever the address looks like. In a network namespace of its own, which has it."""
+    inside = f"""
+        ip link set lo up && ip address add {OWN_ADDRESS}/128 dev lo nodad
+        exec {sys.executable} -m tests.stoq.same_host {OWN_ADDRESS}
+    """
+    command = ["unshare", "--user", "--map-root-user", "--net", "sh", "-ec", inside]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    except FileNotFoundError:
+        pytest.skip("there is no unshare(1)")
+    if "unshare:" in done.stderr:
+        pytest.skip(f"no namespace can be made: {done.stderr.strip()}")
+    assert done.stdout == "loopback loopback\n", done.stderr

@@ -503,7 +503,7 @@ impl Shared {
             Instant::now(),
             remote,
             STREAMS_MAX,
-            route::payload_bytes_max(remote),
+            route::first_link(remote),
         );
         let config = configs.of_one(start.config, tickets.clone())?;
         let (connection, established) = match incoming.accept_with(config)?.into_0rtt() {
@@ -686,7 +686,7 @@ impl Shared {
             Instant::now(),
             address.ip(),
             0,
-            route::payload_bytes_max(address.ip()),
+            route::first_link(address.ip()),
         );
         config.transport_config(Arc::new(start.config));
         let connecting = self.quic.connect_with(config, address, tls::SERVER_NAME)?;

@@ -35,6 +35,7 @@ pub mod fuzz;
 mod hostile;
 mod identity;
 mod intake;
+pub mod kernel;
 pub mod limits;
 mod live;
 mod memory;

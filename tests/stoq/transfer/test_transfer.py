@@ -7,9 +7,12 @@ import secrets
 from pathlib import Path
 
 import pytest
+from tests.stoq.network import Network
 
+from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.stoq import errors
 from hypermesh.stoq.delivery import verify_proof
+from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.transfer.errors import FileTooLarge, NotAFile
 from hypermesh.stoq.transfer.progress import Progress
 from hypermesh.wire.ids import OwnerId
@@ -66,6 +69,24 @@ def test_what_the_receiver_has_is_not_sent_again(
     assert moved.last.done == len(before) + 1
     assert moved.last.moved < 1 << 20
     assert (taking.store.directory / "data (2).bin").read_bytes() == sent.read_bytes()
+
+
+def test_what_another_owner_sent_is_sent_again(
+    giving: Giving, taking: Taking, network: Network, alice_keys: QuantumKeys, tmp_path: Path
+) -> None:
+    """Else the answer would tell who has a file that others have sent here."""
+    sent = tmp_path / "data.bin"
+    sent.write_bytes(noise(5 << 20))
+    giving.send(sent)
+    keys = QuantumKeys.generate()
+    with (
+        Endpoint.bind(policy=network.policy, identity=network.identity(keys)) as carol,
+        carol.connect(*taking.endpoint.address, peer=alice_keys.id) as connection,
+    ):
+        moved = Moved()
+        other = Giving(connection, network.genesis, keys)
+        other.send(sent, secrets.token_bytes(16), moved)
+    assert moved.last.moved == moved.last.done == 5 << 20
 
 
 def test_repeated_content_is_sent_once(giving: Giving, taking: Taking, tmp_path: Path) -> None:

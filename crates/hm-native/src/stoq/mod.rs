@@ -43,6 +43,21 @@ fn stoq_limits() -> Vec<(&'static str, u64)> {
     ]
 }
 
+/// Why this process may have no ring of io_uring; `None` where it may.
+#[pyfunction]
+fn stoq_io_uring() -> Option<String> {
+    stoq::kernel::io_uring()
+        .err()
+        .map(|error| error.to_string())
+}
+
+/// Why AF_XDP is of no use on an interface; `None` where it might be.
+#[pyfunction]
+fn stoq_af_xdp(interface: &str) -> Option<String> {
+    let found = stoq::kernel::af_xdp(interface);
+    found.err().map(|error| error.to_string())
+}
+
 /// Adds this section to the module.
 pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<completions::StoqCompletions>()?;
@@ -59,5 +74,7 @@ pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<remote::StoqRemoteRegion>()?;
     module.add_class::<tunnel::StoqTunnel>()?;
     module.add_function(wrap_pyfunction!(errors::stoq_kinds, module)?)?;
+    module.add_function(wrap_pyfunction!(stoq_io_uring, module)?)?;
+    module.add_function(wrap_pyfunction!(stoq_af_xdp, module)?)?;
     module.add_function(wrap_pyfunction!(stoq_limits, module)?)
 }

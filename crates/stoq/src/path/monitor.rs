@@ -9,6 +9,7 @@ use quinn_proto::ConnectionStats;
 use super::bottleneck::{Bound, Credit, Facts, Shares};
 use super::gauge::{Gauge, Reading};
 use super::tier::{Assessment, Observed, Settings, Tier, INTERVAL};
+use crate::route::is_loopback;
 
 /// Of an interval, from which on the application counts as what limited it.
 const APPLICATION_SHARE: f64 = 0.5;
@@ -32,6 +33,7 @@ pub struct Monitor {
     shares: Shares,
     credit: Credit,
     remote: IpAddr,
+    within_host: bool,
     judged_at: Instant,
     judged: Totals,
 }
@@ -47,13 +49,15 @@ struct Totals {
 }
 
 impl Monitor {
-    pub fn new(now: Instant, remote: IpAddr, gauge: Arc<Gauge>) -> Monitor {
+    /// `within_host`: `remote` is an address of this host.
+    pub fn new(now: Instant, remote: IpAddr, within_host: bool, gauge: Arc<Gauge>) -> Monitor {
         Monitor {
             gauge,
-            assessment: Tier::first(remote),
+            assessment: Tier::first(within_host),
             shares: Shares::new(now),
             credit: Credit::default(),
             remote,
+            within_host,
             judged_at: now,
             judged: Totals::default(),
         }
@@ -82,7 +86,11 @@ impl Monitor {
         if elapsed < INTERVAL && !moved {
             return None;
         }
-        self.remote = remote.ip();
+        if moved {
+            self.remote = remote.ip();
+            // Another address of this host counts as network: that costs speed and breaks nothing.
+            self.within_host = is_loopback(self.remote);
+        }
         let before = self.assessment.settings;
         let observed = self.observed(now, elapsed, stats, &reading);
         self.assessment = Tier::assess(&observed, &self.assessment);
@@ -114,7 +122,7 @@ impl Monitor {
         let quiet = totals.quiet.saturating_sub(before.quiet).as_secs_f64() / seconds;
         let sent = since(totals.sent_packets, before.sent_packets);
         Observed {
-            loopback: self.remote.to_canonical().is_loopback(),
+            loopback: self.within_host,
             mtu: stats.path.current_mtu,
             round_trip: reading.round_trip(),
             delivery_rate: reading.delivery_rate.max(received as u64),
@@ -171,7 +179,7 @@ mod tests {
     fn it_judges_once_a_second_and_says_what_has_to_change() {
         let start = Instant::now();
         let gauge = Arc::new(Gauge::default());
-        let mut monitor = Monitor::new(start, remote(REMOTE).ip(), gauge.clone());
+        let mut monitor = Monitor::new(start, remote(REMOTE).ip(), false, gauge.clone());
         gauge.write(&busy(1_500));
         let mut observe = |millis| {
             let now = start + Duration::from_millis(millis);
@@ -191,7 +199,7 @@ mod tests {
     fn a_new_address_is_judged_at_once() {
         let start = Instant::now();
         let gauge = Arc::new(Gauge::default());
-        let mut monitor = Monitor::new(start, remote("[::1]:1").ip(), gauge.clone());
+        let mut monitor = Monitor::new(start, remote("[::1]:1").ip(), true, gauge.clone());
         gauge.write(&busy(50));
         let soon = start + Duration::from_millis(10);
         let changed = monitor.observe(soon, remote(REMOTE), &stats(), true);
@@ -204,10 +212,30 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_at_an_address_of_this_host_is_within_it_until_it_moves() {
+        let start = Instant::now();
+        let gauge = Arc::new(Gauge::default());
+        let mut monitor = Monitor::new(start, remote(REMOTE).ip(), true, gauge.clone());
+        gauge.write(&Reading {
+            round_trip_us: 100,
+            ..busy(9_000)
+        });
+        let mut speed = |seconds, address| {
+            let now = start + Duration::from_secs(seconds);
+            monitor.observe(now, remote(address), &stats(), true);
+            monitor.report(now).tier.speed
+        };
+        assert_eq!(speed(1, REMOTE), Speed::Loopback);
+        assert_eq!(speed(2, "[2001:db8::1]:7"), Speed::Loopback);
+        assert_eq!(speed(3, "[2001:db8::2]:7"), Speed::G10);
+        assert_eq!(speed(4, "[::1]:7"), Speed::Loopback);
+    }
+
+    #[test]
     fn what_is_received_counts_where_little_is_sent() {
         let start = Instant::now();
         let gauge = Arc::new(Gauge::default());
-        let mut monitor = Monitor::new(start, remote(REMOTE).ip(), gauge.clone());
+        let mut monitor = Monitor::new(start, remote(REMOTE).ip(), false, gauge.clone());
         gauge.write(&Reading {
             application_limited: true,
             in_flight_bytes: 0,

@@ -8,7 +8,7 @@ mod tier_tests;
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -530,7 +530,7 @@ impl Simulation {
 
     /// The assessments of `flow`, one for each second that passes.
     pub fn tiers(&mut self, flow: usize, seconds: u64) -> Vec<super::tier::Assessment> {
-        let mut assessment = Tier::first(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2).into());
+        let mut assessment = Tier::first(false);
         let begins = self.now.as_secs();
         (begins..begins + seconds)
             .map(|second| {

@@ -5,7 +5,6 @@
 //! a faster class is taken as soon as most of the present one is used, a slower one only after
 //! [`SLOWER_TIMES`] judgements of a busy connection.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::limits::{
@@ -190,9 +189,8 @@ impl Tier {
         }
     }
 
-    /// Before anything is observed: what the address alone says.
-    pub fn first(remote: IpAddr) -> Assessment {
-        let loopback = remote.to_canonical().is_loopback();
+    /// Before anything is observed, with a peer on this host or elsewhere.
+    pub fn first(loopback: bool) -> Assessment {
         let tier = Tier {
             speed: if loopback { Speed::Loopback } else { Speed::G1 },
             delay: Delay::Low,
@@ -380,7 +378,7 @@ mod tests {
     const MBIT: u64 = 1_000_000;
 
     fn network() -> Assessment {
-        Tier::first(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into())
+        Tier::first(false)
     }
 
     fn observed(megabits: u64, millis: u64) -> Observed {
@@ -423,7 +421,7 @@ mod tests {
 
     #[test]
     fn loopback_is_known_by_its_address_and_left_with_it() {
-        let first = Tier::first(std::net::Ipv6Addr::LOCALHOST.into());
+        let first = Tier::first(true);
         assert_eq!(first.tier.name(), "loopback");
         let here = Observed {
             loopback: true,
@@ -438,7 +436,7 @@ mod tests {
 
     #[test]
     fn a_relay_on_this_host_is_a_network() {
-        let first = Tier::first(std::net::Ipv6Addr::LOCALHOST.into());
+        let first = Tier::first(true);
         let relayed = Observed {
             loopback: true,
             ..observed(50, 20)

@@ -11,6 +11,7 @@ use super::gauge::Gauge;
 use super::monitor::Monitor;
 use super::tier::Tier;
 use crate::limits::*;
+use crate::route::{is_loopback, Link};
 
 /// What a connection starts with. Its monitor reads the gauge that its controller writes, so both
 /// are for this one connection.
@@ -19,27 +20,34 @@ pub struct Start {
     pub monitor: Monitor,
 }
 
-/// For a connection with `remote`, which may open `streams` bidirectional streams. `link`: bytes of
-/// the largest datagram that the first link towards it carries, where that is known.
-pub fn start(now: Instant, remote: IpAddr, streams: u32, link: Option<u16>) -> Start {
+/// For a connection with `remote`, which may open `streams` bidirectional streams. `link`: the
+/// first one towards it, where that is known.
+pub fn start(now: Instant, remote: IpAddr, streams: u32, link: Option<Link>) -> Start {
     let gauge = Arc::new(Gauge::default());
+    let within_host = link.map_or(is_loopback(remote), |link| link.within_host);
+    let carries = link.map(|link| link.payload_bytes_max);
     Start {
-        config: settings(remote, streams, link, gauge.clone()),
-        monitor: Monitor::new(now, remote, gauge),
+        config: settings(remote, within_host, streams, carries, gauge.clone()),
+        monitor: Monitor::new(now, remote, within_host, gauge),
     }
 }
 
 /// The same for connections that nobody watches.
 pub fn config(remote: IpAddr, streams: u32) -> TransportConfig {
-    settings(remote, streams, None, Arc::default())
+    settings(remote, is_loopback(remote), streams, None, Arc::default())
 }
 
-fn settings(remote: IpAddr, streams: u32, link: Option<u16>, gauge: Arc<Gauge>) -> TransportConfig {
-    let loopback = remote.to_canonical().is_loopback();
-    let settings = Tier::first(remote).settings;
+fn settings(
+    remote: IpAddr,
+    within_host: bool,
+    streams: u32,
+    link: Option<u16>,
+    gauge: Arc<Gauge>,
+) -> TransportConfig {
+    let settings = Tier::first(within_host).settings;
     let model = ModelConfig {
         initial_window: settings.initial_window,
-        floor: if loopback { LOOPBACK_FLOOR_BYTES } else { 0 },
+        floor: if within_host { LOOPBACK_FLOOR_BYTES } else { 0 },
         gauge,
     };
     let mut acknowledgements = AckFrequencyConfig::default();
@@ -59,7 +67,7 @@ fn settings(remote: IpAddr, streams: u32, link: Option<u16>, gauge: Arc<Gauge>) 
         .congestion_controller_factory(Arc::new(model))
         .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
         .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES);
-    if loopback {
+    if is_loopback(remote) {
         // The path is known, so nothing has to be probed for until it turns out to be otherwise.
         let mut discovery = MtuDiscoveryConfig::default();
         discovery.upper_bound(LOOPBACK_MTU_BYTES);

@@ -400,6 +400,12 @@ def udp_buffers(facts: Facts) -> Finding | None:
     return note(f"{said}; fast links lose datagrams", f"sysctl -w {commands}")
 
 
+def bypasses(facts: Facts) -> Finding | None:
+    """No fault, whatever the kernel offers: it is told to who asks for all checks."""
+    said = [f"{way} is not used: {why}" for way, why in facts.machine.bypasses.items()]
+    return Finding(State.OK, "; ".join(said), "") if said else None
+
+
 def health(facts: Facts) -> Finding | None:
     """What the node itself wants seen to."""
     seen = facts.answers.health if facts.answers is not None else None
@@ -440,6 +446,7 @@ CHECKS: tuple[Check, ...] = (
     Check("open-files", "open files", open_files),
     Check("memory", "memory", memory),
     Check("udp-buffers", "UDP buffers", udp_buffers),
+    Check("udp-bypasses", "ways past the UDP socket", bypasses),
 )
 
 

@@ -55,6 +55,7 @@ from hypermesh.sdk.answer import AnswerInvalid
 from hypermesh.sdk.call import Call
 from hypermesh.sdk.location import socket_path
 from hypermesh.sdk.rest import NodeNotRunning, Rest
+from hypermesh.stoq import kernel
 from hypermesh.wire.api.health import HealthView
 from hypermesh.wire.api.network import StatusView
 from hypermesh.wire.asset import Enforcement
@@ -68,6 +69,7 @@ U = TypeVar("U")
 
 ANSWER_S = 3.0
 DATABASE_S = 5.0
+INTERFACES_MAX = 8
 SQLITE_STEPS = 10_000
 """Instructions of SQLite between looks at the clock."""
 MEMBERSHIP_FIX = "Restore it from a backup, or join as a new node: hm join --data ANOTHER"
@@ -374,6 +376,7 @@ def _machine(stoq_port: int | None, is_running: bool) -> Machine:
         memory=memory.total,
         memory_free=memory.available,
         udp_buffers=_udp_buffers(),
+        bypasses=_bypasses(),
     )
 
 
@@ -424,6 +427,13 @@ def _limits() -> tuple[str, ...]:
         return tuple(name for name, how in kept.items() if how is Enforcement.UNENFORCED)
     finally:
         cgroups.close()
+
+
+def _bypasses() -> dict[str, str]:
+    """Of io_uring, and of AF_XDP on each interface that is up."""
+    up = [name for name, of in psutil.net_if_stats().items() if of.isup and name != "lo"]
+    xdp = {f"AF_XDP on {name}": kernel.af_xdp(name).why for name in up[:INTERFACES_MAX]}
+    return {"io_uring": kernel.io_uring().why, **xdp}
 
 
 def _udp_buffers() -> dict[str, int]:

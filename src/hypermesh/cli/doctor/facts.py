@@ -112,6 +112,8 @@ class Machine:
     memory_free: int | None = None
     udp_buffers: dict[str, int] = field(default_factory=dict)
     """Kernel setting -> the largest buffer that it allows."""
+    bypasses: dict[str, str] = field(default_factory=dict)
+    """A way past the system calls of a socket -> why STOQ does not go it."""
 
 
 @dataclass(frozen=True, slots=True)
