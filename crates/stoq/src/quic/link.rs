@@ -8,6 +8,7 @@ use quinn_proto::{
 };
 use rustc_hash::FxHashMap;
 
+use crate::limits::{STREAMS_MAX, STREAMS_UNIDIRECTIONAL_MAX};
 use crate::path::monitor::Monitor;
 
 pub struct Link {
@@ -87,6 +88,21 @@ impl Link {
     pub fn batch_segments(&self) -> usize {
         let monitor = self.monitor.as_ref();
         monitor.map_or(usize::MAX, |monitor| monitor.settings().batch_segments)
+    }
+
+    /// Lets a peer that uses the half of its streams have twice as many, up to what anybody may.
+    pub fn widen(&mut self, dir: Dir) {
+        let limit = match dir {
+            Dir::Bi => STREAMS_MAX,
+            Dir::Uni => STREAMS_UNIDIRECTIONAL_MAX,
+        };
+        let allowed = self.inner.max_concurrent_streams(dir);
+        let open = self.inner.streams().remote_open_streams(dir);
+        if allowed < limit.into() && open * 2 >= allowed {
+            let wider = u32::try_from(allowed * 2).map_or(limit, |wider| wider.min(limit));
+            self.inner
+                .set_max_concurrent_streams(dir, VarInt::from_u32(wider));
+        }
     }
 
     /// Passes an event of the state machine to those it concerns.
