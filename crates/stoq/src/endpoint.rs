@@ -212,6 +212,11 @@ impl Endpoint {
             .map_or([0; 32], |identity| identity.id)
     }
 
+    #[cfg(test)]
+    pub fn live(&self) -> &Live {
+        &self.shared.live
+    }
+
     pub fn drive(&self) -> &Arc<Drive> {
         &self.shared.services.drive
     }

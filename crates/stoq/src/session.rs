@@ -21,8 +21,8 @@ use quinn_proto::transport_parameters::TransportParameters;
 use quinn_proto::TransportError;
 use rustls::NamedGroup;
 
-use self::accepted::Held;
 pub use self::accepted::Accepting;
+use self::accepted::Held;
 use crate::limits::HELLO_BYTES_MAX;
 
 const CLIENT_HELLO: u8 = 1;

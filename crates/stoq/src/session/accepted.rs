@@ -65,7 +65,9 @@ impl Accepting {
             initial: self.initial,
             version,
             // It fails only for a configuration without QUIC, and then no handshake gets anywhere.
-            held: Held(Arc::new(Mutex::new(tls.ok().map(|tls| Box::new(tls.into()))))),
+            held: Held(Arc::new(Mutex::new(
+                tls.ok().map(|tls| Box::new(tls.into())),
+            ))),
             agreed: None,
             next: None,
         }
