@@ -11,8 +11,6 @@ from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.wire.rpc import SERVICE_ECHO
 
-from .test_processes import process  # noqa: F401
-
 FIRST, ALL = 100, 300
 EACH_BYTES_MAX = 40_000
 ANSWER_MS = 5_000
@@ -26,7 +24,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def test_300_connections_answer_at_once_and_cost_at_most_40_kb_each(
-    process: subprocess.Popen[str],  # noqa: F811
+    process: subprocess.Popen[str],
     bob: Endpoint,
     alice_keys: QuantumKeys,
 ) -> None:
@@ -45,7 +43,10 @@ def test_300_connections_answer_at_once_and_cost_at_most_40_kb_each(
 
     async def asked() -> list[bytes]:
         return await asyncio.gather(
-            *(each.request_async(SERVICE_ECHO, b"ping", timeout_ms=ANSWER_MS) for each in connections)
+            *(
+                each.request_async(SERVICE_ECHO, b"ping", timeout_ms=ANSWER_MS)
+                for each in connections
+            )
         )
 
     assert asyncio.run(asked()) == [b"ping"] * ALL
