@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +50,23 @@ def connection(alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys) -> Itera
     """From bob to alice."""
     with bob.connect(*alice.address, peer=alice_keys.id) as connection:
         yield connection
+
+
+@pytest.fixture
+def process(
+    network: Network, alice_keys: QuantumKeys, bob_keys: QuantumKeys
+) -> Iterator[subprocess.Popen[str]]:
+    """Alice in a process of her own, which says its port first."""
+    chain = network.identity(alice_keys).chain
+    lines = [alice_keys.secret_bytes(), *chain, network.genesis, bob_keys.id]
+    with subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("peer_process.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write("".join(line.hex() + "\n" for line in lines))
+        process.stdin.flush()
+        yield process
+        process.kill()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,27 +15,8 @@ from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.wire.rpc import SERVICE_CONTROL, SERVICE_ECHO
 
-from .network import DEADLINE_S, Network
+from .network import DEADLINE_S
 from .peer_process import REGION, SIZE
-
-
-@pytest.fixture
-def process(
-    network: Network, alice_keys: QuantumKeys, bob_keys: QuantumKeys
-) -> Iterator[subprocess.Popen[str]]:
-    chain = network.identity(alice_keys).chain
-    lines = [alice_keys.secret_bytes(), *chain, network.genesis, bob_keys.id]
-    with subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("peer_process.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        process.stdin.write("".join(line.hex() + "\n" for line in lines))
-        process.stdin.flush()
-        yield process
-        process.kill()
 
 
 @pytest.fixture

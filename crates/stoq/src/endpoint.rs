@@ -32,6 +32,7 @@ use crate::request::{Origin, Queue};
 use crate::restart;
 use crate::route;
 use crate::serving::{self, Services};
+use crate::session;
 use crate::socket::{Socket, Stack};
 use crate::stream::within;
 use crate::tickets::{ServerTickets, Tickets, Towards};
@@ -209,6 +210,11 @@ impl Endpoint {
             .identity
             .as_ref()
             .map_or([0; 32], |identity| identity.id)
+    }
+
+    #[cfg(test)]
+    pub fn live(&self) -> &Live {
+        &self.shared.live
     }
 
     pub fn drive(&self) -> &Arc<Drive> {
@@ -441,7 +447,8 @@ impl Shared {
     async fn serve(self: Arc<Self>, incoming: Incoming) {
         let remote = incoming.remote_address();
         let mut seen = Seen::default();
-        let admitted = within(HANDSHAKE_TIMEOUT, self.admit(incoming, &mut seen))
+        // Boxed, because admission takes ten times the room of what is left of this task after it.
+        let admitted = within(HANDSHAKE_TIMEOUT, Box::pin(self.admit(incoming, &mut seen)))
             .await
             .map_err(handshake_timeout);
         self.handshakes.fetch_sub(1, Ordering::Relaxed);
@@ -502,7 +509,7 @@ impl Shared {
         let start = transport::start(
             Instant::now(),
             remote,
-            STREAMS_MAX,
+            STREAMS_FIRST,
             route::first_link(remote),
         );
         let config = configs.of_one(start.config, tickets.clone())?;
@@ -563,6 +570,7 @@ impl Shared {
             channel_binding: channel.binding,
         };
         admitted.send_replace(Some(origin.clone()));
+        session::release(&connection);
         Ok((connection, origin, key))
     }
 
@@ -880,7 +888,7 @@ impl ServerConfigs {
         let mut any = ServerConfig::with_crypto(crypto);
         any.transport_config(Arc::new(transport::config(
             Ipv6Addr::UNSPECIFIED.into(),
-            STREAMS_MAX,
+            STREAMS_FIRST,
         )))
         .max_incoming(HANDSHAKES_MAX);
         Ok(ServerConfigs {

@@ -25,6 +25,7 @@ use crate::socket::Socket;
 use crate::tls;
 
 mod early;
+mod idle;
 mod tickets;
 
 const CONTROL: u16 = 1;

@@ -27,6 +27,11 @@ pub const STREAMS_MAX: u32 = 128;
 /// Streams one way that a peer may have open on one connection.
 pub const STREAMS_UNIDIRECTIONAL_MAX: u32 = 32;
 
+/// Of both, what it may have open at first. Each stream that may be opened takes 64 bytes for the
+/// life of the connection, so there are more only for those who use them.
+pub const STREAMS_FIRST: u32 = 16;
+pub const STREAMS_UNIDIRECTIONAL_FIRST: u32 = 4;
+
 /// Bytes; datagrams of a connection that wait to be sent, and the same of those received that
 /// nobody has looked at. Beyond, senders wait, and the oldest of those received are dropped.
 pub const DATAGRAM_BUFFER_BYTES: usize = 1024 * 1024;
@@ -40,8 +45,9 @@ pub const DATAGRAMS_OF_PEER_MAX: usize = 512;
 /// Bytes; the sum of the datagrams of an endpoint that wait.
 pub const DATAGRAM_BYTES_WAITING_MAX: usize = 16 * 1024 * 1024;
 
-/// Connections that others have opened to one endpoint.
-pub const CONNECTIONS_MAX: usize = 10_000;
+/// Connections that others have opened to one endpoint, at 40 KB each. Above the 10,000 that are
+/// promised, because one whose client has gone without a word counts until it is idle for too long.
+pub const CONNECTIONS_MAX: usize = 16_384;
 
 /// Handshakes and admissions in progress at one endpoint.
 pub const HANDSHAKES_MAX: usize = 256;

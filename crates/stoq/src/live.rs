@@ -172,6 +172,13 @@ impl Live {
         found.collect()
     }
 
+    #[cfg(test)]
+    pub fn all(&self) -> Vec<Connection> {
+        let state = self.state.lock();
+        let entries = state.connections.values();
+        entries.map(|entry| entry.connection.clone()).collect()
+    }
+
     /// The longest round trip of all.
     pub fn slowest(&self) -> Duration {
         let state = self.state.lock();

@@ -174,7 +174,7 @@ impl OpenEndpoint {
     ) -> Result<OpenConnection> {
         within(patience, async {
             let mut config = ClientConfig::new(self.client.clone());
-            config.transport_config(Arc::new(transport::config(ELSEWHERE, STREAMS_MAX)));
+            config.transport_config(Arc::new(transport::config(ELSEWHERE, STREAMS_FIRST)));
             let connecting = self
                 .quic
                 .connect_with(config, SocketAddr::V6(address), name)?;
@@ -373,7 +373,7 @@ fn server(alpn: &OpenAlpn, certificate: &OpenCertificate) -> Result<Arc<ServerCo
     let crypto = QuicServerConfig::try_from(config).map_err(misconfigured)?;
     let mut config = ServerConfig::with_crypto(Arc::new(Observed(Arc::new(crypto))));
     config
-        .transport_config(Arc::new(transport::config(ELSEWHERE, STREAMS_MAX)))
+        .transport_config(Arc::new(transport::config(ELSEWHERE, STREAMS_FIRST)))
         .max_incoming(HANDSHAKES_MAX);
     Ok(Arc::new(config))
 }

@@ -5,6 +5,8 @@
 //! there is a TLS exporter, and the ServerHello, which says whether a ticket was taken (RFC 8446
 //! sections 4.1.2, 4.1.3 and 4.2.11). Nothing is added to the handshake and nothing is changed.
 
+mod accepted;
+
 use std::any::Any;
 use std::sync::Arc;
 
@@ -19,6 +21,8 @@ use quinn_proto::transport_parameters::TransportParameters;
 use quinn_proto::TransportError;
 use rustls::NamedGroup;
 
+pub use self::accepted::Accepting;
+use self::accepted::Held;
 use crate::limits::HELLO_BYTES_MAX;
 
 const CLIENT_HELLO: u8 = 1;
@@ -39,6 +43,16 @@ pub struct Handshake {
     pub complete: bool,
     /// How often the keys of the connection have changed since, by either side's wish.
     pub key_updates: u64,
+    /// Of a connection that this side has accepted for itself.
+    tls: Option<Held>,
+}
+
+/// Lets go of what only the handshake and admission of an accepted connection needed. It then has
+/// no exporter and no chain of the peer's any more.
+pub fn release(connection: &crate::quic::Connection) {
+    if let Some(tls) = of(connection).tls {
+        tls.release();
+    }
 }
 
 /// What the handshake of `connection` has shown.
@@ -60,7 +74,7 @@ impl<C: ClientConfig + 'static> ClientConfig for Observed<C> {
         params: &TransportParameters,
     ) -> Result<Box<dyn Session>, ConnectError> {
         let inner = self.0.clone().start_session(version, server_name, params)?;
-        Ok(Box::new(ObservedSession::new(inner, Side::Client)))
+        Ok(Box::new(ObservedSession::new(inner, Side::Client, None)))
     }
 }
 
@@ -83,12 +97,38 @@ impl<C: ServerConfig + 'static> ServerConfig for Observed<C> {
         params: &TransportParameters,
     ) -> Box<dyn Session> {
         let inner = self.0.clone().start_session(version, params);
-        Box::new(ObservedSession::new(inner, Side::Server))
+        Box::new(ObservedSession::new(inner, Side::Server, None))
+    }
+}
+
+impl ServerConfig for Accepting {
+    fn initial_keys(
+        &self,
+        version: u32,
+        dst_cid: &ConnectionId,
+    ) -> Result<Keys, UnsupportedVersion> {
+        Accepting::initial_keys(self, version, dst_cid)
+    }
+
+    fn retry_tag(&self, version: u32, orig_dst_cid: &ConnectionId, packet: &[u8]) -> [u8; 16] {
+        Accepting::retry_tag(self, version, orig_dst_cid, packet)
+    }
+
+    fn start_session(
+        self: Arc<Self>,
+        version: u32,
+        params: &TransportParameters,
+    ) -> Box<dyn Session> {
+        let inner = self.start(version, params);
+        let tls = inner.held();
+        let inner = Box::new(inner);
+        Box::new(ObservedSession::new(inner, Side::Server, Some(tls)))
     }
 }
 
 struct ObservedSession {
     inner: Box<dyn Session>,
+    tls: Option<Held>,
     side: Side,
     client_hello: First<[u8; 32]>,
     server_hello: First<bool>,
@@ -97,9 +137,10 @@ struct ObservedSession {
 }
 
 impl ObservedSession {
-    fn new(inner: Box<dyn Session>, side: Side) -> ObservedSession {
+    fn new(inner: Box<dyn Session>, side: Side, tls: Option<Held>) -> ObservedSession {
         ObservedSession {
             inner,
+            tls,
             side,
             client_hello: First::default(),
             server_hello: First::default(),
@@ -134,6 +175,7 @@ impl Session for ObservedSession {
             client_hello: self.client_hello.known(),
             complete: !self.inner.is_handshaking(),
             key_updates: self.prepared.saturating_sub(1),
+            tls: self.tls.clone(),
         }))
     }
 

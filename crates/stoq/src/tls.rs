@@ -9,7 +9,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use crate::quic::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use crate::quic::crypto::rustls::QuicClientConfig;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientSessionStore, ResolvesClientCert, Resumption};
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
@@ -27,7 +27,7 @@ use rustls::{
 use crate::admission::Alpn;
 use crate::error::{Error, Kind, Result};
 use crate::identity::Identity;
-use crate::session::Observed;
+use crate::session::{Accepting, Observed};
 
 /// The name a client asks for. It is not sent, and certificates are checked by keys, not by names.
 pub const SERVER_NAME: &str = "stoq.hm.internal";
@@ -53,14 +53,13 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
 /// One value for all connections: TLS resumes only under the same one.
 static LEAF_KEY: LazyLock<Arc<LeafKey>> = LazyLock::new(|| Arc::new(LeafKey));
 
-pub type ServerCrypto = Observed<QuicServerConfig>;
 pub type ClientCrypto = Observed<QuicClientConfig>;
 
 /// For accepting one connection as `identity`.
 pub fn server(
     identity: &Identity,
     tickets: Arc<dyn StoresServerSessions>,
-) -> Result<Arc<ServerCrypto>> {
+) -> Result<Arc<Accepting>> {
     let mut config = ServerConfig::builder_with_provider(PROVIDER.clone())
         .with_protocol_versions(&[&TLS13])
         .map_err(misconfigured)?
@@ -71,8 +70,9 @@ pub fn server(
     config.send_tls13_tickets = TICKETS_A_CONNECTION;
     // All or nothing (RFC 9001 section 4.6.1). What may be served of it, admission says.
     config.max_early_data_size = u32::MAX;
-    let config = QuicServerConfig::try_from(config).map_err(misconfigured)?;
-    Ok(Arc::new(Observed(Arc::new(config))))
+    Accepting::new(Arc::new(config))
+        .map(Arc::new)
+        .ok_or_else(|| misconfigured("no cipher suite for Initial packets"))
 }
 
 /// For one connection as `identity`, or as nobody. `early`: where a ticket is held, the first

@@ -57,7 +57,7 @@ fn settings(
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(streams))
-        .max_concurrent_uni_streams(VarInt::from_u32(STREAMS_UNIDIRECTIONAL_MAX.min(streams)))
+        .max_concurrent_uni_streams(VarInt::from_u32(STREAMS_UNIDIRECTIONAL_FIRST.min(streams)))
         .max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok())
         .keep_alive_interval(Some(KEEP_ALIVE_INTERVAL))
         .stream_receive_window(VarInt::from_u32(settings.stream_window))

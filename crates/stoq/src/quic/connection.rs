@@ -262,6 +262,7 @@ impl Connection {
             |link| {
                 // Streams that came before the end are still to be had.
                 if let Some(id) = link.inner.streams().accept(dir) {
+                    link.widen(dir);
                     // The peer may now open another one.
                     return (Poll::Ready(Ok((id, link.inner.is_handshaking()))), true);
                 }

@@ -8,6 +8,7 @@ use quinn_proto::{
 };
 use rustc_hash::FxHashMap;
 
+use crate::limits::{STREAMS_MAX, STREAMS_UNIDIRECTIONAL_MAX};
 use crate::path::monitor::Monitor;
 
 pub struct Link {
@@ -89,6 +90,20 @@ impl Link {
         monitor.map_or(usize::MAX, |monitor| monitor.settings().batch_segments)
     }
 
+    /// Lets a peer that uses half of its streams at once have more.
+    pub fn widen(&mut self, dir: Dir) {
+        let limit = match dir {
+            Dir::Bi => STREAMS_MAX,
+            Dir::Uni => STREAMS_UNIDIRECTIONAL_MAX,
+        };
+        let allowed = self.inner.max_concurrent_streams(dir);
+        let open = self.inner.streams().remote_open_streams(dir);
+        if let Some(wider) = wider(allowed, open, limit) {
+            self.inner
+                .set_max_concurrent_streams(dir, VarInt::from_u32(wider));
+        }
+    }
+
     /// Passes an event of the state machine to those it concerns.
     pub fn hear(&mut self, event: Event, woken: &mut Vec<Waker>) {
         match event {
@@ -141,5 +156,31 @@ impl Link {
     /// Whether data sent before the handshake was over counts.
     pub fn rejected_0rtt(&self) -> bool {
         self.inner.side().is_client() && !self.inner.is_handshaking() && !self.inner.accepted_0rtt()
+    }
+}
+
+/// How many streams a peer may have that may have `allowed` and has `open`, where these are more.
+fn wider(allowed: u64, open: u64, limit: u32) -> Option<u32> {
+    if allowed >= u64::from(limit) || open * 2 < allowed {
+        return None;
+    }
+    let twice = u32::try_from(allowed * 2).unwrap_or(limit);
+    Some(twice.min(limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wider;
+
+    #[test]
+    fn only_who_uses_half_of_its_streams_gets_more_of_them() {
+        assert_eq!(wider(16, 1, 128), None);
+        assert_eq!(wider(16, 7, 128), None);
+        assert_eq!(wider(16, 8, 128), Some(32));
+        assert_eq!(wider(100, 99, 128), Some(128));
+        assert_eq!(wider(128, 128, 128), None);
+        // An application's own bound above ours stays what it is.
+        assert_eq!(wider(256, 256, 128), None);
+        assert_eq!(wider(0, 0, 0), None);
     }
 }

@@ -17,12 +17,14 @@ use crate::admission::Alpn;
 use crate::drive::Drive;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
-use crate::limits::UDP_PAYLOAD_BYTES_MAX;
+use crate::limits::{STREAMS_FIRST, STREAMS_MAX, UDP_PAYLOAD_BYTES_MAX};
 use crate::socket::Stack;
 use crate::tickets::Tickets;
 use crate::{restart, tls, transport};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Long enough for an answer over loopback, where one is awaited that must not come.
+const SHORT: Duration = Duration::from_millis(300);
 const LOOPBACK: &str = "[::1]:0";
 
 /// An endpoint that is run, and ends with the test.
@@ -661,4 +663,34 @@ fn a_dropped_connection_closes_and_frees_its_place() {
             }
         }
     }
+}
+
+#[test]
+fn a_peer_that_uses_its_streams_gets_as_many_as_anybody_and_no_more() {
+    let settings = || transport::config("::1".parse().unwrap(), STREAMS_FIRST);
+    let (server, client) = (server_on(vec![socket()], settings()), client());
+    let connection = client.dial(server.quic.local_addr(), settings());
+    let mut open = Vec::new();
+    for _ in 0..STREAMS_MAX {
+        let stream = client.wait(async {
+            let (mut send, receive) = timeout(PATIENCE, connection.open_bi()).await.unwrap()?;
+            send.write_all(b"x").await?;
+            Ok((send, receive))
+        });
+        open.push(stream);
+    }
+    let more = client.wait(async { Ok(timeout(SHORT, connection.open_bi()).await.is_ok()) });
+    assert!(!more);
+    // Those that end make room for others; quinn-proto says so an eighth at a time.
+    for (mut send, mut receive) in open.drain(..STREAMS_MAX as usize / 4) {
+        send.finish().unwrap();
+        let echoed = client.wait(async { Ok(receive.read_to_end(1).await.unwrap()) });
+        assert_eq!(echoed, b"x");
+    }
+    client.wait(async {
+        timeout(PATIENCE, connection.open_bi())
+            .await
+            .unwrap()
+            .map_err(Error::from)
+    });
 }
