@@ -67,19 +67,15 @@ fn settings(
         .congestion_controller_factory(Arc::new(model))
         .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
         .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES);
-    if is_loopback(remote) {
-        // The path is known, so nothing has to be probed for until it turns out to be otherwise.
-        let mut discovery = MtuDiscoveryConfig::default();
-        discovery.upper_bound(LOOPBACK_MTU_BYTES);
-        config
-            .initial_mtu(LOOPBACK_MTU_BYTES)
-            .mtu_discovery_config(Some(discovery));
-    } else {
-        let mut discovery = MtuDiscoveryConfig::default();
-        if let Some(link) = link {
-            discovery.upper_bound(link);
-        }
-        config.mtu_discovery_config(Some(discovery));
+    // Every path starts with what each one carries, whatever its first link would: a relay behind it
+    // may carry less, and three times what a client's first datagrams bring has to hold the answer.
+    // The first probe, a round trip after the handshake, already takes half of the difference.
+    let mut discovery = MtuDiscoveryConfig::default();
+    if let Some(link) = link.or(is_loopback(remote).then_some(LOOPBACK_MTU_BYTES)) {
+        discovery.upper_bound(link);
     }
+    config
+        .initial_mtu(INITIAL_MTU_BYTES)
+        .mtu_discovery_config(Some(discovery));
     config
 }

@@ -125,5 +125,5 @@ pub async fn accept(shard: &Arc<Shard>) -> Option<Incoming> {
         next
     })
     .await
-    .map(|incoming| Incoming::new(shard.clone(), incoming))
+    .map(|(incoming, first)| Incoming::new(shard.clone(), incoming, first))
 }
