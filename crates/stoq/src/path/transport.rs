@@ -67,15 +67,25 @@ fn settings(
         .congestion_controller_factory(Arc::new(model))
         .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
         .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES);
-    // Every path starts with what each one carries, whatever its first link would: a relay behind it
-    // may carry less, and three times what a client's first datagrams bring has to hold the answer.
-    // The first probe, a round trip after the handshake, already takes half of the difference.
-    let mut discovery = MtuDiscoveryConfig::default();
-    if let Some(link) = link.or(is_loopback(remote).then_some(LOOPBACK_MTU_BYTES)) {
-        discovery.upper_bound(link);
-    }
     config
         .initial_mtu(INITIAL_MTU_BYTES)
-        .mtu_discovery_config(Some(discovery));
+        .mtu_discovery_config(Some(discovery(is_loopback(remote), link)));
     config
+}
+
+/// How a path that starts with [`INITIAL_MTU_BYTES`], as every path does, comes to what it carries.
+fn discovery(loopback: bool, link: Option<u16>) -> MtuDiscoveryConfig {
+    let mut discovery = MtuDiscoveryConfig::default();
+    if loopback {
+        // The search ends with its bound once its next step is smaller than this, and the first one
+        // is: so the first probe asks for all. Each step on the way would cost as much as 64 KiB of
+        // data. Behind a relay that carries less, the search ends where it began.
+        let step = (LOOPBACK_MTU_BYTES - INITIAL_MTU_BYTES) / 2 + 1;
+        discovery
+            .upper_bound(LOOPBACK_MTU_BYTES)
+            .minimum_change(step);
+    } else if let Some(link) = link {
+        discovery.upper_bound(link);
+    }
+    discovery
 }

@@ -465,6 +465,20 @@ fn large_datagrams_go_in_batches_that_the_kernel_takes() {
 }
 
 #[test]
+fn datagrams_are_small_until_the_first_probe_has_shown_the_path() {
+    let (server, client) = (server(), client());
+    let connection = client.dial(server.quic.local_addr(), settings());
+    let deadline = Instant::now() + PATIENCE;
+    while connection.stats().path.current_mtu < UDP_PAYLOAD_BYTES_MAX as u16 {
+        assert!(Instant::now() < deadline, "the path was not discovered");
+        client.wait(echoed_bulk(&connection, 100_000));
+    }
+    let stats = connection.stats();
+    assert_eq!(stats.path.sent_plpmtud_probes, 1);
+    assert_eq!(server.quic.shards()[0].socket().refused(), 0);
+}
+
+#[test]
 fn a_probe_larger_than_the_link_is_refused_and_nothing_else_suffers() {
     let mut settings = settings();
     let mut discovery = MtuDiscoveryConfig::default();
@@ -572,8 +586,14 @@ fn a_client_of_several_shards_gets_its_answers() {
 fn datagrams_and_streams_one_way() {
     let (server, client) = (server(), client());
     let connection = client.dial(server.quic.local_addr(), settings());
-    let size = connection.max_datagram_size().unwrap();
-    assert!(size > 15_000);
+    let deadline = Instant::now() + PATIENCE;
+    let size = loop {
+        client.wait(echoed_bulk(&connection, 100_000));
+        match connection.max_datagram_size().unwrap() {
+            size if size > 15_000 => break size,
+            _ => assert!(Instant::now() < deadline, "the path was not discovered"),
+        }
+    };
     connection
         .send_datagram(Bytes::from(vec![9; size]))
         .unwrap();
