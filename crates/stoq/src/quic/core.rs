@@ -13,7 +13,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{
     ClientConfig, ConnectError, ConnectionError, ConnectionHandle, DatagramEvent, EcnCodepoint,
-    EndpointConfig, Incoming, ServerConfig, Transmit, VarInt,
+    EndpointConfig, Incoming, ServerConfig, Side, Transmit, VarInt,
 };
 use quinn_udp::RecvMeta;
 use slab::Slab;
@@ -347,6 +347,34 @@ impl Core {
         if self.live == 0 {
             self.woken.append(&mut self.idling);
         }
+    }
+
+    /// What others opened ends, for only who opened a connection can move it (RFC 9000 section 9).
+    /// Says so as far as the kernel has room for it.
+    pub fn part(&mut self, now: Instant, reason: &Bytes, socket: &Socket) {
+        for (incoming, _) in std::mem::take(&mut self.incoming) {
+            self.refuse(incoming, socket);
+        }
+        for key in self.live_links(Side::Server) {
+            self.close(key, now, VarInt::from_u32(0), reason.clone());
+        }
+        self.flush(now, socket);
+    }
+
+    /// What we opened goes on from where the socket is by now.
+    pub fn follow(&mut self) {
+        for key in self.live_links(Side::Client) {
+            if let Some(link) = self.links.get_mut(key) {
+                link.inner.local_address_changed();
+                self.mark(key);
+            }
+        }
+    }
+
+    fn live_links(&self, side: Side) -> Vec<usize> {
+        let live = |link: &Link| link.error.is_none() && link.inner.side() == side;
+        let links = self.links.iter().filter(|(_, link)| live(link));
+        links.map(|(key, _)| key).collect()
     }
 
     /// Nobody holds the link any more.

@@ -518,6 +518,73 @@ fn relay(client_side: UdpSocket, server_side: UdpSocket, to: Arc<parking_lot::Mu
     }
 }
 
+fn remotes(server: &Running) -> Vec<SocketAddr> {
+    let of = |shard: &Arc<Shard>| {
+        shard.with(|core, _| {
+            let links = core.links.iter();
+            links
+                .map(|(_, link)| link.inner.remote_address())
+                .collect::<Vec<_>>()
+        })
+    };
+    server.quic.shards().iter().flat_map(of).collect()
+}
+
+#[test]
+fn a_client_moves_to_another_socket_in_the_middle_of_a_transfer() {
+    for shards in [1, 3] {
+        let bind = || Socket::bind_all(LOOPBACK.parse().unwrap(), Stack::Ipv6, shards).unwrap();
+        let (server, client) = (server(), Arc::new(Running::new(bind(), None)));
+        let connection = client.dial(server.quic.local_addr(), settings());
+        let (moving, moved) = mpsc::channel();
+        let transfer = {
+            let (client, connection) = (client.clone(), connection.clone());
+            thread::spawn(move || {
+                for _ in 0..8 {
+                    moving.send(()).unwrap();
+                    client.wait(echoed_bulk(&connection, 4_000_000));
+                }
+            })
+        };
+        let mut ports = vec![client.quic.local_addr().port()];
+        for () in moved {
+            let before = connection.stats().udp_rx.bytes;
+            let deadline = Instant::now() + PATIENCE;
+            while connection.stats().udp_rx.bytes < before + 500_000 {
+                assert!(Instant::now() < deadline, "the transfer stands still");
+                thread::yield_now();
+            }
+            client.quic.rebind(&bind(), b"").unwrap();
+            ports.push(client.quic.local_addr().port());
+        }
+        transfer.join().unwrap();
+        client.wait(echoed(&connection, b"there"));
+        let last = *ports.last().unwrap();
+        ports.dedup();
+        assert_eq!(ports.len(), 9);
+        let [remote] = remotes(&server)[..] else {
+            panic!("one connection");
+        };
+        assert_eq!(remote.port(), last);
+    }
+}
+
+#[test]
+fn a_server_that_moves_says_so_and_is_found_where_it_is() {
+    let (server, client) = (server(), client());
+    let connection = client.dial(server.quic.local_addr(), settings());
+    client.wait(echoed(&connection, b"here"));
+    server.quic.rebind(&[socket()], b"moved").unwrap();
+    let ended = client.wait(async { Ok(connection.closed().await) });
+    let ConnectionError::ApplicationClosed(close) = ended else {
+        panic!("{ended:?}");
+    };
+    assert_eq!(&close.reason[..], b"moved");
+    let again = client.dial(server.quic.local_addr(), settings());
+    assert_eq!(client.wait(echoed(&again, b"there")), b"there");
+    assert!(server.quic.rebind(&[], b"").is_err());
+}
+
 #[test]
 fn a_datagram_for_another_shard_finds_its_way() {
     // Two addresses in place of one, so that the wrong shard can be chosen at will.
