@@ -69,21 +69,20 @@ fn settings(
         .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES);
     config
         .initial_mtu(INITIAL_MTU_BYTES)
-        .mtu_discovery_config(Some(discovery(is_loopback(remote), link)));
+        .mtu_discovery_config(Some(discovery(within_host, link)));
     config
 }
 
 /// How a path that starts with [`INITIAL_MTU_BYTES`], as every path does, comes to what it carries.
-fn discovery(loopback: bool, link: Option<u16>) -> MtuDiscoveryConfig {
+fn discovery(within_host: bool, link: Option<u16>) -> MtuDiscoveryConfig {
     let mut discovery = MtuDiscoveryConfig::default();
-    if loopback {
+    if within_host {
         // The search ends with its bound once its next step is smaller than this, and the first one
         // is: so the first probe asks for all. Each step on the way would cost as much as 64 KiB of
         // data. Behind a relay that carries less, the search ends where it began.
-        let step = (LOOPBACK_MTU_BYTES - INITIAL_MTU_BYTES) / 2 + 1;
-        discovery
-            .upper_bound(LOOPBACK_MTU_BYTES)
-            .minimum_change(step);
+        let bound = link.unwrap_or(LOOPBACK_MTU_BYTES);
+        let step = bound.saturating_sub(INITIAL_MTU_BYTES) / 2 + 1;
+        discovery.upper_bound(bound).minimum_change(step);
     } else if let Some(link) = link {
         discovery.upper_bound(link);
     }
