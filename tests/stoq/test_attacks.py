@@ -13,6 +13,7 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -37,7 +38,7 @@ UNVALIDATED_MAX = 64
 """Handshakes at once above which a client must show its address (`limits.rs`)."""
 HANDSHAKES_MAX = 256
 SLOW_CLIENTS = 2
-LOOPBACK_MTU_BYTES = 65_487
+SMALLEST_MTU_BYTES = 1200
 QUIET_S = 1.5
 """So long after its last packet a server has nothing to send again: its timers are stopped while it
 may not send (RFC 9002 section 6.2.2.1)."""
@@ -52,9 +53,9 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def first_flights(dialler: Endpoint, count: int) -> list[bytes]:
-    """The first datagrams of `count` clients that dial someone who never answers: on loopback, a
-    whole ClientHello each."""
+def first_flights(dialler: Endpoint, count: int) -> list[list[bytes]]:
+    """The first datagrams of `count` clients that dial someone who never answers: a ClientHello
+    each, which its key share makes longer than one datagram."""
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as silent:
         silent.bind(("::1", 0))
         silent.setblocking(False)
@@ -69,53 +70,71 @@ def first_flights(dialler: Endpoint, count: int) -> list[bytes]:
             assert all(isinstance(result, errors.HandshakeTimeout) for result in results)
 
         asyncio.run(dial())
-        flights: dict[bytes, bytes] = {}
+        flights: dict[bytes, list[bytes]] = {}
         while select.select([silent], [], [], 0.05)[0]:
             datagram = silent.recv(65_536)
             # The id that the client has drawn for the server tells the connections apart.
-            flights.setdefault(datagram[6 : 6 + datagram[5]], datagram)
-    return list(flights.values())
+            flights.setdefault(datagram[6 : 6 + datagram[5]], []).append(datagram)
+    # What follows the two of a ClientHello is the end of a client that has given up.
+    return [datagrams[:2] for datagrams in flights.values()]
 
 
-def plain_first_flight() -> bytes:
-    """The first datagram of aioquic as client."""
-    configuration = QuicConfiguration(alpn_protocols=[ALPN], server_name=NAME)
+def plain_first_flight(size: int) -> bytes:
+    """The first datagram of aioquic as client, of `size` bytes."""
+    configuration = QuicConfiguration(
+        alpn_protocols=[ALPN], server_name=NAME, max_datagram_size=size
+    )
     client = QuicConnection(configuration=configuration)
     client.connect(("::1", 1), now=0.0)
     (first, _), *_ = client.datagrams_to_send(now=0.0)
+    assert len(first) == size
     return first
 
 
-def answered_bytes(datagram: bytes, server: tuple[str, int]) -> int:
-    """What a server sends to an address from which nothing but `datagram` ever came."""
+def answered_bytes(datagrams: Iterable[bytes], server: tuple[str, int]) -> int:
+    """What a server sends to an address from which nothing but `datagrams` ever came."""
     received = 0
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as stranger:
         stranger.bind(("::1", 0))
-        stranger.sendto(datagram, server)
+        for datagram in datagrams:
+            stranger.sendto(datagram, server)
         while select.select([stranger], [], [], QUIET_S)[0]:
             received += len(stranger.recv(65_536))
     return received
 
 
-def test_a_server_sends_three_times_what_it_got_and_no_more() -> None:
-    """RFC 9000 section 8.1, with certificates that need more than that."""
+@pytest.mark.parametrize("size", [1200, 1201, 1252, 1399, 1452, 4000])
+def test_a_server_sends_three_times_what_it_got_and_no_more(size: int) -> None:
+    """RFC 9000 section 8.1, with certificates that need more than that, and where whole datagrams
+    do not add up to the bound."""
     authority = Authority.found()
-    chain = (authority.leaf, *(Authority.found().root for _ in range(20)))
+    chain = (authority.leaf, *(Authority.found().root for _ in range(60)))
     with OpenEndpoint.bind(
         alpn=ALPN, certificate=Certificate(chain, authority.certificate.key)
     ) as server:
-        first = plain_first_flight()
-        received = answered_bytes(first, server.address)
-    # It uses what it may, so the bound is what stops it.
-    assert 2 * len(first) < received <= 3 * len(first)
+        received = answered_bytes([plain_first_flight(size)], server.address)
+    # It uses what it may but for less than a datagram, so the bound is what stops it.
+    assert 3 * size - SMALLEST_MTU_BYTES < received <= 3 * size
 
 
-def test_on_loopback_it_may_be_one_datagram_more(alice: Endpoint, bob: Endpoint) -> None:
-    """Below the bound QUIC begins a whole datagram, and here datagrams are large. No one outside of
-    the host can have sent from a loopback address."""
-    (first,) = first_flights(bob, 1)
-    assert 0 < answered_bytes(first, alice.address) <= 3 * len(first) + LOOPBACK_MTU_BYTES
+@pytest.mark.parametrize("count", [1, 2])
+def test_nor_does_a_node(alice: Endpoint, bob: Endpoint, count: int) -> None:
+    """With half of a ClientHello, and with a whole one, on loopback."""
+    (flight,) = first_flights(bob, 1)
+    sent = flight[:count]
+    assert len(sent) == count
+    assert 0 < answered_bytes(sent, alice.address) <= 3 * sum(map(len, sent))
     eventually(lambda: alice.stats().handshakes == 0 or None, "no handshake is left")
+
+
+@pytest.mark.parametrize("size", [21, 25, 100, 1199, 1200])
+def test_nor_where_it_knows_no_connection(alice: Endpoint, size: int) -> None:
+    """Unknown versions, which it lists its own for, and unknown connections, which it resets."""
+    unknown = secrets.token_bytes(size)
+    long = b"\xc0\x0a\x0a\x0a\x0a\x08" + unknown[6:]
+    short = b"\x40" + unknown[1:]
+    for datagram in (long, short):
+        assert answered_bytes([datagram] * 10, alice.address) <= 3 * 10 * size
 
 
 def test_a_flood_of_handshakes_leaves_room_for_others(
@@ -128,7 +147,8 @@ def test_a_flood_of_handshakes_leaves_room_for_others(
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as flood:
         flood.bind(("::1", 0))
         for flight in flights:
-            flood.sendto(flight, alice.address)
+            for datagram in flight:
+                flood.sendto(datagram, alice.address)
             assert alice.stats().handshakes <= HANDSHAKES_MAX
         eventually(lambda: alice.stats().handshakes >= UNVALIDATED_MAX or None, "the flood")
         # A true client gets in, by way of a retry.

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import secrets
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
 
 from hypermesh.crypto.keys import QuantumKeys
+from hypermesh.stoq import errors
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.wire.rpc import SERVICE_CONTROL, SERVICE_ECHO
 
-from .network import DEADLINE_S
+from .network import DEADLINE_S, eventually
 from .wire import wire
 
 
@@ -47,3 +52,54 @@ def test_packets_of_others_move_nothing(
                 assert connection.request(SERVICE_ECHO, b"x") == b"x"
         assert connection.ended is None
         assert alice.stats().accepted == 1
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_an_endpoint_moves_its_own_socket_under_a_transfer(
+    alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
+) -> None:
+    payload = secrets.token_bytes(4 << 20)
+    with bob.connect(*alice.address, peer=alice_keys.id) as connection:
+        binding = connection.channel_binding
+        held = descriptors()
+        with ThreadPoolExecutor(1) as pool:
+            for _ in range(5):
+                before, received = bob.address, connection.stats().bytes_received
+                echo = pool.submit(connection.request, SERVICE_ECHO, payload)
+                half = received + len(payload) // 8
+                eventually(lambda: connection.stats().bytes_received > half or None, "half")  # noqa: B023
+                assert bob.rebind() == bob.address != before
+                assert echo.result(DEADLINE_S) == payload
+        # What moved is the one connection there is, with all that it was.
+        (seen,) = alice.connections()
+        assert seen.remote == bob.address
+        assert connection.channel_binding == binding
+        assert connection.ended is None
+        assert alice.stats().accepted == 1
+        assert descriptors() <= held + 1
+
+
+def test_what_others_opened_ends_when_an_endpoint_moves(
+    alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
+) -> None:
+    with bob.connect(*alice.address, peer=alice_keys.id) as connection:
+        assert connection.request(SERVICE_ECHO, b"x") == b"x"
+        before = alice.address
+        assert alice.rebind() != before
+        with pytest.raises(errors.ConnectionClosed, match="moved to another port"):
+            connection.request(SERVICE_ECHO, b"x")
+    with bob.connect(*alice.address, peer=alice_keys.id) as connection:
+        assert connection.request(SERVICE_ECHO, b"x") == b"x"
+    with pytest.raises(errors.BindRefused):
+        alice.rebind(bob.address[1])
+    with bob.connect(*alice.address, peer=alice_keys.id) as connection:
+        assert connection.request(SERVICE_ECHO, b"x") == b"x"
+
+
+def test_a_closed_endpoint_does_not_move(alice: Endpoint) -> None:
+    alice.close()
+    with pytest.raises(errors.EndpointClosed):
+        alice.rebind()

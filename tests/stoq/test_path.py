@@ -29,6 +29,7 @@ ACCOUNTED_US = 1_000_000
 OWN_ADDRESS = "2001:db8::7"
 ROOT = FilePath(__file__).resolve().parents[2]
 CHUNK = bytes(64 << 10)
+LOOPBACK_DATAGRAM_BYTES = 65_487
 
 
 @contextmanager
@@ -128,6 +129,26 @@ def test_a_black_hole_for_large_datagrams_is_left_behind(
         relay.set("mtu 1300")
         assert there_and_back(connection, data) == data
         assert connection.stats().datagram_bytes <= 1300 < large
+    assert relay.report["up"]["too_large"] > 0
+
+
+def test_datagrams_start_small_and_grow_to_what_loopback_takes(connection: Connection) -> None:
+    def grown() -> bool | None:
+        assert there_and_back(connection, CHUNK) == CHUNK
+        return connection.stats().datagram_bytes == LOOPBACK_DATAGRAM_BYTES or None
+
+    eventually(grown, "the whole of the path")
+
+
+def test_a_path_may_carry_less_than_its_first_link(
+    alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
+) -> None:
+    """The route says 65,536 bytes, and what lies behind it takes no more than Ethernet, from the
+    first packet on."""
+    data = secrets.token_bytes(4 << 20)
+    with over(alice, bob, alice_keys, "mtu 1452") as (connection, relay):
+        assert there_and_back(connection, data) == data
+        assert connection.stats().datagram_bytes <= 1452
     assert relay.report["up"]["too_large"] > 0
 
 

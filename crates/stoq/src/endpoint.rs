@@ -47,7 +47,8 @@ pub struct Endpoint {
 
 struct Shared {
     quic: quic::Endpoint,
-    local: SocketAddrV6,
+    /// Held while it changes.
+    local: Mutex<SocketAddrV6>,
     stack: Stack,
     terms: RwLock<Terms>,
     server: RwLock<Option<ServerConfigs>>,
@@ -148,12 +149,7 @@ impl Endpoint {
         identity: Option<Arc<Identity>>,
         shards: usize,
     ) -> Result<Endpoint> {
-        let refused = |error: io::Error| {
-            Error::new(
-                Kind::BindRefused,
-                format!("[{}]:{}: {error}", address.ip(), address.port()),
-            )
-        };
+        let refused = |error| bind_refused(address, &error);
         let count = shards.clamp(1, SHARDS_MAX);
         let sockets = Socket::bind_all(address, stack, count).map_err(refused)?;
         let server = identity.clone().map(ServerConfigs::new).transpose()?;
@@ -172,7 +168,7 @@ impl Endpoint {
         live.revoke(policy.revoked.clone());
         let shared = Arc::new(Shared {
             quic,
-            local,
+            local: Mutex::new(local),
             stack,
             terms: RwLock::new(Terms { identity, policy }),
             server: RwLock::new(server),
@@ -200,7 +196,7 @@ impl Endpoint {
     }
 
     pub fn local(&self) -> SocketAddrV6 {
-        self.shared.local
+        *self.shared.local.lock()
     }
 
     #[cfg(test)]
@@ -215,6 +211,25 @@ impl Endpoint {
     #[cfg(test)]
     pub fn live(&self) -> &Live {
         &self.shared.live
+    }
+
+    /// Moves to another port of the same address; 0 asks the system for one. Connections that this
+    /// side opened go on from there, as after a NAT that forgot them. Those that others opened end,
+    /// because only who opened a connection can move it (RFC 9000 section 9), and a handshake under
+    /// way may fail. The new address.
+    pub fn rebind(&self, port: u16) -> Result<SocketAddrV6> {
+        let shared = &self.shared;
+        let mut local = shared.local.lock();
+        let shards = shared.quic.shards();
+        if shards.iter().any(|shard| shard.is_stopped()) {
+            return Err(drive::closed());
+        }
+        let wanted = SocketAddrV6::new(*local.ip(), port, 0, local.scope_id());
+        let refused = |error| bind_refused(wanted, &error);
+        let sockets = Socket::bind_all(wanted, shared.stack, shards.len()).map_err(refused)?;
+        shared.quic.rebind(&sockets, MOVED).map_err(refused)?;
+        local.set_port(shared.quic.local_addr().port());
+        Ok(*local)
     }
 
     pub fn drive(&self) -> &Arc<Drive> {
@@ -908,6 +923,14 @@ impl ServerConfigs {
         config.crypto = tls::server(&self.identity, tickets)?;
         Ok(Arc::new(config))
     }
+}
+
+/// What those are told whose connections cannot follow an endpoint.
+const MOVED: &[u8] = b"this endpoint has moved to another port";
+
+fn bind_refused(address: SocketAddrV6, error: &io::Error) -> Error {
+    let why = format!("[{}]:{}: {error}", address.ip(), address.port());
+    Error::new(Kind::BindRefused, why)
 }
 
 /// The settings of a shard's endpoint.

@@ -56,6 +56,10 @@ pub const HANDSHAKES_MAX: usize = 256;
 /// (RFC 9000 section 8.1.2).
 pub const HANDSHAKES_UNVALIDATED_MAX: usize = 64;
 
+/// Times what came from an address, which a server sends there before it is shown to be the
+/// client's (RFC 9000 section 8.1).
+pub const AMPLIFICATION_MAX: u64 = 3;
+
 /// From the first packet to an admitted peer.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -122,7 +126,10 @@ pub const TASKS_PER_TURN_MAX: usize = 256;
 /// cores takes as long.
 pub const SPIN: Duration = Duration::from_micros(60);
 
-/// Bytes; the datagrams of a connection whose both ends are on this host.
+/// Bytes; the datagrams of a connection at first, which every path carries (RFC 9000 section 14).
+pub const INITIAL_MTU_BYTES: u16 = 1200;
+
+/// Bytes; the same where both ends are on this host, once that is proven.
 pub const LOOPBACK_MTU_BYTES: u16 = UDP_PAYLOAD_BYTES_MAX as u16;
 
 /// Bytes; the same for one stream where both ends are on this host: what is under way then stays in

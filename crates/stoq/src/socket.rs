@@ -5,6 +5,7 @@ use std::net::{SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, Type};
 
@@ -24,7 +25,7 @@ pub enum Stack {
 pub struct Socket {
     udp: UdpSocket,
     state: UdpSocketState,
-    local: SocketAddr,
+    local: Mutex<SocketAddr>,
     refused: AtomicU64,
     /// How many sends shall find no room.
     #[cfg(test)]
@@ -51,7 +52,7 @@ impl Socket {
     /// datagram, so that a connection stays where it is when its peer's address changes.
     pub fn bind_all(address: SocketAddrV6, stack: Stack, count: usize) -> io::Result<Vec<Socket>> {
         let first = Socket::bind_stack(address, stack, count > 1)?;
-        let port = first.local.port();
+        let port = first.local().port();
         let mut sockets = vec![first];
         let same = SocketAddrV6::new(*address.ip(), port, 0, address.scope_id());
         while sockets.len() < count {
@@ -70,7 +71,7 @@ impl Socket {
         Ok(Socket {
             udp,
             state,
-            local,
+            local: Mutex::new(local),
             refused: AtomicU64::new(0),
             #[cfg(test)]
             full: std::sync::atomic::AtomicUsize::new(0),
@@ -78,7 +79,18 @@ impl Socket {
     }
 
     pub fn local(&self) -> SocketAddr {
-        self.local
+        *self.local.lock()
+    }
+
+    /// Becomes `other`, under the same descriptor. What waits in this one is lost.
+    pub fn replace(&self, other: &Socket) -> io::Result<()> {
+        // SAFETY: both descriptors are open, and this one stays its owner's.
+        let result = unsafe { libc::dup3(other.fd(), self.fd(), libc::O_CLOEXEC) };
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        *self.local.lock() = other.local();
+        Ok(())
     }
 
     pub fn fd(&self) -> RawFd {

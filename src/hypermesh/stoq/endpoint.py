@@ -237,6 +237,15 @@ class Endpoint:
         )
         return Connection(connection), read
 
+    def rebind(self, port: int = 0) -> tuple[str, int]:
+        """Move to another port of the same address; 0 asks the system for one. Its new address.
+
+        Connections opened here go on from there. Those that others opened end, because only who
+        opened a connection can move it (RFC 9000 section 9). Raises `BindRefused`, and then nothing
+        has moved.
+        """
+        return self._native.rebind(port)
+
     def drain(self, timeout_ms: int) -> bool:
         """Take no new connections and streams (those who come get `Draining`), and wait until what
         runs here is done. Whether it is; then `close`."""

@@ -164,6 +164,13 @@ impl StoqEndpoint {
         Ok((connection, PyBytes::new(py, &read)))
     }
 
+    /// The new address.
+    fn rebind(&self, py: Python<'_>, port: u16) -> PyResult<(String, u16)> {
+        let moved = detached(py, || self.0.rebind(port))?;
+        let local = moved.map_err(|error| raised(py, &error))?;
+        Ok((local.ip().to_string(), local.port()))
+    }
+
     /// Whether all that ran is done.
     fn drain(&self, py: Python<'_>, timeout_ms: u64) -> PyResult<bool> {
         let draining = self.0.drain(milliseconds(timeout_ms));

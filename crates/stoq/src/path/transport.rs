@@ -67,19 +67,24 @@ fn settings(
         .congestion_controller_factory(Arc::new(model))
         .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
         .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES);
-    if is_loopback(remote) {
-        // The path is known, so nothing has to be probed for until it turns out to be otherwise.
-        let mut discovery = MtuDiscoveryConfig::default();
-        discovery.upper_bound(LOOPBACK_MTU_BYTES);
-        config
-            .initial_mtu(LOOPBACK_MTU_BYTES)
-            .mtu_discovery_config(Some(discovery));
-    } else {
-        let mut discovery = MtuDiscoveryConfig::default();
-        if let Some(link) = link {
-            discovery.upper_bound(link);
-        }
-        config.mtu_discovery_config(Some(discovery));
-    }
     config
+        .initial_mtu(INITIAL_MTU_BYTES)
+        .mtu_discovery_config(Some(discovery(within_host, link)));
+    config
+}
+
+/// How a path that starts with [`INITIAL_MTU_BYTES`], as every path does, comes to what it carries.
+fn discovery(within_host: bool, link: Option<u16>) -> MtuDiscoveryConfig {
+    let mut discovery = MtuDiscoveryConfig::default();
+    if within_host {
+        // The search ends with its bound once its next step is smaller than this, and the first one
+        // is: so the first probe asks for all. Each step on the way would cost as much as 64 KiB of
+        // data. Behind a relay that carries less, the search ends where it began.
+        let bound = link.unwrap_or(LOOPBACK_MTU_BYTES);
+        let step = bound.saturating_sub(INITIAL_MTU_BYTES) / 2 + 1;
+        discovery.upper_bound(bound).minimum_change(step);
+    } else if let Some(link) = link {
+        discovery.upper_bound(link);
+    }
+    discovery
 }

@@ -13,11 +13,12 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{
     ClientConfig, ConnectError, ConnectionError, ConnectionHandle, DatagramEvent, EcnCodepoint,
-    EndpointConfig, Incoming, ServerConfig, Transmit, VarInt,
+    EndpointConfig, Incoming, ServerConfig, Side, Transmit, VarInt,
 };
 use quinn_udp::RecvMeta;
 use slab::Slab;
 
+use super::allowance::Allowance;
 use super::link::Link;
 use crate::limits::{TRANSMITS_PER_FLUSH_MAX, UDP_PAYLOAD_BYTES_MAX};
 use crate::socket::Socket;
@@ -32,7 +33,8 @@ pub struct Core {
     dirty: VecDeque<usize>,
     /// Entries may be earlier than what a link wants by now, never later.
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
-    pub incoming: VecDeque<Incoming>,
+    /// Each with the bytes of its first datagram.
+    pub incoming: VecDeque<(Incoming, u64)>,
     pub accepting: Vec<Waker>,
     /// Those who wait for the last connection to be gone.
     pub idling: Vec<Waker>,
@@ -111,6 +113,7 @@ impl Core {
     /// One datagram from the network.
     pub fn receive(&mut self, now: Instant, meta: &RecvMeta, data: BytesMut, socket: &Socket) {
         let ecn = meta.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8));
+        let bytes = data.len() as u64;
         self.response.clear();
         let event =
             self.endpoint
@@ -127,7 +130,7 @@ impl Core {
                 if self.closed.is_some() {
                     self.refuse(incoming, socket);
                 } else {
-                    self.incoming.push_back(incoming);
+                    self.incoming.push_back((incoming, bytes));
                     self.woken.append(&mut self.accepting);
                 }
             }
@@ -202,11 +205,9 @@ impl Core {
         let Some(link) = self.links.get_mut(key) else {
             return Sent::All;
         };
-        let batch = link.batch_segments();
         for _ in 0..TRANSMITS_PER_FLUSH_MAX {
             self.buffer.clear();
-            let segments = socket.segments_max(link.inner.current_mtu()).min(batch);
-            let Some(transmit) = link.inner.poll_transmit(now, segments, &mut self.buffer) else {
+            let Some(transmit) = link.poll_transmit(now, socket, &mut self.buffer) else {
                 link.look_at_path(now);
                 return Sent::All;
             };
@@ -257,19 +258,25 @@ impl Core {
         self.endpoint.ignore(incoming);
     }
 
+    /// `first`: bytes of the client's first datagram.
     pub fn accept(
         &mut self,
         incoming: Incoming,
+        first: u64,
         now: Instant,
         config: Option<Arc<ServerConfig>>,
         socket: &Socket,
     ) -> Result<usize, ConnectionError> {
         self.response.clear();
+        let proven = incoming.remote_address_validated();
         match self
             .endpoint
             .accept(incoming, now, &mut self.response, config)
         {
-            Ok((handle, connection)) => Ok(self.insert(handle, connection)),
+            Ok((handle, connection)) => {
+                let allowance = (!proven).then(|| Allowance::new(first));
+                Ok(self.insert(handle, connection, allowance))
+            }
             Err(error) => {
                 if let Some(transmit) = error.response {
                     self.respond(&transmit, socket);
@@ -290,11 +297,17 @@ impl Core {
             return Err(ConnectError::EndpointStopping);
         }
         let (handle, connection) = self.endpoint.connect(now, config, remote, server_name)?;
-        Ok(self.insert(handle, connection))
+        Ok(self.insert(handle, connection, None))
     }
 
-    fn insert(&mut self, handle: ConnectionHandle, connection: quinn_proto::Connection) -> usize {
-        let key = self.links.insert(Box::new(Link::new(handle, connection)));
+    fn insert(
+        &mut self,
+        handle: ConnectionHandle,
+        connection: quinn_proto::Connection,
+        allowance: Option<Allowance>,
+    ) -> usize {
+        let link = Link::new(handle, connection, allowance);
+        let key = self.links.insert(Box::new(link));
         if self.places.len() <= handle.0 {
             self.places.resize(handle.0 + 1, NOWHERE);
         }
@@ -323,7 +336,7 @@ impl Core {
     /// Ends everything. Later connections are refused.
     pub fn close_all(&mut self, now: Instant, code: VarInt, reason: &Bytes, socket: &Socket) {
         self.closed = Some((code, reason.clone()));
-        for incoming in std::mem::take(&mut self.incoming) {
+        for (incoming, _) in std::mem::take(&mut self.incoming) {
             self.refuse(incoming, socket);
         }
         let keys: Vec<usize> = self.links.iter().map(|(key, _)| key).collect();
@@ -334,6 +347,34 @@ impl Core {
         if self.live == 0 {
             self.woken.append(&mut self.idling);
         }
+    }
+
+    /// What others opened ends, for only who opened a connection can move it (RFC 9000 section 9).
+    /// Says so as far as the kernel has room for it.
+    pub fn part(&mut self, now: Instant, reason: &Bytes, socket: &Socket) {
+        for (incoming, _) in std::mem::take(&mut self.incoming) {
+            self.refuse(incoming, socket);
+        }
+        for key in self.live_links(Side::Server) {
+            self.close(key, now, VarInt::from_u32(0), reason.clone());
+        }
+        self.flush(now, socket);
+    }
+
+    /// What we opened goes on from where the socket is by now.
+    pub fn follow(&mut self) {
+        for key in self.live_links(Side::Client) {
+            if let Some(link) = self.links.get_mut(key) {
+                link.inner.local_address_changed();
+                self.mark(key);
+            }
+        }
+    }
+
+    fn live_links(&self, side: Side) -> Vec<usize> {
+        let live = |link: &Link| link.error.is_none() && link.inner.side() == side;
+        let links = self.links.iter().filter(|(_, link)| live(link));
+        links.map(|(key, _)| key).collect()
     }
 
     /// Nobody holds the link any more.

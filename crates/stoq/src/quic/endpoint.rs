@@ -21,7 +21,6 @@ use crate::socket::Socket;
 /// Nothing moves until a [`crate::Drive`] runs the shards.
 pub struct Endpoint {
     shards: Vec<Arc<Shard>>,
-    local: SocketAddr,
     dialled: AtomicUsize,
 }
 
@@ -34,9 +33,9 @@ impl Endpoint {
         config: impl Fn(usize) -> io::Result<EndpointConfig>,
         server: Option<Arc<ServerConfig>>,
     ) -> io::Result<Endpoint> {
-        let Some(local) = sockets.first().map(Socket::local) else {
+        if sockets.is_empty() {
             return Err(io::ErrorKind::InvalidInput.into());
-        };
+        }
         let mut shards = Vec::with_capacity(sockets.len());
         for (index, socket) in sockets.into_iter().enumerate() {
             let config = Arc::new(config(index)?);
@@ -47,7 +46,6 @@ impl Endpoint {
         }
         Ok(Endpoint {
             shards,
-            local,
             dialled: AtomicUsize::new(0),
         })
     }
@@ -57,7 +55,26 @@ impl Endpoint {
     }
 
     pub fn local_addr(&self) -> SocketAddr {
-        self.local
+        let unknown = SocketAddr::from(([0u16; 8], 0));
+        let first = self.shards.first();
+        first.map_or(unknown, |shard| shard.socket().local())
+    }
+
+    /// Goes on over `sockets` of another address, as many as there are shards. What this side opened
+    /// moves there; what others opened ends with `reason`.
+    pub fn rebind(&self, sockets: &[Socket], reason: &[u8]) -> io::Result<()> {
+        if sockets.len() != self.shards.len() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let reason = Bytes::copy_from_slice(reason);
+        for (shard, socket) in self.shards.iter().zip(sockets) {
+            shard.rebind(socket, &reason)?;
+        }
+        // Those who sleep on a socket of before, whichever shard counts them.
+        for shard in &self.shards {
+            shard.wake_waiting();
+        }
+        Ok(())
     }
 
     /// Connections accepted from now on use `config`; `None` accepts none.
@@ -125,5 +142,5 @@ pub async fn accept(shard: &Arc<Shard>) -> Option<Incoming> {
         next
     })
     .await
-    .map(|incoming| Incoming::new(shard.clone(), incoming))
+    .map(|(incoming, first)| Incoming::new(shard.clone(), incoming, first))
 }

@@ -14,13 +14,16 @@ pub struct Incoming {
     shard: Arc<Shard>,
     /// `None` once it has been decided on.
     inner: Option<Box<quinn_proto::Incoming>>,
+    /// Bytes of the first datagram.
+    first: u64,
 }
 
 impl Incoming {
-    pub(super) fn new(shard: Arc<Shard>, inner: quinn_proto::Incoming) -> Incoming {
+    pub(super) fn new(shard: Arc<Shard>, inner: quinn_proto::Incoming, first: u64) -> Incoming {
         Incoming {
             shard,
             inner: Some(Box::new(inner)),
+            first,
         }
     }
 
@@ -43,7 +46,7 @@ impl Incoming {
                 core.refuse(*inner, socket);
                 return Err(ConnectionError::LocallyClosed);
             }
-            core.accept(*inner, Instant::now(), config, socket)
+            core.accept(*inner, self.first, Instant::now(), config, socket)
         })?;
         Ok(Connecting::new(Hold::new(self.shard.clone(), key)))
     }
@@ -60,7 +63,7 @@ impl Incoming {
         self.decide(|core, inner, socket| again = core.retry(inner, socket));
         match again {
             None => Ok(()),
-            Some(inner) => Err(Incoming::new(self.shard.clone(), inner)),
+            Some(inner) => Err(Incoming::new(self.shard.clone(), inner, self.first)),
         }
     }
 

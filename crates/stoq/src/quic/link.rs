@@ -4,12 +4,15 @@ use std::task::{Context, Waker};
 use std::time::Instant;
 
 use quinn_proto::{
-    Connection, ConnectionError, ConnectionHandle, Dir, Event, StreamEvent, StreamId, VarInt,
+    Connection, ConnectionError, ConnectionHandle, Dir, Event, StreamEvent, StreamId, Transmit,
+    VarInt,
 };
 use rustc_hash::FxHashMap;
 
+use super::allowance::Allowance;
 use crate::limits::{STREAMS_MAX, STREAMS_UNIDIRECTIONAL_MAX};
 use crate::path::monitor::Monitor;
+use crate::socket::Socket;
 
 pub struct Link {
     pub inner: Connection,
@@ -25,6 +28,8 @@ pub struct Link {
     pub drained: bool,
     /// Nobody holds it any more.
     pub abandoned: bool,
+    /// `None` where the peer's address is known to be its own.
+    pub allowance: Option<Allowance>,
     /// Judges its path.
     pub monitor: Option<Box<Monitor>>,
     pub readers: FxHashMap<StreamId, Waker>,
@@ -47,7 +52,7 @@ pub fn wait(list: &mut Vec<Waker>, context: &Context<'_>) {
 }
 
 impl Link {
-    pub fn new(handle: ConnectionHandle, inner: Connection) -> Link {
+    pub fn new(handle: ConnectionHandle, inner: Connection, allowance: Option<Allowance>) -> Link {
         Link {
             inner,
             handle,
@@ -57,6 +62,7 @@ impl Link {
             error: None,
             drained: false,
             abandoned: false,
+            allowance,
             monitor: None,
             readers: FxHashMap::default(),
             writers: FxHashMap::default(),
@@ -84,8 +90,27 @@ impl Link {
         }
     }
 
+    /// What is to be sent next, put into the empty `buffer`.
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        socket: &Socket,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        let fitting = socket.segments_max(self.inner.current_mtu());
+        let segments = fitting.min(self.batch_segments());
+        let Some(allowance) = &mut self.allowance else {
+            return self.inner.poll_transmit(now, segments, buffer);
+        };
+        let transmit = allowance.poll_transmit(&mut self.inner, now, segments, buffer);
+        if allowance.is_over() {
+            self.allowance = None;
+        }
+        transmit
+    }
+
     /// Datagrams of one system call that suit the path.
-    pub fn batch_segments(&self) -> usize {
+    fn batch_segments(&self) -> usize {
         let monitor = self.monitor.as_ref();
         monitor.map_or(usize::MAX, |monitor| monitor.settings().batch_segments)
     }

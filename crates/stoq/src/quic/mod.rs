@@ -4,6 +4,7 @@
 //! endpoint ─ incoming ─ connection ─ sending, receiving      what the crate uses: futures
 //!     └──── shard                          one socket, one lock, one I/O thread
 //!             ├── core ── link             the state machines, those who wait for them
+//!             │            └── allowance   what an unproven address is sent
 //!             ├── inbox                    receive buffers
 //!             ├── tasks, deadlines         what runs on the I/O thread
 //!             └── readiness                who watches the socket
@@ -15,6 +16,7 @@
 //!
 //! Names and meanings of the futures are those of the `quinn` crate.
 
+mod allowance;
 mod connection;
 mod core;
 mod deadlines;

@@ -83,6 +83,15 @@ impl Readiness {
         }
     }
 
+    /// Runs `replace`, which gives the socket's descriptor to another socket, and watches that.
+    pub fn replace(&self, replace: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let watched = self.watched.lock();
+        self.control(libc::EPOLL_CTL_DEL, self.socket, SOCKET, 0)?;
+        let replaced = replace();
+        self.control(libc::EPOLL_CTL_ADD, self.socket, SOCKET, watched.events())?;
+        replaced
+    }
+
     /// Ends the sleep of the I/O thread, or its next one.
     pub fn ring(&self) {
         self.bell.ring();

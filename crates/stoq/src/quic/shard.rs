@@ -9,7 +9,7 @@ use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use quinn_proto::{EndpointConfig, ServerConfig};
 use quinn_udp::RecvMeta;
@@ -102,6 +102,16 @@ impl Shard {
 
     pub fn socket(&self) -> &Socket {
         &self.socket
+    }
+
+    /// Goes on over `socket`. Connections that others opened end with `reason`.
+    pub fn rebind(self: &Arc<Self>, socket: &Socket, reason: &Bytes) -> io::Result<()> {
+        self.with(|core, old| {
+            core.part(Instant::now(), reason, old);
+            self.readiness.replace(|| old.replace(socket))?;
+            core.follow();
+            Ok(())
+        })
     }
 
     /// Runs `operation` on the connections. What it leaves to be sent is sent when the polling of
@@ -300,6 +310,11 @@ impl Shard {
     /// Ends all calls that wait, and those to come.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
+        self.wake_waiting();
+    }
+
+    /// Has all threads that wait look again, at their futures and at the socket.
+    pub fn wake_waiting(&self) {
         let waiting: Vec<Waker> = {
             let waiting = self.waiting.lock();
             waiting.iter().map(|(_, waker)| waker.clone()).collect()

@@ -465,6 +465,20 @@ fn large_datagrams_go_in_batches_that_the_kernel_takes() {
 }
 
 #[test]
+fn datagrams_are_small_until_the_first_probe_has_shown_the_path() {
+    let (server, client) = (server(), client());
+    let connection = client.dial(server.quic.local_addr(), settings());
+    let deadline = Instant::now() + PATIENCE;
+    while connection.stats().path.current_mtu < UDP_PAYLOAD_BYTES_MAX as u16 {
+        assert!(Instant::now() < deadline, "the path was not discovered");
+        client.wait(echoed_bulk(&connection, 100_000));
+    }
+    let stats = connection.stats();
+    assert_eq!(stats.path.sent_plpmtud_probes, 1);
+    assert_eq!(server.quic.shards()[0].socket().refused(), 0);
+}
+
+#[test]
 fn a_probe_larger_than_the_link_is_refused_and_nothing_else_suffers() {
     let mut settings = settings();
     let mut discovery = MtuDiscoveryConfig::default();
@@ -502,6 +516,73 @@ fn relay(client_side: UdpSocket, server_side: UdpSocket, to: Arc<parking_lot::Mu
             let _ = client_side.send_to(&buffer[..length], client);
         }
     }
+}
+
+fn remotes(server: &Running) -> Vec<SocketAddr> {
+    let of = |shard: &Arc<Shard>| {
+        shard.with(|core, _| {
+            let links = core.links.iter();
+            links
+                .map(|(_, link)| link.inner.remote_address())
+                .collect::<Vec<_>>()
+        })
+    };
+    server.quic.shards().iter().flat_map(of).collect()
+}
+
+#[test]
+fn a_client_moves_to_another_socket_in_the_middle_of_a_transfer() {
+    for shards in [1, 3] {
+        let bind = || Socket::bind_all(LOOPBACK.parse().unwrap(), Stack::Ipv6, shards).unwrap();
+        let (server, client) = (server(), Arc::new(Running::new(bind(), None)));
+        let connection = client.dial(server.quic.local_addr(), settings());
+        let (moving, moved) = mpsc::channel();
+        let transfer = {
+            let (client, connection) = (client.clone(), connection.clone());
+            thread::spawn(move || {
+                for _ in 0..8 {
+                    moving.send(()).unwrap();
+                    client.wait(echoed_bulk(&connection, 4_000_000));
+                }
+            })
+        };
+        let mut ports = vec![client.quic.local_addr().port()];
+        for () in moved {
+            let before = connection.stats().udp_rx.bytes;
+            let deadline = Instant::now() + PATIENCE;
+            while connection.stats().udp_rx.bytes < before + 500_000 {
+                assert!(Instant::now() < deadline, "the transfer stands still");
+                thread::yield_now();
+            }
+            client.quic.rebind(&bind(), b"").unwrap();
+            ports.push(client.quic.local_addr().port());
+        }
+        transfer.join().unwrap();
+        client.wait(echoed(&connection, b"there"));
+        let last = *ports.last().unwrap();
+        ports.dedup();
+        assert_eq!(ports.len(), 9);
+        let [remote] = remotes(&server)[..] else {
+            panic!("one connection");
+        };
+        assert_eq!(remote.port(), last);
+    }
+}
+
+#[test]
+fn a_server_that_moves_says_so_and_is_found_where_it_is() {
+    let (server, client) = (server(), client());
+    let connection = client.dial(server.quic.local_addr(), settings());
+    client.wait(echoed(&connection, b"here"));
+    server.quic.rebind(&[socket()], b"moved").unwrap();
+    let ended = client.wait(async { Ok(connection.closed().await) });
+    let ConnectionError::ApplicationClosed(close) = ended else {
+        panic!("{ended:?}");
+    };
+    assert_eq!(&close.reason[..], b"moved");
+    let again = client.dial(server.quic.local_addr(), settings());
+    assert_eq!(client.wait(echoed(&again, b"there")), b"there");
+    assert!(server.quic.rebind(&[], b"").is_err());
 }
 
 #[test]
@@ -572,8 +653,14 @@ fn a_client_of_several_shards_gets_its_answers() {
 fn datagrams_and_streams_one_way() {
     let (server, client) = (server(), client());
     let connection = client.dial(server.quic.local_addr(), settings());
-    let size = connection.max_datagram_size().unwrap();
-    assert!(size > 15_000);
+    let deadline = Instant::now() + PATIENCE;
+    let size = loop {
+        client.wait(echoed_bulk(&connection, 100_000));
+        match connection.max_datagram_size().unwrap() {
+            size if size > 15_000 => break size,
+            _ => assert!(Instant::now() < deadline, "the path was not discovered"),
+        }
+    };
     connection
         .send_datagram(Bytes::from(vec![9; size]))
         .unwrap();
