@@ -23,6 +23,7 @@ use crate::path::monitor::Report;
 use crate::region::RegionId;
 use crate::session;
 use crate::stream::{within, Outlet, Stream};
+use crate::tunnel::Flows;
 use crate::PeerId;
 
 /// An admitted peer.
@@ -36,6 +37,7 @@ pub struct Connection {
     drive: Arc<Drive>,
     datagrams: DatagramCounts,
     tunnelled: Arc<AtomicUsize>,
+    flows: Arc<Flows>,
 }
 
 /// One stream that is counted.
@@ -97,6 +99,7 @@ impl Connection {
             drive,
             datagrams: DatagramCounts::default(),
             tunnelled: Arc::default(),
+            flows: Arc::default(),
         }
     }
 
@@ -418,6 +421,11 @@ impl Connection {
     pub(crate) async fn closed(&self) -> Error {
         let reason = self.quic.closed().await;
         self.explained(reason.into())
+    }
+
+    /// The flows of datagrams of tunnels over it.
+    pub(crate) fn flows(&self) -> &Arc<Flows> {
+        &self.flows
     }
 
     /// Counts a stream of a tunnel until the value is dropped.

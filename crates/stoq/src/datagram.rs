@@ -21,13 +21,13 @@ use crate::bell::Bell;
 use crate::connection::Connection;
 use crate::error::{Error, Kind, Result};
 use crate::frame;
-use crate::intake::Intake;
 use crate::limits::{
     DATAGRAMS_OF_PEER_MAX, DATAGRAMS_WAITING_MAX, DATAGRAM_BYTES_WAITING_MAX, DRAIN_MAX,
 };
 use crate::quic::{self, SendDatagramError};
 use crate::request::Origin;
-use crate::serving::SERVICE_ECHO;
+use crate::serving::{Services, SERVICE_ECHO};
+use crate::tunnel;
 
 /// One datagram of a peer.
 pub struct Datagram {
@@ -103,44 +103,6 @@ impl Datagrams {
         })
     }
 
-    /// Receives what an admitted peer sends, until its connection ends.
-    pub(crate) async fn receive(
-        self: Arc<Self>,
-        connection: quic::Connection,
-        origin: Origin,
-        intake: Arc<Intake>,
-    ) {
-        let waiting = Arc::new(AtomicUsize::new(0));
-        while let Ok(framed) = connection.read_datagram().await {
-            self.received.fetch_add(1, Ordering::Relaxed);
-            let Some((service, body)) = frame::read_datagram(&framed) else {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-                continue;
-            };
-            let kept = if intake.is_closed() {
-                false
-            } else if service == SERVICE_ECHO {
-                // Where the way back is full, the echo is lost, as it may be anyhow.
-                send_now(&connection, framed.clone()).unwrap_or(false)
-            } else if waiting.load(Ordering::Relaxed) >= DATAGRAMS_OF_PEER_MAX {
-                false
-            } else {
-                waiting.fetch_add(1, Ordering::Relaxed);
-                self.put(Datagram {
-                    origin: origin.clone(),
-                    service,
-                    // A copy: the packet's memory is shared with others, which it would hold.
-                    body: Bytes::copy_from_slice(body),
-                    connection: connection.clone(),
-                    share: Some(Share(waiting.clone())),
-                })
-            };
-            if !kept {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
     fn put(&self, datagram: Datagram) -> bool {
         let mut waiting = self.waiting.lock();
         if waiting.closed
@@ -212,6 +174,38 @@ impl Datagrams {
     }
 }
 
+/// Receives what an admitted peer sends, until its connection ends.
+pub(crate) async fn receive(services: Services, connection: quic::Connection, origin: Origin) {
+    let datagrams = &services.datagrams;
+    let waiting = Arc::new(AtomicUsize::new(0));
+    while let Ok(framed) = connection.read_datagram().await {
+        datagrams.received.fetch_add(1, Ordering::Relaxed);
+        let kept = match frame::read_datagram(&framed) {
+            None => false,
+            // Of what began before, also while the endpoint takes nothing new.
+            Some((tunnel::SERVICE, body)) => services.flows.hand_on(&connection, body),
+            Some(_) if services.intake.is_closed() => false,
+            // Where the way back is full, the echo is lost, as it may be anyhow.
+            Some((SERVICE_ECHO, _)) => send_now(&connection, framed.clone()).unwrap_or(false),
+            Some(_) if waiting.load(Ordering::Relaxed) >= DATAGRAMS_OF_PEER_MAX => false,
+            Some((service, body)) => {
+                waiting.fetch_add(1, Ordering::Relaxed);
+                datagrams.put(Datagram {
+                    origin: origin.clone(),
+                    service,
+                    // A copy: the packet's memory is shared with others, which it would hold.
+                    body: Bytes::copy_from_slice(body),
+                    connection: connection.clone(),
+                    share: Some(Share(waiting.clone())),
+                })
+            }
+        };
+        if !kept {
+            datagrams.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Connection {
     /// Sends `body` to `service` in one packet, when there is room for it: that is how a path that
     /// is slower than its sender holds it back. It may be lost, and the peer may drop it.
@@ -252,6 +246,17 @@ impl Connection {
             Ok(taken)
         })
         .await
+    }
+
+    /// The next datagram that has come back, as it is.
+    pub(crate) async fn next_datagram(&self) -> Result<Bytes> {
+        match self.quic().read_datagram().await {
+            Ok(framed) => {
+                self.datagram_counts().taken(1);
+                Ok(framed)
+            }
+            Err(_) => Err(self.closed().await),
+        }
     }
 
     /// Datagrams sent, received, and among these dropped for want of room.

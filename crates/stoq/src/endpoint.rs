@@ -176,6 +176,7 @@ impl Endpoint {
                 queue: Arc::new(Queue::new().map_err(refused)?),
                 datagrams: Arc::new(Datagrams::new().map_err(refused)?),
                 regions: Arc::new(Regions::default()),
+                flows: Arc::default(),
                 intake: Arc::default(),
                 drive: drive.clone(),
             },

@@ -48,7 +48,7 @@ pub(crate) fn server() -> Endpoint {
 /// A QUIC client with TLS as ours and nothing above it.
 pub(crate) struct Raw {
     drive: Drive,
-    connection: quic::Connection,
+    pub connection: quic::Connection,
 }
 
 impl Raw {

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::quic::{self, timeout, RecvStream, SendStream};
 
 use crate::admission::Alpn;
-use crate::datagram::Datagrams;
+use crate::datagram::{self, Datagrams};
 use crate::drive::Drive;
 use crate::error::{Error, Kind, Result};
 use crate::frame::{self, AnswerHeader, Extent, RequestHeader, Status, REQUEST_HEADER_BYTES};
@@ -19,7 +19,7 @@ use crate::problem;
 use crate::region::Regions;
 use crate::request::{Origin, Queue, Reply, Request};
 use crate::stream::{Outlet, Stream};
-use crate::tunnel;
+use crate::tunnel::{self, Flows};
 
 /// The STOQ service number that returns what it gets (`hypermesh.wire.rpc.SERVICE_ECHO`).
 pub const SERVICE_ECHO: u16 = 7;
@@ -30,6 +30,7 @@ pub struct Services {
     pub queue: Arc<Queue>,
     pub datagrams: Arc<Datagrams>,
     pub regions: Arc<Regions>,
+    pub flows: Arc<Flows>,
     pub intake: Arc<Intake>,
     pub drive: Arc<Drive>,
 }
@@ -132,6 +133,7 @@ async fn serve_from(
                         receive,
                         permit,
                         running,
+                        flows: services.flows,
                     }),
                     services.drive.clone(),
                 )),
@@ -201,9 +203,8 @@ pub async fn serve_aside(services: Services, origin: Origin, connection: quic::C
     if origin.alpn == Alpn::Enrol {
         return;
     }
-    let (datagrams, intake) = (services.datagrams.clone(), services.intake.clone());
     tokio::join!(
-        datagrams.receive(connection.clone(), origin.clone(), intake),
+        datagram::receive(services.clone(), connection.clone(), origin.clone()),
         async {
             while let Ok(receive) = connection.accept_uni().await {
                 let (services, origin) = (services.clone(), origin.clone());

@@ -206,6 +206,7 @@ def _did(counters: TunnelCounters, last: TunnelFailure | None) -> dict[str, obje
         "failed": failed,
         "out": size(counters.bytes_out),
         "in": size(counters.bytes_in),
+        "dropped": counters.dropped_datagrams or None,
         "last failure": said,
     }
 

@@ -1,4 +1,4 @@
-"""Tunnels: local sockets carried over STOQ streams. Sockets are opened here; bytes move in Rust.
+"""Tunnels: local sockets carried over STOQ. Sockets are opened here; bytes move in Rust.
 
 The side that offers a service connects to the one target that its owner has set. The side that uses
 it listens, and carries each connection that it accepts over a stream of its own.
@@ -49,13 +49,17 @@ log = logging.getLogger(__name__)
 
 
 class TunnelStats(NamedTuple):
-    """What a tunnel has done. Bytes go out from the local socket and come in to it."""
+    """What a tunnel has done. Bytes go out from the local socket and come in to it. Of UDP packets
+    that went out, `datagrams` did in QUIC datagrams and `streamed_datagrams` over a stream;
+    `dropped_datagrams`, of either direction, found no room."""
 
     open: int
     opened: int
     refused: int
     failed: int
     dropped_datagrams: int
+    datagrams: int
+    streamed_datagrams: int
     bytes_out: int
     bytes_in: int
 

@@ -1,6 +1,7 @@
 """Tunnels on the wire: which service a stream is for, and local sockets as people write them.
 
     opening = version u8 | carriage u8 | service id 16 B
+    datagram = service u16 (22) | flow u32 | packet             beside the stream of that number
 
 An opening names a service, never a target: where a service leads, its owner alone has set.
 """
@@ -30,7 +31,8 @@ class Carriage(enum.IntEnum):
     BYTES = 1
     """The bytes of one connection."""
     DATAGRAMS = 2
-    """Datagrams, each behind its length (u16)."""
+    """Datagrams: beside the stream in QUIC datagrams (RFC 9221), or on it, each behind its length
+    (u16)."""
 
 
 class Opening(msgspec.Struct, frozen=True):

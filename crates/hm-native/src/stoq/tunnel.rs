@@ -10,8 +10,9 @@ use super::connection::StoqConnection;
 use super::errors::raised;
 use super::request::StoqRequest;
 
-/// open, opened, refused, failed, datagrams dropped, bytes out, bytes in
-type Stats = (usize, u64, u64, u64, u64, u64, u64);
+/// open, opened, refused, failed, datagrams dropped, sent as such, sent over streams, bytes out,
+/// bytes in
+type Stats = (usize, u64, u64, u64, u64, u64, u64, u64, u64);
 
 #[pyclass(frozen)]
 pub struct StoqTunnel(Tunnel);
@@ -76,6 +77,8 @@ impl StoqTunnel {
             stats.refused,
             stats.failed,
             stats.dropped,
+            stats.datagrams,
+            stats.streamed,
             stats.bytes_out,
             stats.bytes_in,
         )

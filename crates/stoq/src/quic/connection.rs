@@ -203,7 +203,7 @@ impl Future for ZeroRttAccepted {
 
 /// A connection. It closes with code 0 when the last clone and the last stream is dropped.
 #[derive(Clone)]
-pub struct Connection(Arc<Hold>);
+pub struct Connection(pub(super) Arc<Hold>);
 
 impl Connection {
     /// A stream to the peer, which learns of it with its first byte.

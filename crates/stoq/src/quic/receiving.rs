@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::{BufMut, Bytes};
 use quinn_proto::{Chunk, Chunks, ClosedStream, ConnectionError, ReadableError, StreamId, VarInt};
 
-use super::connection::Hold;
+use super::connection::{Connection, Hold};
 use super::failures::{ReadError, ReadExactError, ReadToEndError};
 
 /// Dropped before its end, it tells the peer to stop.
@@ -44,6 +44,11 @@ impl RecvStream {
 
     pub fn id(&self) -> StreamId {
         self.id
+    }
+
+    /// Whose stream it is.
+    pub fn connection(&self) -> Connection {
+        Connection(self.hold.clone())
     }
 
     /// Fills the front of `buffer`; `None` where the peer has sent its last byte.

@@ -1,4 +1,4 @@
-//! Datagrams over streams: one stream for each sender, which ends when nothing moves on it.
+//! Datagrams of local sockets: one flow for each sender, which ends when nothing moves in it.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -6,85 +6,62 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
-use std::time::Instant;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use super::flow::{Flow, Flows, LENGTH_BYTES};
 use super::pump::receive_into;
 use super::{answered, local, open, unusable, Local, Shared, OPENING_BYTES};
 use crate::connection::Connection;
 use crate::error::{Error, Kind, Result};
-use crate::limits::{
-    DATAGRAM_BYTES_MAX, TUNNEL_DATAGRAMS_WAITING_MAX, TUNNEL_DATAGRAM_IDLE, TUNNEL_SENDERS_MAX,
-};
-use crate::quic::{timeout, RecvStream};
+use crate::frame;
+use crate::limits::{DATAGRAM_BYTES_MAX, TUNNEL_SENDERS_MAX};
+use crate::quic::RecvStream;
 use crate::stream::Outlet;
 
-const LENGTH_BYTES: usize = 2;
-
-/// When something last moved.
-struct Activity(Mutex<Instant>);
-
-impl Activity {
-    fn begun() -> Activity {
-        Activity(Mutex::new(Instant::now()))
-    }
-
-    fn note(&self) {
-        *self.0.lock() = Instant::now();
-    }
-
-    /// Returns once nothing has moved for `TUNNEL_DATAGRAM_IDLE`.
-    async fn ceased(&self) {
-        loop {
-            let quiet = self.0.lock().elapsed();
-            let Some(left) = TUNNEL_DATAGRAM_IDLE.checked_sub(quiet) else {
-                return;
-            };
-            let _ = timeout(left, std::future::pending::<()>()).await;
-        }
-    }
-}
-
-/// The offering side: a stream to and from a connected socket.
+/// The offering side: a flow to and from a connected socket. `consent` tells the other side, which
+/// may send datagrams from then on.
 pub(super) async fn serve(
-    shared: &Shared,
-    local: &Local,
-    outlet: Outlet,
+    shared: &Arc<Shared>,
+    flows: &Arc<Flows>,
+    local: Local,
+    mut outlet: Outlet,
     receive: RecvStream,
+    consent: impl AsyncFnOnce(&mut Outlet) -> Result<()>,
 ) -> Result<()> {
-    let activity = Activity::begun();
-    let outward = async {
-        let mut outlet = outlet;
+    let local = Arc::new(local);
+    let (flow, aside) = Flow::new(shared.clone(), local.clone(), None);
+    let registered = flow.register(flows, receive.connection(), receive.id());
+    consent(&mut outlet).await?;
+    flow.agree();
+    let reading = async {
         let mut buffer = BytesMut::new();
         loop {
-            let length = match read(local, &mut buffer).await {
-                Ok(length) => length as u64,
+            match read(&local, &mut buffer).await {
+                Ok(()) => flow.send(&buffer),
                 // What an ICMP message says of one datagram; the service may come back.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     shared.refuse(Error::new(Kind::TargetRefused, error.to_string()));
-                    continue;
                 }
                 Err(error) => return Err(unusable(error)),
-            };
-            outlet.write(&buffer).await?;
-            shared.bytes_out.fetch_add(length, Ordering::Relaxed);
-            activity.note();
+            }
         }
     };
-    let inward = unframe(receive, |datagram| {
-        let sent = local
-            .get_ref()
-            .send_with_flags(&datagram, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT);
-        shared.delivered(sent, datagram.len());
-        activity.note();
-    });
-    until_quiet(&activity, outward, inward).await
+    let outward = async {
+        tokio::select! {
+            result = reading => result,
+            result = write(aside, outlet) => result,
+        }
+    };
+    let inward = unframe(receive, |packet| flow.deliver(&packet));
+    let carried = until_quiet(&flow, outward, inward).await;
+    drop(registered);
+    carried
 }
 
-/// The using side: a stream for each sender to `socket`.
+/// The using side: a flow for each sender to `socket`.
 pub(super) async fn listen(
     shared: Arc<Shared>,
     connection: Arc<Connection>,
@@ -92,18 +69,44 @@ pub(super) async fn listen(
     opening: [u8; OPENING_BYTES],
 ) -> Result<()> {
     let local = Arc::new(local(socket)?);
+    tokio::select! {
+        result = receive(&shared, &connection) => result,
+        result = accept(&shared, &connection, &local, opening) => result,
+    }
+}
+
+/// Hands on the datagrams that come back, until the connection ends.
+async fn receive(shared: &Shared, connection: &Connection) -> Result<()> {
+    loop {
+        let framed = connection.next_datagram().await?;
+        let known = match frame::read_datagram(&framed) {
+            Some((super::SERVICE, body)) => connection.flows().hand_on(connection.quic(), body),
+            _ => false,
+        };
+        if !known {
+            shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Takes what comes to the local socket, until it or the tunnel ends.
+async fn accept(
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+    local: &Arc<Local>,
+    opening: [u8; OPENING_BYTES],
+) -> Result<()> {
     let senders: Senders = Arc::default();
     let mut buffer = Vec::with_capacity(DATAGRAM_BYTES_MAX);
     let mut ended = shared.closed.subscribe();
     loop {
-        let (datagram, sender) = tokio::select! {
-            received = read_from(&local, &mut buffer) => received.map_err(unusable)?,
-            error = connection.closed() => return Err(error),
+        let sender = tokio::select! {
+            received = read_from(local, &mut buffer) => received.map_err(unusable)?,
             _ = ended.wait_for(|closed| *closed) => return Ok(()),
         };
-        let waiting = senders.lock().get(&sender).cloned();
-        let waiting = match waiting {
-            Some(waiting) => waiting,
+        let known = senders.lock().get(&sender).cloned();
+        let flow = match known {
+            Some(flow) => flow,
             None => {
                 let known = senders.lock().len();
                 let Some(place) = (known < TUNNEL_SENDERS_MAX)
@@ -113,77 +116,55 @@ pub(super) async fn listen(
                     shared.dropped.fetch_add(1, Ordering::Relaxed);
                     continue;
                 };
-                let (waiting, queue) = mpsc::channel(TUNNEL_DATAGRAMS_WAITING_MAX);
-                senders.lock().insert(sender, waiting.clone());
+                let (flow, aside) = Flow::new(shared.clone(), local.clone(), Some(sender.into()));
+                senders.lock().insert(sender, flow.clone());
                 let (shared, connection) = (shared.clone(), connection.clone());
-                let (local, senders) = (local.clone(), senders.clone());
+                let (senders, begun) = (senders.clone(), flow.clone());
                 connection.drive().clone().spawn(async move {
                     let lent = connection.lend();
-                    let carried = forward(&shared, &connection, &opening, &local, sender, queue);
+                    let carried = forward(&shared, &connection, &opening, &begun, aside);
                     shared.run(carried).await;
                     senders.lock().remove(&sender);
                     drop((lent, place));
                 });
-                waiting
+                flow
             }
         };
-        if waiting.try_send(datagram).is_err() {
-            shared.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        flow.send(&buffer);
     }
 }
 
-type Senders = Arc<Mutex<HashMap<SocketAddr, mpsc::Sender<Bytes>>>>;
+type Senders = Arc<Mutex<HashMap<SocketAddr, Arc<Flow>>>>;
 
-/// The datagrams of one sender, and those for it.
+/// One flow, from its stream to its end.
 async fn forward(
     shared: &Shared,
     connection: &Connection,
     opening: &[u8; OPENING_BYTES],
-    local: &Local,
-    sender: SocketAddr,
-    mut queue: mpsc::Receiver<Bytes>,
+    flow: &Arc<Flow>,
+    aside: mpsc::Receiver<Bytes>,
 ) -> Result<()> {
-    let (mut outlet, mut receive) = open(connection, opening).await?;
-    let activity = Activity::begun();
-    let outward = async {
-        let mut frame = BytesMut::new();
-        while let Some(datagram) = queue.recv().await {
-            frame.clear();
-            frame.put_u16(datagram.len() as u16);
-            frame.put_slice(&datagram);
-            outlet.write(&frame).await?;
-            shared
-                .bytes_out
-                .fetch_add(datagram.len() as u64, Ordering::Relaxed);
-            activity.note();
-        }
-        Ok(())
-    };
+    let (outlet, mut receive) = open(connection, opening).await?;
+    let registered = flow.register(connection.flows(), receive.connection(), receive.id());
     let inward = async {
         answered(&mut receive).await?;
         shared.opened.fetch_add(1, Ordering::Relaxed);
-        let address = sender.into();
-        unframe(receive, |datagram| {
-            let sent = local
-                .get_ref()
-                .send_to_with_flags(&datagram, &address, libc::MSG_DONTWAIT);
-            shared.delivered(sent, datagram.len());
-            activity.note();
-        })
-        .await
+        flow.agree();
+        unframe(receive, |packet| flow.deliver(&packet)).await
     };
-    until_quiet(&activity, outward, inward).await
+    let carried = until_quiet(flow, write(aside, outlet), inward).await;
+    drop(registered);
+    carried
 }
 
 /// Until nothing moves, which is a good end, or one side fails or ends.
 async fn until_quiet(
-    activity: &Activity,
+    flow: &Flow,
     outward: impl Future<Output = Result<()>>,
     inward: impl Future<Output = Result<()>>,
 ) -> Result<()> {
     tokio::select! {
-        () = activity.ceased() => Ok(()),
+        () = flow.ceased() => Ok(()),
         result = outward => result,
         result = inward => match result {
             // The far side found it quiet first.
@@ -193,37 +174,40 @@ async fn until_quiet(
     }
 }
 
-/// Hands on each datagram of a stream.
+/// Sends what goes over the stream of a flow.
+async fn write(mut aside: mpsc::Receiver<Bytes>, mut outlet: Outlet) -> Result<()> {
+    while let Some(framed) = aside.recv().await {
+        outlet.write_chunk(framed).await?;
+    }
+    Ok(())
+}
+
+/// Hands on each packet of a stream.
 async fn unframe(mut receive: RecvStream, mut each: impl FnMut(Bytes)) -> Result<()> {
     loop {
         let mut length = [0; LENGTH_BYTES];
         receive.read_exact(&mut length).await?;
-        let mut datagram = vec![0; usize::from(u16::from_be_bytes(length))];
-        receive.read_exact(&mut datagram).await?;
-        each(datagram.into());
+        let mut packet = vec![0; usize::from(u16::from_be_bytes(length))];
+        receive.read_exact(&mut packet).await?;
+        each(packet.into());
     }
 }
 
-/// One datagram behind its length into `buffer`; its bytes.
-async fn read(local: &Local, buffer: &mut BytesMut) -> io::Result<usize> {
+/// One packet into `buffer`.
+async fn read(local: &Local, buffer: &mut BytesMut) -> io::Result<()> {
     loop {
         let mut ready = local.readable().await?;
         buffer.clear();
-        buffer.put_u16(0);
         buffer.reserve(DATAGRAM_BYTES_MAX);
         match ready.try_io(|socket| receive_into(socket.get_ref(), buffer)) {
-            Ok(length) => {
-                let length = length?;
-                buffer[..LENGTH_BYTES].copy_from_slice(&(length as u16).to_be_bytes());
-                return Ok(length);
-            }
+            Ok(received) => return received.map(drop),
             Err(_would_block) => *buffer = BytesMut::new(),
         }
     }
 }
 
-/// One datagram and who sent it.
-async fn read_from(local: &Local, buffer: &mut Vec<u8>) -> io::Result<(Bytes, SocketAddr)> {
+/// One packet into `buffer`; who sent it.
+async fn read_from(local: &Local, buffer: &mut Vec<u8>) -> io::Result<SocketAddr> {
     loop {
         let mut ready = local.readable().await?;
         buffer.clear();
@@ -235,20 +219,10 @@ async fn read_from(local: &Local, buffer: &mut Vec<u8>) -> io::Result<(Bytes, So
                 // SAFETY: the kernel has written `length` bytes.
                 unsafe { buffer.set_len(length) };
                 if let Some(sender) = sender.as_socket() {
-                    return Ok((Bytes::copy_from_slice(buffer), sender));
+                    return Ok(sender);
                 }
             }
             Err(_would_block) => {}
         }
-    }
-}
-
-impl Shared {
-    /// A datagram that the kernel does not take is lost, as on any network.
-    fn delivered(&self, sent: io::Result<usize>, length: usize) {
-        match sent {
-            Ok(_) => self.bytes_in.fetch_add(length as u64, Ordering::Relaxed),
-            Err(_) => self.dropped.fetch_add(1, Ordering::Relaxed),
-        };
     }
 }

@@ -5,14 +5,15 @@
 //!
 //! opening = version u8 | carriage u8 | service id 16 B        after the request header (open)
 //! ```
-//! The bytes of a connection (TCP, UNIX) follow as they are; of datagrams (UDP) each comes behind
-//! its length, a u16. Who may connect where is decided outside, and comes here as a socket: the
+//! The bytes of a connection (TCP, UNIX) follow as they are. Datagrams (UDP) go as QUIC datagrams
+//! beside the stream (`flow`); those on it come each behind its length, a u16. Who may connect where is decided outside, and comes here as a socket: the
 //! opening names a service, never a target.
 //!
 //! An end in one direction ends that direction at the other end too, a reset both. Nothing is
 //! read that the other side does not take, so a slow reader slows the writer at the far end.
 
 mod datagrams;
+mod flow;
 mod pump;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,8 @@ use crate::quic::{timeout, RecvStream};
 use crate::request::{Permit, Request};
 use crate::stream::{refuse, within, Outlet};
 
+pub(crate) use flow::Flows;
+
 /// The STOQ service number of tunnels (`hypermesh.wire.rpc.SERVICE_TUNNEL`).
 pub const SERVICE: u16 = 22;
 
@@ -52,7 +55,7 @@ pub const OPENING_BYTES: usize = 18;
 pub enum Carriage {
     /// The bytes of one connection.
     Bytes,
-    /// Datagrams behind their lengths. (QUIC datagrams would be a third one.)
+    /// Datagrams, beside the stream or behind their lengths on it.
     Datagrams,
 }
 
@@ -72,6 +75,8 @@ struct Shared {
     refused: AtomicU64,
     failed: AtomicU64,
     dropped: AtomicU64,
+    datagrams: AtomicU64,
+    streamed: AtomicU64,
     bytes_out: AtomicU64,
     bytes_in: AtomicU64,
     last: Mutex<Option<Failure>>,
@@ -85,8 +90,8 @@ pub struct Failure {
     pub unix_ms: u64,
 }
 
-/// What a tunnel has done. Bytes go out from the local socket, and come in to it; `dropped` are
-/// datagrams.
+/// What a tunnel has done. Bytes go out from the local socket, and come in to it. Of datagrams,
+/// `datagrams` went out as such, `streamed` over their streams, and `dropped` found no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TunnelStats {
     pub open: usize,
@@ -94,6 +99,8 @@ pub struct TunnelStats {
     pub refused: u64,
     pub failed: u64,
     pub dropped: u64,
+    pub datagrams: u64,
+    pub streamed: u64,
     pub bytes_out: u64,
     pub bytes_in: u64,
 }
@@ -104,6 +111,8 @@ pub(crate) struct Opened {
     pub receive: RecvStream,
     pub permit: Permit,
     pub running: Running,
+    /// Of the endpoint.
+    pub flows: Arc<Flows>,
 }
 
 impl Tunnel {
@@ -117,6 +126,8 @@ impl Tunnel {
                 refused: AtomicU64::new(0),
                 failed: AtomicU64::new(0),
                 dropped: AtomicU64::new(0),
+                datagrams: AtomicU64::new(0),
+                streamed: AtomicU64::new(0),
                 bytes_out: AtomicU64::new(0),
                 bytes_in: AtomicU64::new(0),
                 last: Mutex::default(),
@@ -175,7 +186,7 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Carries the datagrams that reach `socket`, a stream for each sender, until the connection or
+    /// Carries the datagrams that reach `socket`, a flow for each sender, until the connection or
     /// the tunnel ends.
     pub fn forward_datagrams(
         &self,
@@ -198,6 +209,8 @@ impl Tunnel {
             refused: shared.refused.load(Ordering::Relaxed),
             failed: shared.failed.load(Ordering::Relaxed),
             dropped: shared.dropped.load(Ordering::Relaxed),
+            datagrams: shared.datagrams.load(Ordering::Relaxed),
+            streamed: shared.streamed.load(Ordering::Relaxed),
             bytes_out: shared.bytes_out.load(Ordering::Relaxed),
             bytes_in: shared.bytes_in.load(Ordering::Relaxed),
         }
@@ -294,7 +307,7 @@ impl Shared {
 
 /// The offering side of one stream.
 async fn serve(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     opened: Opened,
     socket: Socket,
     carriage: Carriage,
@@ -305,6 +318,7 @@ async fn serve(
         mut receive,
         permit,
         running,
+        flows,
     } = opened;
     let local = match connected(socket).await {
         Ok(local) => local,
@@ -314,16 +328,20 @@ async fn serve(
             return Err(error);
         }
     };
-    let header = AnswerHeader {
-        status: Status::Ok,
-        extent: Extent::Open,
+    let consent = async |outlet: &mut Outlet| {
+        let header = AnswerHeader {
+            status: Status::Ok,
+            extent: Extent::Open,
+        };
+        within(ANSWER_SEND_TIMEOUT, outlet.write(&header.write())).await?;
+        // What is carried is bounded by the tunnel's limit and no longer by that on requests.
+        drop(permit);
+        shared.opened.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     };
-    within(ANSWER_SEND_TIMEOUT, outlet.write(&header.write())).await?;
-    // What is carried is bounded by the tunnel's limit and no longer by that on requests.
-    drop(permit);
-    shared.opened.fetch_add(1, Ordering::Relaxed);
     match carriage {
         Carriage::Bytes => {
+            consent(&mut outlet).await?;
             let carried = pump::serve(shared, &local, outlet, receive).await;
             if carried.is_err() {
                 pump::reset(local.get_ref());
@@ -332,9 +350,9 @@ async fn serve(
             carried
         }
         Carriage::Datagrams => {
-            // A service may come and go between two datagrams: nobody waits for their end.
+            // Nobody knows when the last one has come, so an end is not waited for.
             drop(running);
-            datagrams::serve(shared, &local, outlet, receive).await
+            datagrams::serve(shared, &flows, local, outlet, receive, consent).await
         }
     }
 }

@@ -159,7 +159,7 @@ fn an_opening_cut_short_is_refused_by_name() {
 }
 
 #[test]
-fn datagrams_stay_whole_and_a_cut_one_ends_the_stream() {
+fn datagrams_stay_whole_and_a_cut_one_ends_the_flow() {
     let server = server();
     let raw = Raw::admitted(&server);
     let tunnel = Tunnel::new(1);
@@ -177,10 +177,20 @@ fn datagrams_stay_whole_and_a_cut_one_ends_the_stream() {
     assert_eq!(near.recv(&mut heard).unwrap(), 3);
     assert_eq!(&heard[..3], b"abc");
     assert_eq!(near.recv(&mut heard).unwrap(), 0);
+    let number = u32::try_from(send.id().index()).unwrap().to_be_bytes();
+    let of_flow = [&SERVICE.to_be_bytes()[..], &number].concat();
     near.send_to(b"defg", there).unwrap();
-    let mut frame = [0; 6];
+    let framed = raw.run(raw.connection.read_datagram()).unwrap();
+    assert_eq!(framed, [&of_flow[..], b"defg"].concat());
+    // What fits no datagram takes the stream.
+    let long = vec![7; 65_470];
+    near.send_to(&long, there).unwrap();
+    let mut frame = vec![0; 2 + long.len()];
     raw.run(receive.read_exact(&mut frame)).unwrap();
-    assert_eq!(&frame, b"\x00\x04defg");
+    assert_eq!(frame[..2], 65_470u16.to_be_bytes());
+    assert_eq!(frame[2..], long);
+    let stats = tunnel.stats();
+    assert_eq!((stats.datagrams, stats.streamed, stats.dropped), (1, 1, 0));
     raw.run(async {
         send.write_all(b"\xff\xffshort").await.unwrap();
         send.finish().unwrap();

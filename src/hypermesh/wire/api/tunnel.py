@@ -55,13 +55,18 @@ class TunnelOpen(Body, frozen=True):
 
 class TunnelCounters(msgspec.Struct, frozen=True):
     """Connections (of UDP: senders) since the node was started. `bytes_out` went from the local
-    socket into the mesh, `bytes_in` came to it."""
+    socket into the mesh, `bytes_in` came to it. Of UDP packets that went out, `datagrams` did in
+    QUIC datagrams, which do not wait for one another, and `streamed_datagrams` over a stream, for
+    want of room in a datagram or as the first ones; `dropped_datagrams`, of either direction, found
+    no room on their way."""
 
     open: int
     opened: int
     refused: int
     failed: int
     dropped_datagrams: int
+    datagrams: int
+    streamed_datagrams: int
     bytes_out: int
     bytes_in: int
 
