@@ -27,18 +27,17 @@ pub fn start(now: Instant, remote: IpAddr, streams: u32, link: Option<Link>) -> 
     let within_host = link.map_or(is_loopback(remote), |link| link.within_host);
     let carries = link.map(|link| link.payload_bytes_max);
     Start {
-        config: settings(remote, within_host, streams, carries, gauge.clone()),
+        config: settings(within_host, streams, carries, gauge.clone()),
         monitor: Monitor::new(now, remote, within_host, gauge),
     }
 }
 
 /// The same for connections that nobody watches.
 pub fn config(remote: IpAddr, streams: u32) -> TransportConfig {
-    settings(remote, is_loopback(remote), streams, None, Arc::default())
+    settings(is_loopback(remote), streams, None, Arc::default())
 }
 
 fn settings(
-    remote: IpAddr,
     within_host: bool,
     streams: u32,
     link: Option<u16>,
