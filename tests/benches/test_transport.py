@@ -75,8 +75,14 @@ MEASURES = {
 }
 
 
+LONG = {"ablation", "connections", "curves", "lossy"}
+
+
 @pytest.mark.timeout(LIMIT_S)
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in MEASURES],
+)
 def test_a_measure_runs(name: str, binary: Path, transport: Import, tmp_path: Path) -> None:
     del transport
     del binary

@@ -236,7 +236,8 @@ impl Model {
     fn least(&self) -> u64 {
         let least = WINDOW_DATAGRAMS_MIN * self.mtu;
         let round_trip = self.round_trip.get().unwrap_or_default();
-        if round_trip < LOOPBACK_ROUND_TRIP_MAX {
+        // Within a host too many connections together overflow the receiver's socket.
+        if round_trip < LOOPBACK_ROUND_TRIP_MAX && self.ceiling.is_none() {
             least.max(self.floor)
         } else {
             least
@@ -358,7 +359,8 @@ impl Model {
 
     /// Puts the ceiling at `bytes`, but no lower than `support`.
     fn lower(&mut self, bytes: u64, support: u64) {
-        let bytes = bytes.max(support.min(self.window)).max(self.least());
+        let least = WINDOW_DATAGRAMS_MIN * self.mtu;
+        let bytes = bytes.max(support.min(self.window)).max(least);
         self.ceiling = Some(self.ceiling.map_or(bytes, |ceiling| ceiling.min(bytes)));
         if self.phase == Phase::Startup {
             self.full = true;
