@@ -110,9 +110,15 @@ impl SendStream {
     /// Says that no more bytes follow. Does not wait for the peer to have them.
     pub fn finish(&mut self) -> Result<(), ClosedStream> {
         let finished = self.hold.act(|link| {
-            match link.inner.send_stream(self.id).finish() {
-                // A stream that the peer has stopped needs no end.
-                Ok(()) | Err(FinishError::Stopped(_)) => Ok(()),
+            let mut stream = link.inner.send_stream(self.id);
+            match stream.finish() {
+                Ok(()) => Ok(()),
+                // It needs no end that says that all came, but an end: the peer keeps its place
+                // among the streams that we may open until then (RFC 9000 section 3.5).
+                Err(FinishError::Stopped(code)) => {
+                    let _ = stream.reset(code);
+                    Ok(())
+                }
                 Err(FinishError::ClosedStream) => Err(ClosedStream::default()),
             }
         });

@@ -102,6 +102,14 @@ fn server() -> Running {
 
 /// Returns each bidirectional stream to its sender, and each datagram.
 fn server_on(sockets: Vec<Socket>, settings: TransportConfig) -> Running {
+    server_with(sockets, settings, echo)
+}
+
+fn server_with<F: std::future::Future<Output = ()> + Send + 'static>(
+    sockets: Vec<Socket>,
+    settings: TransportConfig,
+    serve: fn(Connection) -> F,
+) -> Running {
     let keys = Arc::new(SecretKeys::generate().unwrap());
     let leaf = hm_x509::self_signed(&keys).unwrap();
     let identity = Identity::new(vec![leaf], keys).unwrap();
@@ -120,7 +128,7 @@ fn server_on(sockets: Vec<Socket>, settings: TransportConfig) -> Running {
                 };
                 Drive::spawn_on(&shard, async move {
                     if let Ok(connection) = connecting.await {
-                        echo(connection).await;
+                        serve(connection).await;
                     }
                 });
             }
@@ -749,6 +757,31 @@ fn a_dropped_connection_closes_and_frees_its_place() {
                 thread::yield_now();
             }
         }
+    }
+}
+
+/// Reads the first byte of each stream and wants no more.
+async fn stop(connection: Connection) {
+    while let Ok((_send, mut receive)) = connection.accept_bi().await {
+        let _ = receive.read(&mut [0]).await;
+        let _ = receive.stop(VarInt::from_u32(7));
+    }
+}
+
+#[test]
+fn a_stream_that_the_peer_stopped_before_its_end_gives_its_place_back() {
+    let settings = || transport::config("::1".parse().unwrap(), 4);
+    let server = server_with(vec![socket()], settings(), stop);
+    let client = client();
+    let connection = client.dial(server.quic.local_addr(), settings());
+    for _ in 0..STREAMS_MAX * 2 {
+        client.wait(async {
+            let (mut send, _receive) = timeout(PATIENCE, connection.open_bi()).await.unwrap()?;
+            send.write_all(b"x").await?;
+            assert_eq!(send.stopped().await.unwrap(), Some(VarInt::from_u32(7)));
+            send.finish().unwrap();
+            Ok(())
+        });
     }
 }
 
