@@ -49,6 +49,8 @@ pub struct FlowSpec {
 #[derive(Clone, Copy)]
 pub enum Congestion {
     Model,
+    /// The same within a host, with a window that it keeps while nothing is lost.
+    Floored(u64),
     Cubic,
     /// A window that nothing changes: a planted bug.
     Fixed(u64),
@@ -250,12 +252,14 @@ impl Simulation {
 
     fn connect(&mut self, spec: FlowSpec) {
         let gauge = Arc::new(Gauge::default());
+        let model = |floor| ModelConfig {
+            initial_window: TierSettings::first(false).initial_window,
+            floor,
+            gauge: gauge.clone(),
+        };
         let factory: Arc<dyn ControllerFactory + Send + Sync> = match spec.congestion {
-            Congestion::Model => Arc::new(ModelConfig {
-                initial_window: TierSettings::first(false).initial_window,
-                floor: 0,
-                gauge: gauge.clone(),
-            }),
+            Congestion::Model => Arc::new(model(0)),
+            Congestion::Floored(floor) => Arc::new(model(floor)),
             Congestion::Fixed(window) => Arc::new(Fixed(window)),
             Congestion::Cubic => Arc::new(quinn_proto::congestion::CubicConfig::default()),
         };

@@ -48,6 +48,20 @@ fn it_moves_three_times_what_cubic_moves_at_one_per_cent() {
     }
 }
 
+/// As where many connections share the socket of a receiver on this host.
+#[test]
+fn within_a_host_the_window_gives_way_where_it_overflows_the_receiver() {
+    let path = Simulation::path(400, 1, 200_000, 0.0);
+    let floor = 2_000_000;
+    let (simulation, rate) = alone(path, Congestion::Floored(floor), 1, 2);
+    let stats = simulation.connection(0).stats().path;
+    assert!(stats.cwnd < floor / 2, "a window of {} bytes", stats.cwnd);
+    assert!(rate > 300.0, "{rate:.1} Mbit/s");
+    let clean = Simulation::path(400, 1, 4_000_000, 0.0);
+    let (simulation, _) = alone(clean, Congestion::Floored(floor), 1, 1);
+    assert!(simulation.connection(0).stats().path.cwnd >= floor);
+}
+
 #[test]
 fn a_clean_path_is_full_and_its_queue_short() {
     for queue in [250_000, 2_500_000] {
