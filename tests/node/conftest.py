@@ -25,6 +25,17 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
 
 
 @pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """Alice and bob, of one module alone."""
+    network = Network(tmp_path_factory.mktemp("p"))
+    try:
+        network.found("bob")
+        yield network
+    finally:
+        network.end()
+
+
+@pytest.fixture(scope="module")
 def shaken_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     network = Network(tmp_path_factory.mktemp("s"))
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -25,16 +24,6 @@ CUT_OFF = "is cut off"
 STOP_S = 5.0
 
 
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    network = Network(tmp_path_factory.mktemp("d"))
-    try:
-        network.found("bob")
-        yield network
-    finally:
-        network.end()
-
-
 def refuses(connection: Connection) -> bool:
     try:
         connection.request(SERVICE_ECHO, b"")
@@ -50,16 +39,16 @@ def received(end: socket.socket, count: int) -> bytes:
     return bytes(parts)
 
 
-def test_what_a_tunnel_carries_arrives_although_the_node_goes_down(network: Network) -> None:
+def test_what_a_tunnel_carries_arrives_although_the_node_goes_down(pair: Network) -> None:
     """Bob, who follows, polls it for blocks meanwhile; that does not keep it up."""
-    network.revive()
-    before = network.alice.log.count(CUT_OFF)
+    pair.revive()
+    before = pair.alice.log.count(CUT_OFF)
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as service:
         service.settimeout(WAIT_S)
         to = f"tcp:[::1]:{service.getsockname()[1]}"
-        offered = network.alice.ask(lambda m: m.tunnels.offer("slow", to, Who.NETWORK))
-        with stoq(network.bob.membership) as endpoint:
-            connection = dial(endpoint, network.alice)
+        offered = pair.alice.ask(lambda m: m.tunnels.offer("slow", to, Who.NETWORK))
+        with stoq(pair.bob.membership) as endpoint:
+            connection = dial(endpoint, pair.alice)
             near, far = socket.socketpair()
             near.settimeout(WAIT_S)
             tunnel = Tunnel(1)
@@ -68,42 +57,42 @@ def test_what_a_tunnel_carries_arrives_although_the_node_goes_down(network: Netw
             with near, serving:
                 serving.sendall(FIRST)
                 assert received(near, len(FIRST)) == FIRST
-                network.alice.signal(signal.SIGTERM)
+                pair.alice.signal(signal.SIGTERM)
                 eventually(lambda: refuses(connection), "a refusal that says why")
                 with pytest.raises(Draining):
-                    dial(endpoint, network.alice)
+                    dial(endpoint, pair.alice)
                 serving.sendall(REST)
                 serving.shutdown(socket.SHUT_WR)
                 near.shutdown(socket.SHUT_WR)
                 assert received(near, len(REST) + 1) == REST
-    assert network.alice.process is not None
-    assert network.alice.process.wait(WAIT_S) == 0
-    assert network.alice.log.count(CUT_OFF) == before
+    assert pair.alice.process is not None
+    assert pair.alice.process.wait(WAIT_S) == 0
+    assert pair.alice.log.count(CUT_OFF) == before
 
 
-def test_a_poll_for_blocks_does_not_keep_a_node_up(network: Network) -> None:
-    network.revive()
-    network.await_agreed()
-    before = network.alice.log.count(CUT_OFF)
-    assert network.alice.stop() == 0
-    assert network.alice.log.count(CUT_OFF) == before
+def test_a_poll_for_blocks_does_not_keep_a_node_up(pair: Network) -> None:
+    pair.revive()
+    pair.await_agreed()
+    before = pair.alice.log.count(CUT_OFF)
+    assert pair.alice.stop() == 0
+    assert pair.alice.log.count(CUT_OFF) == before
 
 
-def test_what_does_not_end_is_cut_off(network: Network) -> None:
-    network.revive()
-    before = network.alice.log.count(CUT_OFF)
-    with stoq(network.bob.membership) as endpoint:
-        stream = dial(endpoint, network.alice).open_stream(SERVICE_ECHO)
+def test_what_does_not_end_is_cut_off(pair: Network) -> None:
+    pair.revive()
+    before = pair.alice.log.count(CUT_OFF)
+    with stoq(pair.bob.membership) as endpoint:
+        stream = dial(endpoint, pair.alice).open_stream(SERVICE_ECHO)
         stream.write(b"here")
         assert stream.read(4) == b"here"
-        assert network.alice.stop() == 0
-    assert network.alice.log.count(CUT_OFF) == before + 1
+        assert pair.alice.stop() == 0
+    assert pair.alice.log.count(CUT_OFF) == before + 1
 
 
-def test_a_follower_whose_sequencer_is_away_goes_down_in_time(network: Network) -> None:
-    network.revive()
-    assert network.alice.stop() == 0
+def test_a_follower_whose_sequencer_is_away_goes_down_in_time(pair: Network) -> None:
+    pair.revive()
+    assert pair.alice.stop() == 0
     # He dials her again and again, and each dial takes as long as he may.
     began = time.monotonic()
-    assert network.bob.stop() == 0
+    assert pair.bob.stop() == 0
     assert time.monotonic() - began < STOP_S

@@ -186,6 +186,7 @@ def test_a_stream_outlives_kill_and_restart_without_gap(shaken: Network) -> None
     assert not reading.is_alive()
     heights = [each.data.height for each in seen if isinstance(each.data, BlockEvent)]
     assert heights == list(range(heights[0], heights[-1] + 1))
+    assert heights[0] <= first + 1
     assert len({each.id for each in seen}) == len(seen)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -23,19 +22,9 @@ CPU_SHARE_MAX = 0.05
 JOB = "import sys\nprint(sum(range(10)))\n"
 
 
-@pytest.fixture(scope="module")
-def resting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    network = Network(tmp_path_factory.mktemp("q"))
-    try:
-        network.found("bob")
-        yield network
-    finally:
-        network.end()
-
-
-def test_nothing_is_busy_at_rest(resting: Network) -> None:
-    resting.await_agreed()
-    processes = {name: psutil.Process(node.pid) for name, node in resting.nodes.items()}
+def test_nothing_is_busy_at_rest(pair: Network) -> None:
+    pair.await_agreed()
+    processes = {name: psutil.Process(node.pid) for name, node in pair.nodes.items()}
     before = {name: _cpu_s(process) for name, process in processes.items()}
     started = time.monotonic()
     # The only wait in these tests that is not for something: for nothing to happen.
@@ -51,20 +40,18 @@ def _cpu_s(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def test_a_node_goes_down_within_seconds_and_leaves_nothing(
-    resting: Network, tmp_path: Path
-) -> None:
+def test_a_node_goes_down_within_seconds_and_leaves_nothing(pair: Network, tmp_path: Path) -> None:
     """Jobs make processes and control groups, followers hold long polls: all of it ends."""
     program = tmp_path / "job.py"
     program.write_text(JOB)
     ran = output(
-        hm("job", "run", str(program), "--cpu", "200m", "--output", "json", data=resting.alice.data)
+        hm("job", "run", str(program), "--cpu", "200m", "--output", "json", data=pair.alice.data)
     )
     assert ran["stdout"] == "45\n"
-    assert _groups(resting, "bob") or ran["enforced"]["cpu"] == "unenforced"
+    assert _groups(pair, "bob") or ran["enforced"]["cpu"] == "unenforced"
 
     for name in ("bob", "alice"):
-        node = resting[name]
+        node = pair[name]
         children = psutil.Process(node.pid).children(recursive=True)
         started = time.monotonic()
         if name == "bob":
@@ -76,11 +63,11 @@ def test_a_node_goes_down_within_seconds_and_leaves_nothing(
             assert node.stop() == 0
         assert time.monotonic() - started < STOP_S, name
         assert not [child for child in children if child.is_running()]
-        assert not _groups(resting, name)
+        assert not _groups(pair, name)
         assert not (node.data / "hm.sock").exists()
         assert not stop(node.data)
 
-    assert hm("down", data=resting.bob.data).returncode == 0
+    assert hm("down", data=pair.bob.data).returncode == 0
 
 
 def _groups(network: Network, name: str) -> list[Path]:
@@ -90,15 +77,15 @@ def _groups(network: Network, name: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("name", ["alice", "bob"])
-def test_a_day_without_trouble_leaves_no_complaint_in_the_log(resting: Network, name: str) -> None:
-    said = resting[name].log
+def test_a_day_without_trouble_leaves_no_complaint_in_the_log(pair: Network, name: str) -> None:
+    said = pair[name].log
     assert "Traceback" not in said, said
     complaints = [line for line in said.splitlines() if re.search(r" (ERROR|CRITICAL) ", line)]
     assert not complaints, complaints
 
 
-def test_an_interrupted_node_goes_down_in_order(resting: Network) -> None:
-    resting.revive()
-    resting.bob.signal(signal.SIGINT)
-    assert resting.bob.process is not None
-    assert resting.bob.process.wait(STOP_S) == 0
+def test_an_interrupted_node_goes_down_in_order(pair: Network) -> None:
+    pair.revive()
+    pair.bob.signal(signal.SIGINT)
+    assert pair.bob.process is not None
+    assert pair.bob.process.wait(STOP_S) == 0

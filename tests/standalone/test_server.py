@@ -74,13 +74,15 @@ def eventually(look: Callable[[], object], what: str) -> None:
 
 
 @contextlib.contextmanager
-def serving(data: Path, keys: Path, *flags: str) -> Iterator[Running]:
+def serving(
+    data: Path, keys: Path, *flags: str, listen: tuple[str, ...] = ("--listen", "[::1]:0")
+) -> Iterator[Running]:
     data.mkdir(exist_ok=True, mode=0o700)
     (data / "authorized_peers").write_text(f"{own_keys(keys).id.hex()} a comment\n")
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "hypermesh.standalone.server"),
-            *("--data", str(data), "--listen", "[::1]:0", *flags),
+            *("--data", str(data), *listen, *flags),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -339,34 +341,18 @@ def test_a_mistake_ends_with_the_exit_code_of_its_kind(tmp_path: Path) -> None:
 
 
 def test_ipv4_is_served_where_the_settings_say_so(tmp_path: Path) -> None:
+    data, keys = tmp_path / "s", tmp_path / "k"
     config = tmp_path / "settings.toml"
-    config.write_text('listen = "[::]:0"\nstack = "dual"\nauthorized_peers = "peers"\n')
-    keys = tmp_path / "k"
-    (tmp_path / "peers").write_text(own_keys(keys).id.hex())
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "hypermesh.standalone.server"),
-            *("--data", str(tmp_path / "s"), "--config", str(config)),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        said = dict(process.stdout.readline().split() for _ in range(3))
-        _, port = parse_server(said["listen"])
-        running = Running(process, tmp_path, keys, Server("127.0.0.1", port), said["pin"])
-        found = running.json("ping", f"127.0.0.1:{port}", "--pin", said["pin"])
-        assert found["server"] == f"127.0.0.1:{port}"
-        with running.connected() as (_, connection):
+    peers = f'authorized_peers = "{data}/authorized_peers"'
+    config.write_text(f'listen = "[::]:0"\nstack = "dual"\n{peers}\n')
+    with serving(data, keys, "--config", str(config), listen=()) as running:
+        here = running.place._replace(host="127.0.0.1")
+        found = running.json("ping", str(here), "--pin", running.pin)
+        assert found["server"] == str(here)
+        with connected(keys, here, bytes.fromhex(running.pin)) as (_, connection):
             assert connection.request(SERVICE_ECHO, b"x") == b"x"
-        process.terminate()
-        assert process.wait(WAIT_S) == 0
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close() if process.stdout else None
+        running.process.terminate()
+        assert running.process.wait(WAIT_S) == 0
 
 
 def test_a_stack_that_nobody_knows_is_a_mistake(tmp_path: Path) -> None:

@@ -186,12 +186,17 @@ def test_what_a_connection_waits_for(
             before = connection.why().waited_us
 
             def accounted() -> tuple[Path, list[int]] | None:
+                """A second of it, which the machine has not spent on others."""
+                nonlocal before
                 path = connection.why()
                 spent = [now - then for now, then in zip(path.waited_us, before, strict=True)]
-                return (path, spent) if sum(spent) > ACCOUNTED_US else None
+                if sum(spent) <= ACCOUNTED_US:
+                    return None
+                before = path.waited_us
+                return (path, spent) if spent[BOUNDS.index("path")] > sum(spent) / 2 else None
 
-            path, spent = eventually(accounted, "a second is accounted for")
-        assert spent[BOUNDS.index("path")] == max(spent), spent
+            path, spent = eventually(accounted, "a second that it waited for the path", PATIENCE_S)
+        assert spent[BOUNDS.index("path")] > sum(spent) / 2, spent
         assert path.waited_us[BOUNDS.index("idle")] >= rested[BOUNDS.index("idle")]
         assert set(path.shares) == set(BOUNDS)
         assert abs(sum(path.shares.values()) - 1) < 1e-6
