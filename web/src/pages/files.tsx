@@ -22,8 +22,9 @@ type Received = Schemas["ReceivedView"];
 type Sender = Schemas["SenderView"];
 
 const MOVING = ["queued", "sending", "waiting"];
-const MOVING_MS = 1_000;
-const RESTING_MS = 5_000;
+/** What is on its way is read anew so often, and what has come. */
+const SENT_MS = 1_000;
+const CAME_MS = 5_000;
 const SENDER_BYTES = "1GiB";
 
 export function FilesPage() {
@@ -66,10 +67,7 @@ function useUnrolled(): number {
 
 function Sent() {
   const pages = useUnrolled();
-  const [everyMs, setEveryMs] = useState(RESTING_MS);
-  const sent = usePages<Transfer>("/v1/transfers", pages, { query: { limit: 50 }, everyMs });
-  const wanted = sent.data?.items.some((each) => MOVING.includes(each.state)) ? MOVING_MS : RESTING_MS;
-  if (wanted !== everyMs) setEveryMs(wanted);
+  const sent = usePages<Transfer>("/v1/transfers", pages, { query: { limit: 50 }, everyMs: SENT_MS });
   return (
     <Loaded of={sent} what="the files sent">
       {({ items, more }) =>
@@ -159,7 +157,7 @@ function ProofButton({ name, path }: { name: string; path: string }) {
 
 function Inbox() {
   const pages = useUnrolled();
-  const inbox = usePages<Received>("/v1/inbox", pages, { query: { limit: 50 }, everyMs: RESTING_MS });
+  const inbox = usePages<Received>("/v1/inbox", pages, { query: { limit: 50 }, everyMs: CAME_MS });
   return (
     <Loaded of={inbox} what="the files received">
       {({ items, more }) =>
@@ -195,7 +193,7 @@ function Inbox() {
 }
 
 function Senders() {
-  const senders = useRead<Schemas["SenderPage"]>("/v1/inbox/senders", { everyMs: RESTING_MS });
+  const senders = useRead<Schemas["SenderPage"]>("/v1/inbox/senders", { everyMs: CAME_MS });
   return (
     <>
       <AllowForm />

@@ -6,8 +6,8 @@
 //! opening = version u8 | carriage u8 | service id 16 B        after the request header (open)
 //! ```
 //! The bytes of a connection (TCP, UNIX) follow as they are. Datagrams (UDP) go as QUIC datagrams
-//! beside the stream (`flow`); those on it come each behind its length, a u16. Who may connect where is decided outside, and comes here as a socket: the
-//! opening names a service, never a target.
+//! beside the stream (`flow`); those on it come each behind its length, a u16. Who may connect where
+//! is decided outside, and comes here as a socket: the opening names a service, never a target.
 //!
 //! An end in one direction ends that direction at the other end too, a reset both. Nothing is
 //! read that the other side does not take, so a slow reader slows the writer at the far end.
