@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from hypermesh.http.rate import Limit
 from hypermesh.node.api import guard
 from hypermesh.node.api.access import (
     Permission,
@@ -23,7 +24,6 @@ from hypermesh.node.api.answers import Answers
 from hypermesh.node.api.application import application
 from hypermesh.node.api.guard import Guard, Listener, Loopback, OwnersSocket, Remote
 from hypermesh.node.api.permissions import PERMISSIONS, permission
-from hypermesh.node.api.rate import Limit
 from hypermesh.node.api.routes import ROUTES
 from hypermesh.node.api.routes.observing import heard
 from hypermesh.node.events import KINDS

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from hypermesh.node.api.protocol import HEAD_BYTES_MAX
+from hypermesh.http.protocol import HEAD_BYTES_MAX
 from hypermesh.sdk.location import socket_path
 
 from .nodes import Running

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypermesh.node.api.rate import SECOND_NS, Buckets, Limit, take
+from hypermesh.http.rate import SECOND_NS, Buckets, Limit, take
 
 limits = st.builds(
     Limit, per_s=st.integers(min_value=1, max_value=10_000), burst=st.integers(1, 1000)

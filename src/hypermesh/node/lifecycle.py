@@ -17,13 +17,13 @@ from typing import Protocol
 import uvloop
 
 from hypermesh.crypto.files import replace
+from hypermesh.http.serving import serving
 from hypermesh.node import heap
 from hypermesh.node.api.answers import Answers
 from hypermesh.node.api.application import (
     application,
     loopback_sockets,
     remote_socket,
-    serving,
     unix_socket,
 )
 from hypermesh.node.api.dashboard import Dashboard

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
-import ssl
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import uvicorn
 from litestar import Litestar
 from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
-from litestar.types import ASGIApp
 
 from hypermesh import __version__
+from hypermesh.http.problem import on_bug, on_deep_nesting, on_disk, on_error, on_http_error
 from hypermesh.node.api.answers import Answers
 from hypermesh.node.api.authority import Authority
 from hypermesh.node.api.description import Description
 from hypermesh.node.api.guard import BODY_BYTES_MAX
 from hypermesh.node.api.idempotency import Idempotency
-from hypermesh.node.api.problem import on_bug, on_deep_nesting, on_disk, on_error, on_http_error
-from hypermesh.node.api.protocol import HttpProtocol
 from hypermesh.node.api.request import StrictRequest
 from hypermesh.node.api.routes import ROUTES, dependencies
 from hypermesh.node.composition import Node
@@ -32,8 +26,6 @@ from hypermesh.node.configuration import API_PORT, API_PORTS_TRIED
 from hypermesh.wire.errors import HyperMeshError
 
 BACKLOG = 256
-KEEP_ALIVE_S = 75
-SHUTDOWN_S = 5
 
 
 class PortTaken(HyperMeshError):
@@ -126,40 +118,3 @@ def unix_socket(path: Path) -> socket.socket:
         os.umask(mask)
     listener.listen(BACKLOG)
     return listener
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the node's lifecycle has its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@contextlib.asynccontextmanager
-async def serving(
-    app: ASGIApp, sockets: list[socket.socket], tls: ssl.SSLContext | None = None
-) -> AsyncIterator[None]:
-    """Answer on `sockets` for as long as the context lasts."""
-    config = uvicorn.Config(
-        app,
-        http=HttpProtocol,
-        ws="none",
-        log_level="warning",
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        proxy_headers=False,
-        headers=[("x-content-type-options", "nosniff")],
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=SHUTDOWN_S,
-    )
-    config.load()
-    config.ssl = tls
-    server = _Server(config)
-    task = asyncio.create_task(server.serve(sockets=sockets), name="api")
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await task

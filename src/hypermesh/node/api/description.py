@@ -15,7 +15,7 @@ import msgspec
 from litestar import Litestar, Request
 from litestar.openapi.plugins import JsonRenderPlugin
 
-from hypermesh.node.api.problem import MEDIA_TYPE
+from hypermesh.http.problem import MEDIA_TYPE
 from hypermesh.wire import api, asset, parcel
 from hypermesh.wire.api.problem import ProblemDetails
 

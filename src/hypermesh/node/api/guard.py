@@ -19,9 +19,9 @@ from typing import Protocol
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
+from hypermesh.http.problem import BodyTooLarge, problem_response
+from hypermesh.http.rate import SECOND_NS, Buckets, Limit
 from hypermesh.node.api.access import Principal, Role, TokenMissing
-from hypermesh.node.api.problem import BodyTooLarge, problem_response
-from hypermesh.node.api.rate import SECOND_NS, Buckets, Limit
 from hypermesh.node.tokens import PREFIX, Tokens
 from hypermesh.wire.errors import Forbidden, HyperMeshError, InvalidInput
 
@@ -33,7 +33,7 @@ LIMITS: Mapping[Role, Limit] = {
 }
 """Of one principal. The owner, and who is on this machine, have no rate of their own: whoever can
 use up the node through loopback can use up the machine. What all of them together may have under
-way is bounded in `protocol`."""
+way is bounded in `http.protocol`."""
 BUCKETS_MAX = 4096
 OWN_NETWORK_BITS = 64
 """One host commonly has a whole /64 of IPv6 (RFC 4291 section 2.5.1), so that is one stranger."""

@@ -15,9 +15,9 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from hypermesh.crypto.digest import digest_of
+from hypermesh.http.problem import problem_response
 from hypermesh.node.api.answers import Answer, Answers
 from hypermesh.node.api.guard import READS
-from hypermesh.node.api.problem import problem_response
 from hypermesh.wire.errors import Conflict, HyperMeshError, InvalidInput
 
 SHOWN_ONCE = frozenset({("POST", "/v1/network/tokens")})

@@ -9,9 +9,9 @@ from litestar.openapi import ResponseSpec
 from litestar.params import HeaderParameter
 from litestar.types import ControllerRouterHandler
 
+from hypermesh.http.problem import RETRY_AFTER_S
 from hypermesh.node.api.access import Permission, Principal, authorize, may
 from hypermesh.node.api.eventstream import MEDIA_TYPE, EventStream
-from hypermesh.node.api.problem import RETRY_AFTER_S
 from hypermesh.node.api.prompt import prompt
 from hypermesh.node.composition import Node
 from hypermesh.node.events import Place, kinds_of

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from hypermesh.node.api.problem import MEDIA_TYPE, RETRY_AFTER_S
+from hypermesh.http.problem import MEDIA_TYPE, RETRY_AFTER_S
 from hypermesh.wire.api.problem import ProblemDetails
 from hypermesh.wire.errors import HyperMeshError, InvalidInput, Overloaded
 
