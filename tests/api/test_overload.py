@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from hypermesh.http import protocol
 from hypermesh.http.serving import serving
-from hypermesh.node.api import protocol
 from hypermesh.node.api.application import unix_socket
 
 ASK = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
