@@ -1,0 +1,115 @@
+"""What can fail in `trustchain-server`, beyond what its parts report themselves."""
+
+from __future__ import annotations
+
+from hypermesh.wire.errors import Conflict, Forbidden, HyperMeshError, InvalidInput
+
+
+class SettingsInvalid(HyperMeshError):
+    """A setting of the server is unknown, malformed or out of range."""
+
+    code = "HM-TRUST-0200"
+    exit_code = 3
+    title = "The settings of the server are not valid"
+
+
+class NotFounded(HyperMeshError):
+    """The data directory holds no authority, or not all of one."""
+
+    code = "HM-TRUST-0201"
+    exit_code = 3
+    title = "There is no authority in this directory"
+    remedy = "Make one: trustchain-server init --data DIR --name NAME"
+
+
+class AlreadyFounded(Conflict):
+    """The data directory already holds an authority; a ceremony is held once."""
+
+    code = "HM-TRUST-0202"
+    title = "This directory already holds an authority"
+    remedy = "Choose an empty directory"
+
+
+class TokensFull(HyperMeshError):
+    """No room for another token."""
+
+    code = "HM-TRUST-0203"
+    status = 409
+    exit_code = 8
+    title = "The server keeps no more tokens"
+    remedy = "Revoke one: trustchain-server token revoke ID"
+
+
+class PrincipalMissing(HyperMeshError):
+    """The route is not for everybody, and the request says not who asks, or a token or certificate
+    that is not known here."""
+
+    code = "HM-TRUST-0204"
+    status = 401
+    exit_code = 4
+    title = "This needs a token or a client certificate"
+    remedy = "Send `Authorization: Bearer TOKEN`; an operator makes one"
+
+
+class RoleMissing(Forbidden):
+    """Who asks is known, and has not the role that the route wants."""
+
+    code = "HM-TRUST-0205"
+    title = "This is not for your role"
+
+
+class AskedTooOften(HyperMeshError):
+    """The token, certificate or address asks more often than it may."""
+
+    code = "HM-TRUST-0206"
+    status = 429
+    exit_code = 8
+    title = "Too many requests"
+    retry_after_s = 1
+
+
+class PlainRefused(Forbidden):
+    """The route is served over TLS alone."""
+
+    code = "HM-TRUST-0207"
+    title = "This is served over TLS alone"
+
+
+class LengthMissing(InvalidInput):
+    """A body that does not say how long it is."""
+
+    code = "HM-TRUST-0208"
+    status = 411
+    title = "A request body needs a Content-Length here"
+
+
+class BackupInvalid(HyperMeshError):
+    """The directory is no whole backup: a file is missing, changed, or of another version."""
+
+    code = "HM-TRUST-0209"
+    exit_code = 9
+    title = "This is no whole backup"
+
+
+class DirectoryBusy(Conflict):
+    """Another process serves from the data directory."""
+
+    code = "HM-TRUST-0210"
+    title = "Another process uses this directory"
+    remedy = "Stop it first"
+
+
+class AddressTaken(HyperMeshError):
+    """A listening address cannot be bound."""
+
+    code = "HM-TRUST-0211"
+    exit_code = 3
+    title = "The server cannot listen there"
+
+
+class LogBehind(HyperMeshError):
+    """The log of a backup is older than what others have seen of it: going on would fork it."""
+
+    code = "HM-TRUST-0212"
+    exit_code = 9
+    title = "The log would go back"

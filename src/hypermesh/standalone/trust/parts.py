@@ -1,0 +1,139 @@
+"""What a running server is made of: the one place that builds the objects and joins them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from hypermesh.standalone.trust.founding import Directory
+from hypermesh.standalone.trust.granting import Granting
+from hypermesh.standalone.trust.metrics import Metrics
+from hypermesh.standalone.trust.settings import Settings
+from hypermesh.standalone.trust.tls import ServerCertificate
+from hypermesh.standalone.trust.tokens import Tokens
+from hypermesh.trustchain.ca.audit import Entry
+from hypermesh.trustchain.ca.ceremony import ROOT_LIST_FILE
+from hypermesh.trustchain.ca.content import Issuer
+from hypermesh.trustchain.ca.issuing import IssuingAuthority, open_issuing
+from hypermesh.trustchain.ca.lists import RevocationLists
+from hypermesh.trustchain.ca.ocsp import Responder
+from hypermesh.trustchain.ca.profile import profile_of
+from hypermesh.trustchain.ct.log import TransparencyLogs
+from hypermesh.trustchain.ct.recorder import ActRecorder, CertificateRecorder
+from hypermesh.trustchain.ct.rfc6962 import Rfc6962
+
+if TYPE_CHECKING:
+    from hypermesh.standalone.trust.naming import Naming
+
+
+class Parts:
+    """The parts over one data directory, open until `close`."""
+
+    def __init__(self, directory: Directory, settings: Settings) -> None:
+        """Opens everything, and completes what a crash left half done. Raises `NotFounded` and what
+        the parts raise."""
+        directory.require_founded()
+        self.directory = directory
+        self.settings = settings
+        self.metrics = Metrics()
+        self.tokens = Tokens(directory.tokens)
+        self.root = directory.root_certificate()
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(directory.claimed())
+            self.logs = TransparencyLogs(directory.log, directory.keys, settings.hosts[0])
+            opened.callback(self.logs.close)
+            self.certificates = CertificateRecorder(self.logs)
+            self.acts = ActRecorder(self.logs)
+            self.rfc6962 = Rfc6962(self.logs.certificates, self.certificates, [self.root])
+            self._serve(self._opened())
+            opened.callback(lambda: self.authority.close())
+            self.authority.complete_all(now_s())
+            self.authority.tell()
+            self.tls = ServerCertificate(self.authority, settings, directory.keys)
+            self.tls.renew(now_s())
+            self.naming: Naming | None = None
+            if settings.dns_place is not None:
+                from hypermesh.standalone.trust.naming import Naming
+
+                self.naming = Naming(directory, settings, self.acts)
+                opened.callback(self.naming.close)
+            self._opened_parts = opened.pop_all()
+
+    def reopen(self) -> None:
+        """Take up the issuing CA that is installed now, after a rotation; TLS follows."""
+        before = self.authority
+        fresh = self._opened()
+        if fresh.issuer.key_id == before.issuer.key_id:
+            fresh.close()
+            return
+        self._serve(fresh)
+        self.tls.renew(now_s(), fresh)
+        before.close()
+
+    def is_good(self, certificate: bytes) -> bool:
+        """Whether `certificate` (DER) is one of this authority's and not revoked."""
+        kept = self.authority.find(certificate)
+        return kept is not None and kept.revoked_s is None
+
+    def serial_of(self, certificate: bytes) -> int:
+        """The serial number in `certificate`, DER."""
+        return x509.load_der_x509_certificate(certificate).serial_number
+
+    def note(self, actor: str, kind: str, subject: str, document: bytes = b"") -> None:
+        """Put an act of an operator into the audit log, durably."""
+        self.authority.store.append(Entry(now_s(), actor, kind, subject, document))
+
+    def root_list(self) -> bytes:
+        """The root's revocation list as it was carried here, DER."""
+        return (self.directory.ca / ROOT_LIST_FILE).read_bytes()
+
+    def tend(self) -> None:
+        """What is due from time to time: the TLS certificate, acts that the log did not take."""
+        if self.tls.is_due(now_s()):
+            self.tls.renew(now_s())
+        self.authority.tell()
+
+    def close(self) -> None:
+        self._opened_parts.close()
+
+    def _opened(self) -> IssuingAuthority:
+        profile = profile_of(self.settings.profile)
+        signer, second = self.directory.issuing_keys(profile)
+        self._signer = signer
+        return open_issuing(
+            self.directory.ca,
+            self.root,
+            signer,
+            second,
+            self.certificates,
+            Granting(self.settings, self.tokens),
+            self.acts,
+        )
+
+    def _serve(self, authority: IssuingAuthority) -> None:
+        self.authority = authority
+        self.lists = RevocationLists(authority.store, authority.issuer, self._signer)
+        self.responder = Responder(authority.store, authority.issuer, self._signer)
+        self.root_issuer = Issuer.of(self.root)
+
+
+def now_s() -> int:
+    """Seconds since 1970."""
+    return int(time.time())
+
+
+def data_directory(given: Path | None, environment: str | None) -> Directory:
+    """Where the server's data are: as given, else under the service manager's."""
+    from hypermesh.wire.errors import InvalidInput
+
+    place = given or (Path(environment) if environment else None)
+    if place is None:
+        raise InvalidInput(
+            "It is not said where the data are",
+            fix="Give --data, or set StateDirectory= in the unit",
+        )
+    return Directory(place.expanduser().absolute())

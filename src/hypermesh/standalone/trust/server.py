@@ -1,0 +1,319 @@
+"""`trustchain-server`: a certificate authority, its transparency log, a name server and ACME, in
+the foreground.
+
+    trustchain-server init      hold the ceremony: root, issuing CA, logs, first operator's token
+    trustchain-server run       serve until SIGTERM; SIGHUP takes up a rotated issuing CA
+    trustchain-server token     make, list and revoke tokens
+    trustchain-server backup    copy all but the root into a directory; restore brings it back
+    trustchain-server root      make the root's revocation list anew; replace a compromised issuer
+
+The server may run meanwhile, but for restore.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from hypermesh import __version__
+from hypermesh.http.serving import serving
+from hypermesh.standalone.peers import Server as Place
+from hypermesh.standalone.trust import backup
+from hypermesh.standalone.trust.application import THREADS, WithAcme, application
+from hypermesh.standalone.trust.errors import AddressTaken
+from hypermesh.standalone.trust.founding import (
+    Directory,
+    carry_root_list,
+    found,
+    opened_root,
+)
+from hypermesh.standalone.trust.guard import Guard, TlsProtocol
+from hypermesh.standalone.trust.parts import Parts, data_directory, now_s
+from hypermesh.standalone.trust.rotation import rotate_issuer
+from hypermesh.standalone.trust.settings import Settings, parse_settings, read_settings
+from hypermesh.standalone.trust.tokens import LIFETIME_S_DEFAULT, Role, Tokens
+from hypermesh.trustchain.ct.checkpoint import LogIdentity
+from hypermesh.trustchain.verify import fingerprint
+from hypermesh.wire.errors import HyperMeshError, InvalidInput
+from hypermesh.wire.quantity import parse_duration
+
+BACKLOG = 1024
+TEND_S = 30.0
+PASSPHRASE_BYTES_MAX = 4096
+
+log = logging.getLogger("trustchain-server")
+
+
+async def serve(directory: Directory, settings: Settings, started: threading.Event) -> None:
+    """Serve from `directory` until SIGTERM or SIGINT. `started` is set when all listen."""
+    async with contextlib.AsyncExitStack() as stack:
+        parts = Parts(directory, settings)
+        stack.callback(parts.close)
+        pool = ThreadPoolExecutor(THREADS, thread_name_prefix="trust")
+        stack.callback(pool.shutdown)
+        routes = application(parts, pool)
+        listening: list[tuple[str, socket.socket]] = []
+        plain = settings.http_place
+        if plain is not None:
+            bound = _bound(plain)
+            guard = Guard(routes, settings, parts.tokens, parts.is_good, is_plain=True)
+            await stack.enter_async_context(serving(guard, [bound]))
+            listening.append(("http", bound))
+        outer = Guard(routes, settings, parts.tokens, parts.is_good, is_plain=False)
+        app = outer if not settings.acme.enabled else await _with_acme(parts, outer, stack)
+        bound = _bound(settings.https_place)
+        context = parts.tls.context
+        await stack.enter_async_context(serving(app, [bound], context, TlsProtocol))
+        listening.append(("https", bound))
+        _say(parts, listening)
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        again = asyncio.Event()
+        loop.add_signal_handler(signal.SIGHUP, again.set)
+        started.set()
+        while not stopping.is_set():
+            await _wait_any(TEND_S, stopping, again)
+            await asyncio.to_thread(_tend, parts, rotated=again.is_set())
+            again.clear()
+        log.info("going down")
+
+
+async def _wait_any(timeout_s: float, *events: asyncio.Event) -> None:
+    tasks = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _tend(parts: Parts, *, rotated: bool) -> None:
+    """What fails is tried again at the next turn; the present certificate has half of its life."""
+    try:
+        if rotated:
+            parts.reopen()
+            log.info("the installed issuing CA is taken up")
+        parts.tend()
+    except HyperMeshError as error:
+        log.warning("what was due is not done: %s", error)
+
+
+async def _with_acme(parts: Parts, outer: Guard, stack: contextlib.AsyncExitStack) -> WithAcme:
+    from hypermesh.standalone.trust.acme import opened
+
+    server, path = await opened(parts, stack)
+    return WithAcme(outer, server.application, path)
+
+
+def _bound(place: Place) -> socket.socket:
+    family = socket.AF_INET if place.is_ipv4 else socket.AF_INET6
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(tuple(place))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise AddressTaken(f"The server cannot listen on {place}", why=str(error)) from error
+    return listener
+
+
+def _say(parts: Parts, listening: list[tuple[str, socket.socket]]) -> None:
+    """Where it serves, for whoever started it."""
+    lines = []
+    for scheme, listener in listening:
+        host, port = listener.getsockname()[:2]
+        lines.append(f"{scheme:<7} [{host}]:{port}")
+    if parts.naming is not None:
+        place = parts.settings.dns_place
+        lines.append(f"dns     [{place.host if place else ''}]:{parts.naming.port}")
+    if parts.settings.acme.enabled:
+        lines.append(f"acme    {parts.settings.acme_url}/directory")
+    lines.append(f"root    {fingerprint(parts.root).hex()}")
+    print("\n".join(lines), flush=True)  # noqa: T201
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code of `hm` for what went wrong."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(stream=sys.stderr, level="INFO", format="%(levelname)s %(message)s")
+    try:
+        directory = data_directory(given.data, os.environ.get("STATE_DIRECTORY"))
+        given.do(directory, given)
+    except HyperMeshError as error:
+        _complain(error)
+        return error.exit_code
+    return 0
+
+
+def _init(directory: Directory, given: argparse.Namespace) -> None:
+    settings = read_settings(given.config) if given.config else parse_settings("", "no file")
+    root = (given.root or directory.root).expanduser().absolute()
+    made = found(directory, settings, root, _passphrase(given.passphrase), now_s())
+    print(f"root    {made.root_file}")  # noqa: T201
+    print(f"pin     {made.pin.hex()}")  # noqa: T201
+    print(f"log     {_shown(made.log)}")  # noqa: T201
+    print(f"token   {made.token}", flush=True)  # noqa: T201
+
+
+def _run(directory: Directory, given: argparse.Namespace) -> None:
+    directory.require_founded()
+    settings = read_settings(given.config or directory.settings)
+    asyncio.run(serve(directory, settings, threading.Event()))
+
+
+def _token(directory: Directory, given: argparse.Namespace) -> None:
+    directory.require_founded()
+    tokens = Tokens(directory.tokens)
+    if given.action == "create":
+        if given.role is None or not given.words:
+            raise InvalidInput("Say for whom: token create LABEL --role ROLE")
+        text, kept = tokens.create(
+            " ".join(given.words), Role(given.role), tuple(given.name), now_s(), given.lifetime
+        )
+        print(f"id      {kept.id}\ntoken   {text}")  # noqa: T201
+    elif given.action == "revoke":
+        for each in given.words:
+            print(f"revoked {tokens.revoke(each).label}")  # noqa: T201
+    else:
+        for kept in tokens.listed():
+            ended = "" if kept.expires_s > now_s() else "  ended"
+            names = " ".join(kept.names)
+            print(f"{kept.id}  {kept.role:<9}  {kept.label}  {names}{ended}")  # noqa: T201
+
+
+def _backup(directory: Directory, given: argparse.Namespace) -> None:
+    directory.require_founded()
+    made = backup.back_up(directory, given.target)
+    print(f"{made.files} files, {made.entries} entries of the log, in {given.target}")  # noqa: T201
+
+
+def _verify(directory: Directory, given: argparse.Namespace) -> None:
+    del directory
+    found = backup.verify(given.target)
+    print(f"whole: {found.files} files, {found.entries} entries of the log")  # noqa: T201
+
+
+def _restore(directory: Directory, given: argparse.Namespace) -> None:
+    checkpoint = given.checkpoint.read_bytes() if given.checkpoint else None
+    found = backup.restore(given.target, directory, checkpoint)
+    print(f"restored {found.files} files, {found.entries} entries of the log")  # noqa: T201
+
+
+def _root(directory: Directory, given: argparse.Namespace) -> None:
+    directory.require_founded()
+    root = opened_root(
+        (given.root or directory.root).expanduser().absolute(), _passphrase(given.passphrase)
+    )
+    try:
+        if given.action == "replace-issuer":
+            key_id = rotate_issuer(directory, root, now_s())
+            print(f"issuer  {key_id.hex()}\nnext    kill -HUP the server")  # noqa: T201
+        else:
+            carry_root_list(directory, root, now_s())
+            print("the root's revocation list is made anew")  # noqa: T201
+    finally:
+        root.close()
+
+
+def _shown(identity: LogIdentity) -> str:
+    return f"{identity.origin} {identity.fingerprint.hex()}"
+
+
+def _passphrase(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    try:
+        with file.open() as opened:
+            text = opened.read(PASSPHRASE_BYTES_MAX).strip("\n")
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read", why=str(error)) from error
+    if not text:
+        raise InvalidInput(f"{file} holds no passphrase")
+    return text
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trustchain-server",
+        description="A certificate authority with a transparency log, OCSP, revocation lists, ACME "
+        "and a name server, alone: no mesh and no ledger.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"trustchain-server, version {__version__}"
+    )
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--data", type=Path, help="data directory (else $STATE_DIRECTORY)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, do: object, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, parents=[shared], help=text, description=text)
+        made.set_defaults(do=do)
+        return made
+
+    init = command("init", _init, "Hold the ceremony: root, issuing CA, logs, an operator's token.")
+    init.add_argument("--config", type=Path, metavar="FILE", help="settings, TOML; kept in DATA")
+    _root_options(init)
+    run = command("run", _run, "Serve until SIGTERM.")
+    run.add_argument("--config", type=Path, metavar="FILE", help="other settings than those kept")
+    token = command("token", _token, "Make, list and revoke tokens.")
+    token.add_argument("action", choices=["create", "ls", "revoke"])
+    token.add_argument("words", nargs="*", metavar="LABEL|ID")
+    token.add_argument("--role", choices=[str(each) for each in Role])
+    token.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="what it may have certified, as dns:.example.internal; may be repeated",
+    )
+    token.add_argument("--lifetime", type=_lifetime, default=LIFETIME_S_DEFAULT, help="(90d)")
+    made = command("backup", _backup, "Copy all but the root into a new directory.")
+    made.add_argument("target", type=Path, metavar="DIR")
+    checked = command("verify", _verify, "Check a backup: every file, and the log's own hashes.")
+    checked.add_argument("target", type=Path, metavar="DIR")
+    restore = command("restore", _restore, "Bring a backup back into an empty data directory.")
+    restore.add_argument("target", type=Path, metavar="DIR")
+    restore.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="the newest checkpoint of the log that anybody has: a log that went back would fork",
+    )
+    root = command("root", _root, "With the root at hand: its revocation list, its issuers.")
+    root.add_argument("action", choices=["refresh", "replace-issuer"])
+    _root_options(root)
+    return parser
+
+
+def _root_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, metavar="DIR", help="where the root is (DATA/root)")
+    parser.add_argument(
+        "--passphrase", type=Path, metavar="FILE", help="what seals the root's key, in a file"
+    )
+
+
+def _lifetime(text: str) -> int:
+    return parse_duration(text) // 1000
+
+
+def _complain(error: HyperMeshError) -> None:
+    lines = [f"Error: {error.what}  [{error.code}]"]
+    lines += [f"  why: {error.why}"] if error.why else []
+    lines += [f"  fix: {error.fix}"] if error.fix else []
+    print("\n".join(lines), file=sys.stderr)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,256 @@
+"""What the server is told: a TOML file, checked whole before anything starts.
+
+name       = "Example"                    # at `init`: the organisation in the root's name
+profile    = "classic"                    # at `init`: classic or hybrid
+hosts      = ["ca.example.internal"]      # names of this server, in its own certificate
+permitted  = ["dns:.example.internal"]    # what certificates may name; a requester's own list
+                                          # narrows it
+https      = "[::1]:8443"                 # the API
+http       = "[::1]:8080"                 # CRL, OCSP, CT reads and issuers; "" for none
+public_url = "http://ca.example.internal" # where others reach `http`: stands in certificates
+
+[dns]
+listen   = "[::1]:5353"                   # UDP and TCP; "" for none
+zone     = "hypermesh.online"             # served from the first start; "" for none
+address  = "::1"                          # where trust., assets., caesar., stoq. of it lead
+
+[acme]
+enabled = true
+url     = "https://ca.example.internal:8443/acme"
+resolver = "[::1]:5353"                   # asked for dns-01, http-01 and CAA
+http_port = 80
+tls_alpn_port = 443
+allowed = ["::1/128"]                     # own networks that it may connect to
+external_account_required = false
+
+[rate]
+stranger_per_s = 200                      # requests a second of one address
+member_per_s   = 2000                     # of one token or client certificate
+
+[[client]]                                # a client certificate of this authority
+name  = "email:ops@example.internal"
+role  = "operator"
+names = []
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from hypermesh.standalone.peers import Server, parse_server
+from hypermesh.standalone.trust.errors import SettingsInvalid
+from hypermesh.standalone.trust.tokens import Role
+from hypermesh.wire.errors import InvalidInput
+
+FILE = "trustchain.toml"
+FILE_BYTES_MAX = 1 << 20
+LIST_MAX = 1000
+PROFILES = ("classic", "hybrid")
+"""Of those that the authority knows: the TLS libraries here speak no ML-DSA, so a server of the
+profile `pq` could not show its own certificate."""
+_HOST = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+_URL = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,253}(/[A-Za-z0-9._~/-]*)?")
+_PATTERN = re.compile(r"(dns|ip|email|uri):\S{1,253}")
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class Dns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The name server. Empty `listen`: none."""
+
+    listen: str = "[::1]:5353"
+    zone: str = "hypermesh.online"
+    address: str = "::1"
+
+
+class Acme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The ACME server. `url` is where clients reach its directory, without the path's end; empty:
+    from the first of `hosts` and the port of `https`."""
+
+    enabled: bool = False
+    url: str = ""
+    resolver: str = "[::1]:53"
+    http_port: Port = 80
+    tls_alpn_port: Port = 443
+    allowed: tuple[str, ...] = ()
+    external_account_required: bool = False
+
+
+class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Requests a second in the long run; twice as many at once."""
+
+    stranger_per_s: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
+    member_per_s: Annotated[int, Meta(ge=1, le=1_000_000)] = 2000
+
+
+class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who has a client certificate of this authority with `name` is of `role`."""
+
+    name: str
+    role: Role
+    names: tuple[str, ...] = ()
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """See the top of the module."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)] = "TrustChain"
+    profile: str = "classic"
+    hosts: tuple[str, ...] = ("localhost",)
+    permitted: tuple[str, ...] = ()
+    https: str = "[::1]:8443"
+    http: str = "[::1]:8080"
+    public_url: str = ""
+    dns: Dns = Dns()
+    acme: Acme = Acme()
+    rate: Rate = Rate()
+    client: tuple[Client, ...] = ()
+
+    @property
+    def https_place(self) -> Server:
+        return parse_server(self.https)
+
+    @property
+    def http_place(self) -> Server | None:
+        return parse_server(self.http) if self.http else None
+
+    @property
+    def dns_place(self) -> Server | None:
+        return parse_server(self.dns.listen) if self.dns.listen else None
+
+    @property
+    def reads_url(self) -> str:
+        """Where others find CRL, OCSP and issuers, without a slash at the end."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        place = self.http_place
+        port = "" if place is None or place.port == 80 else f":{place.port}"
+        return f"http://{self.hosts[0]}{port}"
+
+    @property
+    def acme_url(self) -> str:
+        """Where ACME clients find the directory's parent, without a slash at the end."""
+        if self.acme.url:
+            return self.acme.url.rstrip("/")
+        port = self.https_place.port
+        return f"https://{self.hosts[0]}{'' if port == 443 else f':{port}'}/acme"
+
+
+def parse_settings(text: str, where: str) -> Settings:
+    """The settings in `text`, checked. Raises `SettingsInvalid`, with the setting."""
+    try:
+        told = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsInvalid(f"{where} is not TOML", why=str(error)) from error
+    try:
+        settings = msgspec.convert(told, Settings)
+    except msgspec.ValidationError as error:
+        raise SettingsInvalid(f"{where}: a setting cannot be used", why=str(error)) from error
+    for setting, why in _faults(settings):
+        raise SettingsInvalid(f"{where}: {setting} cannot be used", why=why)
+    return settings
+
+
+def read_settings(file: Path) -> Settings:
+    """The settings in `file`. Raises `SettingsInvalid`."""
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise SettingsInvalid(f"{file} cannot be read", why=error.strerror or "") from error
+    if len(data) > FILE_BYTES_MAX:
+        raise SettingsInvalid(f"{file} has more than {FILE_BYTES_MAX} bytes")
+    try:
+        return parse_settings(data.decode(), str(file))
+    except UnicodeDecodeError as error:
+        raise SettingsInvalid(f"{file} is not UTF-8") from error
+
+
+def written(settings: Settings) -> str:
+    """`settings` as the file that says them all."""
+    lines: list[str] = []
+    sections: list[str] = []
+    for key, value in msgspec.to_builtins(settings, enc_hook=str).items():
+        if isinstance(value, dict):
+            sections.append(f"\n[{key}]\n" + "".join(_line(k, v) for k, v in value.items()))
+        elif key == "client":
+            sections.extend(
+                f"\n[[{key}]]\n" + "".join(_line(k, v) for k, v in each.items()) for each in value
+            )
+        else:
+            lines.append(_line(key, value))
+    return "".join(lines + sections)
+
+
+def _line(key: str, value: object) -> str:
+    # What JSON writes of text, truth values, integers and lists of them, TOML reads the same.
+    return f"{key} = {msgspec.json.encode(value).decode()}\n"
+
+
+def _faults(settings: Settings) -> list[tuple[str, str]]:
+    """(setting, why) of what is wrong beyond its type."""
+    faults = []
+    if settings.profile not in PROFILES:
+        faults.append(("profile", f"{settings.profile[:40]!r} is none of {', '.join(PROFILES)}"))
+    if not 1 <= len(settings.hosts) <= LIST_MAX:
+        faults.append(("hosts", "the server needs a name"))
+    faults += [
+        ("hosts", f"{each[:80]!r} is no host name")
+        for each in settings.hosts
+        if len(each) > 253 or not (_HOST.fullmatch(each) or _is_address(each))
+    ]
+    faults += _patterns("permitted", settings.permitted)
+    places = [
+        ("https", settings.https),
+        ("http", settings.http),
+        ("dns.listen", settings.dns.listen),
+        ("acme.resolver", settings.acme.resolver),
+    ]
+    for setting, place in places:
+        if not place and setting in ("http", "dns.listen"):
+            continue
+        try:
+            parse_server(place)
+        except InvalidInput as error:
+            faults.append((setting, error.what))
+    for setting, url in (("public_url", settings.public_url), ("acme.url", settings.acme.url)):
+        if url and not _URL.fullmatch(url):
+            faults.append((setting, f"{url[:80]!r} is no URL"))
+    if settings.dns.zone and not _HOST.fullmatch(settings.dns.zone):
+        faults.append(("dns.zone", f"{settings.dns.zone[:80]!r} is no name of a zone"))
+    if ":" not in settings.dns.address or not _is_address(settings.dns.address):
+        faults.append(("dns.address", f"{settings.dns.address[:80]!r} is no IPv6 address"))
+    for network in settings.acme.allowed:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            faults.append(("acme.allowed", str(error)))
+    for client in settings.client:
+        faults += _patterns("client.name", (client.name,))
+        faults += _patterns("client.names", client.names)
+    return faults
+
+
+def _patterns(setting: str, patterns: tuple[str, ...]) -> list[tuple[str, str]]:
+    if len(patterns) > LIST_MAX:
+        return [(setting, f"at most {LIST_MAX} are taken")]
+    return [
+        (setting, f"{each[:80]!r} is not a kind and a name, as in dns:.example.internal")
+        for each in patterns
+        if not _PATTERN.fullmatch(each)
+    ]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
