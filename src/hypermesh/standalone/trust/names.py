@@ -6,7 +6,8 @@
     PUT    /v1/dns/zones/{zone}/{owner}/{type}          {"ttl": 300, "data": ["..."]}
     GET, DELETE /v1/dns/zones/{zone}/{owner}/{type}
 
-An owner is a whole name, or @ for the zone's own. Every change is in the log of acts before anybody is answered from it; `leaf` is its place.
+An owner is a whole name, or @ for the zone's own. Every change is in the log of acts before anybody
+is answered from it; `leaf` is its place.
 """
 
 from __future__ import annotations

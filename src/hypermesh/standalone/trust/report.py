@@ -280,8 +280,8 @@ def page(report: Report) -> str:
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}"
-    "table{border-collapse:collapse}td,th{border:1px solid #999;padding:.2rem .6rem;text-align:left;"
-    "overflow-wrap:anywhere}pre{white-space:pre-wrap;overflow-wrap:anywhere}"
+    "table{border-collapse:collapse}td,th{border:1px solid #999;padding:.2rem .6rem;"
+    "text-align:left;overflow-wrap:anywhere}pre{white-space:pre-wrap;overflow-wrap:anywhere}"
 )
 
 
