@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 REPORT ?=
 SECONDS ?= 10
+WORKERS ?= 2
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
 .PHONY: help setup demo ui wheel test-ui browser test test-rust test-python test-long check bench-core bench-proofs bench-killpoints bench-product bench-stoq fuzz status lock cometbft clean
@@ -34,7 +35,7 @@ test-rust:
 	cargo test --release --quiet --workspace --exclude hm-native
 
 test-python:
-	$(BIN)/pytest -q -m "not long"
+	$(BIN)/python tools/tests.py $(WORKERS)
 
 test-long: setup ## Run the long suites (kill points, the BFT engine)
 	$(BIN)/pytest -q -m long --timeout=3600
