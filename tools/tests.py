@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from xml.etree import ElementTree as Xml
+from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / ".pytest_cache" / "reports"
@@ -67,7 +67,7 @@ def passes(report: str) -> int:
 
 def cases(report: str) -> list[tuple[str, bool]]:
     """Name and result of each test that was not skipped."""
-    found = Xml.parse(REPORTS / f"{report}.xml").iter("testcase")  # noqa: S314  (our own file)
+    found = ET.parse(REPORTS / f"{report}.xml").iter("testcase")  # noqa: S314  (our own file)
     return [
         (f"{case.get('classname')}::{case.get('name')}", not broken(case))
         for case in found
@@ -75,7 +75,7 @@ def cases(report: str) -> list[tuple[str, bool]]:
     ]
 
 
-def broken(case: Xml.Element) -> bool:
+def broken(case: ET.Element) -> bool:
     return any(case.find(word) is not None for word in ("failure", "error"))
 
 
