@@ -74,9 +74,7 @@ def prepared(submission: Submission) -> Prepared:
 
 def timestamped(timestamp_ms: int, signed: bytes, index: int) -> bytes:
     """The TimestampedEntry of number `index`, with the one extension `leaf_index`."""
-    return (
-        timestamp_ms.to_bytes(8, "big") + signed + _EXTENSION_HEAD + index.to_bytes(5, "big")
-    )
+    return timestamp_ms.to_bytes(8, "big") + signed + _EXTENSION_HEAD + index.to_bytes(5, "big")
 
 
 def extensions(index: int) -> bytes:
@@ -96,7 +94,8 @@ class Entry:
     """An entry as it was read from a tile.
 
     `signed` is the certificate, or with `issuer_key_hash` the TBSCertificate of a precertificate,
-    and then `precertificate` is what was submitted; all DER. `leaf` is the MerkleTreeLeaf.
+    and then `precertificate` is what was submitted; all DER. `leaf` is the MerkleTreeLeaf, `stored`
+    the TileLeaf.
     """
 
     index: int
@@ -106,6 +105,7 @@ class Entry:
     precertificate: bytes | None
     chain: tuple[bytes, ...]
     leaf: bytes
+    stored: bytes
 
     @property
     def submitted(self) -> bytes:
@@ -128,7 +128,7 @@ def read_leaf(leaf: bytes) -> Entry:
         raise EntryInvalid("The leaf is of an unknown version or type")
     index, timestamp_ms, signed, key_hash = reader.timestamped()
     reader.end()
-    return Entry(index, timestamp_ms, signed, key_hash, None, (), leaf)
+    return Entry(index, timestamp_ms, signed, key_hash, None, (), leaf, b"")
 
 
 def _read_tile_leaf(data: bytes, begin: int) -> tuple[Entry, int]:
@@ -140,8 +140,11 @@ def _read_tile_leaf(data: bytes, begin: int) -> tuple[Entry, int]:
     if len(chain) % HASH_BYTES:
         raise EntryInvalid("The chain holds no whole fingerprints")
     fingerprints = tuple(chain[at : at + HASH_BYTES] for at in range(0, len(chain), HASH_BYTES))
-    entry = Entry(index, timestamp_ms, signed, key_hash, precertificate, fingerprints, leaf)
-    return entry, reader.at
+    stored = data[begin : reader.at]
+    return (
+        Entry(index, timestamp_ms, signed, key_hash, precertificate, fingerprints, leaf, stored),
+        reader.at,
+    )
 
 
 class _Reader:

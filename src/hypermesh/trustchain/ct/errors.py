@@ -67,10 +67,11 @@ class NotInLog(NotFound):
 
 
 class SubmissionRefused(Forbidden):
-    """A submitted chain does not lead to a root that the log takes."""
+    """A chain does not lead to a root that the log takes, or no known key signed what a witness is
+    asked to cosign."""
 
     code = "HM-TRUST-0068"
-    title = "The log does not take this chain"
+    title = "The submission is refused"
 
 
 class WitnessConflict(Conflict):

@@ -144,8 +144,9 @@ class TransparencyLogs:
     """The log of certificates and the log of acts, in `directory`, open in this process alone.
 
     `origin` is a schema-less URL; the logs' own origins are it with `/certificates` and `/acts`.
-    Keys that are not in `keys` yet are made. Raises `LogInUse`, `AnotherLog`, `LogDamaged`, and
-    what `KeyStore.get` does.
+    Keys that are not in `keys` yet are made. With `ended` (the reason) they are only read: a copy
+    restored from a backup must not go on, for it may have forgotten what it signed. Raises
+    `LogInUse`, `AnotherLog`, `LogDamaged`, and what `KeyStore.get` does.
     """
 
     def __init__(
@@ -154,6 +155,7 @@ class TransparencyLogs:
         keys: KeyStore,
         origin: str,
         *,
+        ended: str | None = None,
         clock_ms: Callable[[], int] = _now_ms,
         store: Callable[[Path], LogStore] = SqliteLogStore,
     ) -> None:
@@ -191,6 +193,8 @@ class TransparencyLogs:
         self._idle = False
         self._closing = False
         self._failure: LogUnavailable | None = None
+        if ended is not None:
+            self._failure = LogUnavailable("The transparency log takes no entries", why=ended)
         self._thread = threading.Thread(target=self._run, name="transparency-logs", daemon=True)
         self._thread.start()
 
@@ -405,7 +409,8 @@ class TransparencyLogs:
 
 
 class LogView:
-    """One log for its readers, from any thread. All of it is committed and durable."""
+    """One log for its readers, from any thread. All of it is committed and durable. It is a
+    `watch.LogSource`."""
 
     entries_name = "entries"
 
@@ -593,9 +598,7 @@ class CertificateView(LogView):
         key = self._signer.p256
         assert key is not None  # noqa: S101 - a log of certificates has one
         signature = key.sign(placed.leaf, DETERMINISTIC)
-        return Sct(
-            self.identity.log_id, placed.timestamp_ms, extensions(placed.index), signature
-        )
+        return Sct(self.identity.log_id, placed.timestamp_ms, extensions(placed.index), signature)
 
 
 def _signer(keys: KeyStore, origin: str, *, with_p256: bool) -> LogSigner:

@@ -1,6 +1,6 @@
 """Signed certificate timestamps: RFC 6962 section 3.2, ECDSA over P-256 with SHA-256.
 
-    SCT = version 00 | log id 32 | timestamp u64 | extensions <u16> | 04 03 | signature <u16>
+SCT = version 00 | log id 32 | timestamp u64 | extensions <u16> | 04 03 | signature <u16>
 """
 
 from __future__ import annotations

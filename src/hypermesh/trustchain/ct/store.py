@@ -141,12 +141,8 @@ class SqliteLogStore:
             (schema,) = self._writer.execute("PRAGMA user_version").fetchone()
             if schema == 0:
                 self._lay_out()
-            elif schema != SCHEMA:
-                raise LogDamaged(
-                    "The logs were written by another version",
-                    why=f"they have schema {schema}, this version knows {SCHEMA}",
-                    fix="Install the version that wrote them",
-                )
+            else:
+                _require_known(schema)
         except BaseException:
             self.close()
             raise
@@ -304,6 +300,15 @@ def _head(connection: sqlite3.Connection, log: int) -> Head:
         "SELECT size, root, timestamp_ms FROM heads WHERE log = ?", (log,)
     ).fetchone()
     return Head() if row is None else Head(*row)
+
+
+def _require_known(schema: int) -> None:
+    if schema != SCHEMA:
+        raise LogDamaged(
+            "The logs were written by another version",
+            why=f"they have schema {schema}, this version knows {SCHEMA}",
+            fix="Install the version that wrote them",
+        )
 
 
 def _primary(error: sqlite3.Error) -> int:

@@ -55,7 +55,7 @@ def tile_path(tile: Tile, entries: str = "data") -> str:
 
 
 def read_tile_path(path: str, entries: str = "data") -> Tile:
-    """The tile that `path` names; raises `NotInLog` for anything that `tile_path` does not write."""
+    """The tile that `path` names, as `tile_path` writes it; raises `NotInLog` otherwise."""
     found = _PATH.fullmatch(path)
     if found is not None:
         level = found["level"]
