@@ -80,7 +80,7 @@ def large() -> Grown:
 
 
 def test_known_roots() -> None:
-    assert EMPTY_ROOT == hashlib.sha256(b"").digest()
+    assert hashlib.sha256(b"").digest() == EMPTY_ROOT
     for count, expected in enumerate(KNOWN_ROOTS, 1):
         assert root_of([leaf_hash(leaf) for leaf in KNOWN_LEAVES[:count]]).hex() == expected
         assert naive.mth(KNOWN_LEAVES[:count]).hex() == expected
@@ -234,9 +234,7 @@ def test_other_paths_name_no_tile(path: str) -> None:
 
 def alterations(value: bytes) -> list[bytes]:
     """`value` with each byte altered, once each."""
-    return [
-        value[:at] + bytes((value[at] ^ 1,)) + value[at + 1 :] for at in range(len(value))
-    ]
+    return [value[:at] + bytes((value[at] ^ 1,)) + value[at + 1 :] for at in range(len(value))]
 
 
 def replaced(path: list[bytes], at: int, altered: bytes) -> list[bytes]:

@@ -31,6 +31,7 @@ CHAIN_MAX = 16
 ACT_BYTES_MAX = 0xFFFF
 """Of an act's leaf: what an entry bundle's length field holds (C2SP tlog-tiles)."""
 KIND_CHARACTERS_MAX = 64
+TIMESTAMP_MS_MAX = 1 << 53
 LEAF_HEAD = b"\x00\x00"
 HASH_BYTES = 32
 _EXTENSION_HEAD = b"\x00\x08\x00\x00\x05"
@@ -186,7 +187,7 @@ class ActLeaf(msgspec.Struct, frozen=True, array_like=True):
 
     version: Annotated[int, Meta(ge=1, le=1)]
     index: Annotated[int, Meta(ge=0, lt=SIZE_MAX)]
-    timestamp_ms: Annotated[int, Meta(ge=0, lt=1 << 63)]
+    timestamp_ms: Annotated[int, Meta(ge=0, lt=TIMESTAMP_MS_MAX)]
     kind: Annotated[str, Meta(min_length=1, max_length=KIND_CHARACTERS_MAX)]
     document: bytes
 
@@ -200,7 +201,7 @@ def require_act(act: Act) -> None:
     """Raise `EntryInvalid` unless `act` fits a leaf at any index."""
     if not 1 <= len(act.kind) <= KIND_CHARACTERS_MAX:
         raise EntryInvalid(f"The kind of an act has 1 to {KIND_CHARACTERS_MAX} characters")
-    length = len(act_leaf(act, SIZE_MAX - 1, (1 << 63) - 1))
+    length = len(act_leaf(act, SIZE_MAX - 1, TIMESTAMP_MS_MAX - 1))
     if length > ACT_BYTES_MAX:
         raise EntryInvalid(
             f"The leaf of this act would have {length} bytes", why=f"{ACT_BYTES_MAX} fit"

@@ -12,7 +12,6 @@ store it is open what the disk holds; the logs then stop for good and `failure` 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import sqlite3
@@ -42,6 +41,7 @@ from hypermesh.trustchain.ct.checkpoint import (
     LogSigner,
     read_checkpoint,
 )
+from hypermesh.trustchain.ct.claim import claim
 from hypermesh.trustchain.ct.entry import (
     LEAF_HEAD,
     Entry,
@@ -164,7 +164,7 @@ class TransparencyLogs:
             ACTS: _signer(keys, f"{origin}/acts", with_p256=False),
         }
         make_directory(directory, 0o700)
-        self._claim = _claim(directory / LOCK)
+        self._claim: int | None = claim(directory / LOCK, LogInUse.title)
         self._opened: LogStore | None = None
         try:
             settle(directory)
@@ -405,7 +405,9 @@ class TransparencyLogs:
     def _release(self) -> None:
         if self._opened is not None:
             self._opened.close()
-        os.close(self._claim)
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
 
 
 class LogView:
@@ -634,14 +636,3 @@ def _secret(keys: KeyStore, name: str, fresh: Callable[[], bytes]) -> bytes:
 def _fresh_p256() -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-
-
-def _claim(lock: Path) -> int:
-    """An exclusive claim that ends with this process, whichever way it ends."""
-    claim = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(claim)
-        raise LogInUse(why=f"{lock} is claimed") from error
-    return claim

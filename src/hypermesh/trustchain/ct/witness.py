@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import fcntl
 import hashlib
 import os
 import re
@@ -29,10 +28,10 @@ from hypermesh.trustchain.ct.checkpoint import (
     cosign,
     read_checkpoint,
 )
+from hypermesh.trustchain.ct.claim import claim
 from hypermesh.trustchain.ct.errors import (
     EntryInvalid,
     LogDamaged,
-    LogInUse,
     NotInLog,
     ProofInvalid,
     SubmissionRefused,
@@ -51,6 +50,7 @@ from hypermesh.trustchain.ct.note import (
 from hypermesh.trustchain.ct.tree import EMPTY_ROOT, HASH_BYTES, consistent
 from hypermesh.wire.errors import HyperMeshError
 
+LOCK = "witness.lock"
 PROOF_MAX = 63
 REQUEST_BYTES_MAX = NOTE_BYTES_MAX + PROOF_MAX * 64
 _OLD = re.compile(r"old (0|[1-9][0-9]{0,12})")
@@ -122,19 +122,14 @@ class Witness:
         self._turn = threading.Lock()
         """Held from reading what was cosigned last until what follows it is durable."""
         self.verifier = CosignatureVerifier(require_name(name), key.public_key().public_bytes_raw())
-        self._claim = os.open(
-            directory / "witness.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
-        try:
-            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._claim)
-            raise LogInUse("Another process runs this witness") from error
+        self._claim: int | None = claim(directory / LOCK, "Another process runs this witness")
         settle(directory)
 
     def close(self) -> None:
-        """Give the directory up."""
-        os.close(self._claim)
+        """Give the directory up; a second call does nothing."""
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
 
     def add_checkpoint(self, request: AddCheckpoint) -> bytes:
         """The witness's line under the checkpoint, once it is durable that it cosigned it.
