@@ -64,7 +64,8 @@ class SmallAuthority:
         if flag.exists():
             flag.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
-        return [file.read_bytes()]
+        # The issuer is a root, and certbot wants a chain.
+        return [file.read_bytes(), self.root.public_bytes(Encoding.DER)]
 
     def find(self, certificate: CertificateId) -> IssuedCertificate | None:
         row = self._row(certificate)
@@ -74,7 +75,7 @@ class SmallAuthority:
             bytes.fromhex(row["certificate"]), row["account"], row["revoked"] is not None
         )
 
-    def revoke(self, certificate: CertificateId, reason: int, now_s: int) -> None:
+    def revoke(self, certificate: CertificateId, reason: int, _now_s: int) -> None:
         row = self._row(certificate)
         assert row is not None
         if row["revoked"] is None:
@@ -82,7 +83,7 @@ class SmallAuthority:
             file = self._directory / f"serial-{certificate.serial:x}"
             replace(file, json.dumps(row).encode())
 
-    def renewal_window(self, certificate: CertificateId, now_s: int) -> RenewalWindow | None:
+    def renewal_window(self, certificate: CertificateId, _now_s: int) -> RenewalWindow | None:
         found = self.find(certificate)
         if found is None:
             return None

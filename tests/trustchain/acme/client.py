@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 DEADLINE_S = 60.0
@@ -123,12 +123,12 @@ class Client:
         self.nonce = answer.headers.get("replay-nonce")
         return answer
 
-    async def post(self, url: str, payload: Any = None, **members: Any) -> httpx.Response:
+    async def post(self, where: str, payload: Any = None, /, **members: Any) -> httpx.Response:
         """A signed request; `members` of the header are as given, and gone where None."""
-        header = await self.header(url)
+        header = await self.header(where)
         header |= members
         header = {name: value for name, value in header.items() if value is not None}
-        return await self.send(url, jws(self.key, header, payload))
+        return await self.send(where, jws(self.key, header, payload))
 
     async def register(self, **members: Any) -> httpx.Response:
         url = self.directory["newAccount"]

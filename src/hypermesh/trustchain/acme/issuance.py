@@ -19,6 +19,7 @@ from hypermesh.trustchain.acme.order import Order, OrderStatus, issued, refused
 from hypermesh.trustchain.acme.policy import Policy
 from hypermesh.trustchain.acme.problem import AcmeProblem, AcmeRefusal, Kind
 from hypermesh.trustchain.acme.store import Certificate, Store, Tables
+from hypermesh.trustchain.acme.tasks import cancelled
 from hypermesh.wire.errors import HyperMeshError, Overloaded
 
 THREADS = 8
@@ -69,10 +70,7 @@ class Issuance:
 
     async def close(self) -> None:
         """Stop; what waits is taken up by the next `start`."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelled(list(self._tasks.values()))
         self._pool.shutdown()
 
     async def _issue(self, id_: str) -> None:

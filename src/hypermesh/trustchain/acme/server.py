@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from hypermesh.trustchain.acme.policy import HOUR_S, Policy
 from hypermesh.trustchain.acme.probe import Probe
 from hypermesh.trustchain.acme.resolver import DnsResolver, Resolver
 from hypermesh.trustchain.acme.store import Store
+from hypermesh.trustchain.acme.tasks import cancelled
 from hypermesh.trustchain.acme.validations import Validations
 from hypermesh.wire.errors import HyperMeshError
 
@@ -84,9 +84,7 @@ class AcmeServer:
     async def close(self) -> None:
         """Stop; nothing that was answered is lost."""
         if self._sweeper is not None:
-            self._sweeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._sweeper
+            await cancelled([self._sweeper])
         await self._validations.close()
         await self._issuance.close()
         await self._probe.close()

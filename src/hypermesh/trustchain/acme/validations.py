@@ -24,6 +24,7 @@ from hypermesh.trustchain.acme.order import (
 from hypermesh.trustchain.acme.policy import Policy
 from hypermesh.trustchain.acme.problem import AcmeProblem, AcmeRefusal, Kind
 from hypermesh.trustchain.acme.store import Account, AccountStatus, Store, Tables
+from hypermesh.trustchain.acme.tasks import cancelled
 from hypermesh.wire.errors import HyperMeshError, Overloaded
 
 STORE_PAUSE_S = 1.0
@@ -84,10 +85,7 @@ class Validations:
 
     async def close(self) -> None:
         """Stop; what waits is taken up by the next `start`."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelled(list(self._tasks.values()))
 
     def _forget(self, id_: str) -> None:
         del self._tasks[id_], self._hurries[id_]
