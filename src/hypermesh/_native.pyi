@@ -107,7 +107,8 @@ class DnsServer:
         *,
         addresses: Sequence[tuple[str, int]],
         workers: int,
-        tls: tuple[Sequence[tuple[str, int]], tuple[Sequence[bytes], bytes], Sequence[bytes]] | None,
+        tls: tuple[Sequence[tuple[str, int]], tuple[Sequence[bytes], bytes], Sequence[bytes]]
+        | None,
         quic: tuple[tuple[str, int], tuple[Sequence[bytes], bytes]] | None,
         rate: tuple[int, int, Sequence[tuple[str, int]]],
         connections_max: int,
