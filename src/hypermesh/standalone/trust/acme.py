@@ -7,8 +7,9 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from hypermesh.crypto.files import make_directory
-from hypermesh.standalone.peers import parse_server
+from hypermesh.standalone.peers import Server, parse_server
 from hypermesh.standalone.trust.acme_issuer import AcmeIssuer
+from hypermesh.standalone.trust.errors import SettingsInvalid
 from hypermesh.standalone.trust.parts import Parts
 from hypermesh.standalone.trust.settings import Settings
 from hypermesh.trustchain.acme.policy import Policy, Validation
@@ -16,21 +17,34 @@ from hypermesh.trustchain.acme.server import AcmeServer
 from hypermesh.trustchain.acme.sqlite import SqliteStore
 
 
-async def opened(parts: Parts, stack: contextlib.AsyncExitStack) -> tuple[AcmeServer, str]:
-    """The server, working, and the path that its application answers below. `stack` ends it."""
+async def opened(
+    parts: Parts, port: int, stack: contextlib.AsyncExitStack
+) -> tuple[AcmeServer, str]:
+    """The server, working, behind the API's `port`, and the path that its application answers
+    below. `stack` ends it."""
     make_directory(parts.directory.acme, 0o700)
     store = SqliteStore(parts.directory.acme)
     stack.callback(store.close)
-    policy = policy_of(parts.settings)
+    policy = policy_of(parts.settings, port, _resolver(parts))
     server = AcmeServer(store, AcmeIssuer(lambda: parts.authority), policy)
     await server.start()
     stack.push_async_callback(server.close)
     return server, urlsplit(policy.url).path
 
 
-def policy_of(settings: Settings) -> Policy:
-    """What the settings say to the ACME server."""
-    resolver = parse_server(settings.acme.resolver)
+def _resolver(parts: Parts) -> Server:
+    """Whom the ACME server asks for names: as told, else the name server of this process."""
+    if parts.settings.acme.resolver:
+        return parse_server(parts.settings.acme.resolver)
+    place, naming = parts.settings.dns_place, parts.naming
+    if place is None or naming is None:
+        raise SettingsInvalid("There is no name server for ACME to ask")
+    host = "::1" if place.host == "::" else place.host
+    return Server(host, naming.port)
+
+
+def policy_of(settings: Settings, port: int, resolver: Server) -> Policy:
+    """What the settings say to the ACME server behind `port`."""
     suffixes = [
         each.removeprefix("dns:").removeprefix(".")
         for each in settings.permitted
@@ -42,7 +56,7 @@ def policy_of(settings: Settings) -> Policy:
         if each.startswith("ip:")
     ]
     return Policy(
-        settings.acme_url,
+        settings.acme_url(port),
         names=suffixes,
         addresses=networks,
         external_account_required=settings.acme.external_account_required,

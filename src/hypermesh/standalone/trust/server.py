@@ -70,8 +70,9 @@ async def serve(directory: Directory, settings: Settings, started: threading.Eve
             await stack.enter_async_context(serving(guard, [bound]))
             listening.append(("http", bound))
         outer = Guard(routes, settings, parts.tokens, parts.is_good, is_plain=False)
-        app = outer if not settings.acme.enabled else await _with_acme(parts, outer, stack)
         bound = _bound(settings.https_place)
+        port = bound.getsockname()[1]
+        app = outer if not settings.acme.enabled else await _with_acme(parts, port, outer, stack)
         context = parts.tls.context
         await stack.enter_async_context(serving(app, [bound], context, TlsProtocol))
         listening.append(("https", bound))
@@ -109,10 +110,12 @@ def _tend(parts: Parts, *, rotated: bool) -> None:
         log.warning("what was due is not done: %s", error)
 
 
-async def _with_acme(parts: Parts, outer: Guard, stack: contextlib.AsyncExitStack) -> WithAcme:
+async def _with_acme(
+    parts: Parts, port: int, outer: Guard, stack: contextlib.AsyncExitStack
+) -> WithAcme:
     from hypermesh.standalone.trust.acme import opened
 
-    server, path = await opened(parts, stack)
+    server, path = await opened(parts, port, stack)
     return WithAcme(outer, server.application, path)
 
 
@@ -139,7 +142,8 @@ def _say(parts: Parts, listening: list[tuple[str, socket.socket]]) -> None:
         place = parts.settings.dns_place
         lines.append(f"dns     [{place.host if place else ''}]:{parts.naming.port}")
     if parts.settings.acme.enabled:
-        lines.append(f"acme    {parts.settings.acme_url}/directory")
+        port = listening[-1][1].getsockname()[1]
+        lines.append(f"acme    {parts.settings.acme_url(port)}/directory")
     lines.append(f"root    {fingerprint(parts.root).hex()}")
     print("\n".join(lines), flush=True)  # noqa: T201
 

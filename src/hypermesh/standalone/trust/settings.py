@@ -76,7 +76,7 @@ class Acme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     enabled: bool = False
     url: str = ""
-    resolver: str = "[::1]:53"
+    resolver: str = ""
     http_port: Port = 80
     tls_alpn_port: Port = 443
     allowed: tuple[str, ...] = ()
@@ -134,12 +134,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         port = "" if place is None or place.port == 80 else f":{place.port}"
         return f"http://{self.hosts[0]}{port}"
 
-    @property
-    def acme_url(self) -> str:
-        """Where ACME clients find the directory's parent, without a slash at the end."""
+    def acme_url(self, port: int) -> str:
+        """Where ACME clients find the directory's parent, without a slash at the end; `port` is
+        that of `https`."""
         if self.acme.url:
             return self.acme.url.rstrip("/")
-        port = self.https_place.port
         return f"https://{self.hosts[0]}{'' if port == 443 else f':{port}'}/acme"
 
 
@@ -214,12 +213,14 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
         ("acme.resolver", settings.acme.resolver),
     ]
     for setting, place in places:
-        if not place and setting in ("http", "dns.listen"):
+        if not place and setting in ("http", "dns.listen", "acme.resolver"):
             continue
         try:
             parse_server(place)
         except InvalidInput as error:
             faults.append((setting, error.what))
+    if settings.acme.enabled and not (settings.acme.resolver or settings.dns.listen):
+        faults.append(("acme.resolver", "there is no name server here to ask"))
     for setting, url in (("public_url", settings.public_url), ("acme.url", settings.acme.url)):
         if url and not _URL.fullmatch(url):
             faults.append((setting, f"{url[:80]!r} is no URL"))
