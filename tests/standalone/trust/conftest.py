@@ -73,7 +73,14 @@ class Server:
     def start(self) -> None:
         with (self.data / "stderr").open("a") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hypermesh.standalone.trust", "run", "--data", str(self.data)],
+                [
+                    sys.executable,
+                    "-m",
+                    "hypermesh.standalone.trust",
+                    "run",
+                    "--data",
+                    str(self.data),
+                ],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
@@ -154,9 +161,9 @@ def running(data: Path, profile: str = "classic", more: str = "") -> Iterator[Se
         server.kill()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for the tests of a module."""
+    """One server for the tests that leave it as it is."""
     with running(tmp_path_factory.mktemp("trust") / "data") as made:
         yield made
 
@@ -195,3 +202,15 @@ def eventually(look: Callable[[], object], what: str) -> None:
     while not look():
         assert time.monotonic() < deadline, f"not within {WAIT_S} s: {what}"
         time.sleep(0.05)
+
+
+def checkpoint_of(client: httpx.Client, entries: int, path: str = "/checkpoint") -> str:
+    """A checkpoint of so many entries or more: one serves a while before the next is signed."""
+    shown: list[str] = []
+
+    def look() -> bool:
+        shown[:] = [client.get(path).text]
+        return int(shown[0].splitlines()[1]) >= entries
+
+    eventually(look, f"a checkpoint of {entries} entries")
+    return shown[0]
