@@ -6,7 +6,7 @@ SECONDS ?= 10
 WORKERS ?= 2
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: help setup demo ui wheel test-ui browser test test-rust test-python test-long check bench-core bench-proofs bench-killpoints bench-product bench-stoq fuzz status lock cometbft clean
+.PHONY: help setup demo ui wheel test-ui browser test test-rust test-python test-long check bench-core bench-proofs bench-killpoints bench-product bench-stoq bench-trustchain fuzz status lock cometbft clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ bench-product: setup ui ## Measure the product, 20 minutes of soak among it; wri
 bench-stoq: setup ## Measure STOQ beside other transports (needs root); writes benches/results/stoq.json (or REPORT=FILE)
 	cargo build --release --quiet --locked --workspace --exclude hm-native --bins
 	$(BIN)/python benches/stoq.py $(if $(REPORT),--report $(REPORT))
+
+bench-trustchain: setup ## Measure TrustChain; writes benches/results/trustchain.json (or REPORT=FILE)
+	$(BIN)/python benches/trustchain.py $(if $(REPORT),--report $(REPORT))
 
 fuzz: setup ## Give every decoder altered inputs, SECONDS each (10); REPORT=FILE keeps the result
 	$(BIN)/python -m fuzz.run --seconds $(SECONDS) $(if $(REPORT),--report $(REPORT))

@@ -78,7 +78,7 @@ class Act:
     """Something the authority or the name server did that others must be able to see.
 
     `kind` is a dotted name ("ca.revoke", "dns.update"), `document` its canonical encoding
-    (`wire.codec`), at most 64 KiB.
+    (`wire.codec`), at most 65,000 bytes.
     """
 
     kind: str

@@ -1,0 +1,315 @@
+"""Where the logs are kept: one store for both, so that one transaction sequences both.
+
+Contract of `LogStore`. `append` is durable when it returns and is done wholly or not at all; it
+raises `StoreFull` where there was no room, after which the store is as it was and may be used. Any
+other error leaves open what is stored. Readers see what was committed, from any thread. One process
+writes (`TransparencyLogs` sees to it).
+
+`SqliteLogStore` has for log `n`:
+
+    entries_n     index -> TileLeaf, or a leaf of the acts
+    leaves_n      leaf hash -> index
+    hashes_n      (level, index) -> the hashes of a tile, full or not yet
+    identities    identity of a submission -> index in the log of certificates
+    issuers       SHA-256 -> certificate
+    heads         log -> identity of its keys, size, root, timestamp, last published checkpoint
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from hypermesh.trustchain.ct.errors import LogDamaged
+from hypermesh.trustchain.ct.tree import EMPTY_ROOT
+
+CERTIFICATES: Final = 0
+ACTS: Final = 1
+LOGS: Final = (CERTIFICATES, ACTS)
+SCHEMA: Final = 1
+READERS_MAX: Final = 4
+WAL_PAGES: Final = 4096
+"""Pages in the write-ahead log before SQLite carries them over into the database."""
+CACHE_KIB: Final = 32 * 1024
+ASKED_AT_ONCE: Final = 500
+
+_TABLES = """
+CREATE TABLE heads (
+  log INTEGER PRIMARY KEY, identity BLOB NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL,
+  timestamp_ms INTEGER NOT NULL, published BLOB
+);
+CREATE TABLE identities (identity BLOB PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE issuers (fingerprint BLOB PRIMARY KEY, certificate BLOB NOT NULL) WITHOUT ROWID;
+"""
+_TABLES_OF_A_LOG = """
+CREATE TABLE entries_{log} (position INTEGER PRIMARY KEY, entry BLOB NOT NULL);
+CREATE TABLE leaves_{log} (hash BLOB PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE hashes_{log} (
+  level INTEGER NOT NULL, number INTEGER NOT NULL, hashes BLOB NOT NULL,
+  PRIMARY KEY (level, number)
+);
+"""
+
+
+class StoreFull(Exception):
+    """There is no room; nothing was stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A log as it stands. `timestamp_ms` is that of its newest entry."""
+
+    size: int = 0
+    root: bytes = EMPTY_ROOT
+    timestamp_ms: int = 0
+
+
+@dataclass(slots=True)
+class Growth:
+    """What one batch adds to one log, and the head it leads to.
+
+    `entries` follow the present ones in order; `leaves` are their hashes; `tiles` the tiles that
+    changed: (level, index, hashes).
+    """
+
+    log: int
+    head: Head
+    entries: list[bytes]
+    leaves: list[bytes]
+    tiles: list[tuple[int, int, bytes]]
+    identities: list[bytes] = field(default_factory=list)
+    issuers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+class LogStore(Protocol):
+    """See the contract at the top of the module."""
+
+    def adopt(self, identities: Mapping[int, bytes]) -> Mapping[int, bytes]:
+        """The identities (32 bytes) of the stored logs; an empty store takes these on."""
+        ...
+
+    def head(self, log: int) -> Head: ...
+
+    def append(self, growths: Sequence[Growth]) -> None: ...
+
+    def placed(self, identities: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
+        """(index, timestamp in milliseconds) of those submissions that are in the log."""
+        ...
+
+    def entries(self, log: int, first: int, count: int) -> list[bytes]:
+        """Up to `count` entries from `first` on, in order."""
+        ...
+
+    def hashes(self, log: int, level: int, index: int) -> bytes | None:
+        """The hashes of a tile, at least as many as the head asks for."""
+        ...
+
+    def index_of(self, log: int, leaf: bytes) -> int | None:
+        """The index of the leaf with this hash."""
+        ...
+
+    def issuer(self, fingerprint: bytes) -> bytes | None: ...
+
+    def publish(self, log: int, note: bytes) -> None:
+        """Keep the last checkpoint shown, durably; raises `StoreFull`."""
+        ...
+
+    def published(self, log: int) -> bytes | None: ...
+
+    def close(self) -> None: ...
+
+
+class SqliteLogStore:
+    """A `LogStore` in the SQLite file `path` (WAL, `synchronous=FULL`)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._turn = threading.Lock()
+        """Held while the writer's connection is used."""
+        self._places = threading.BoundedSemaphore(READERS_MAX)
+        self._idle: list[sqlite3.Connection] = []
+        self._connections: list[sqlite3.Connection] = []
+        path.touch(mode=0o600)
+        try:
+            self._writer = self._connect()
+            self._writer.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+            (schema,) = self._writer.execute("PRAGMA user_version").fetchone()
+            if schema == 0:
+                self._lay_out()
+            else:
+                _require_known(schema)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give the file up; nothing is lost without it. No thread may be reading."""
+        for connection in self._connections:
+            connection.close()
+
+    def adopt(self, identities: Mapping[int, bytes]) -> Mapping[int, bytes]:
+        with self._transaction() as writer:
+            stored = dict(writer.execute("SELECT log, identity FROM heads"))
+            if stored:
+                return stored
+            writer.executemany(
+                "INSERT INTO heads VALUES (?, ?, 0, ?, 0, NULL)",
+                [(log, identity, EMPTY_ROOT) for log, identity in identities.items()],
+            )
+        return identities
+
+    def head(self, log: int) -> Head:
+        with self._reader() as reader:
+            return _head(reader, log)
+
+    def append(self, growths: Sequence[Growth]) -> None:
+        with self._transaction() as writer:
+            for growth in growths:
+                self._write(writer, growth)
+
+    def placed(self, identities: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
+        found = {}
+        with self._turn:
+            for at in range(0, len(identities), ASKED_AT_ONCE):
+                asked = identities[at : at + ASKED_AT_ONCE]
+                marks = ",".join("?" * len(asked))
+                rows = self._writer.execute(
+                    "SELECT identity, identities.position, substr(entry, 1, 8) FROM identities "  # noqa: S608
+                    "JOIN entries_0 ON entries_0.position = identities.position "
+                    f"WHERE identity IN ({marks})",
+                    asked,
+                )
+                for identity, position, timestamp in rows:
+                    found[identity] = (position, int.from_bytes(timestamp, "big"))
+        return found
+
+    def entries(self, log: int, first: int, count: int) -> list[bytes]:
+        with self._reader() as reader:
+            rows = reader.execute(
+                f"SELECT entry FROM entries_{log} WHERE position >= ? AND position < ? "  # noqa: S608
+                "ORDER BY position",
+                (first, first + count),
+            )
+            return [entry for (entry,) in rows]
+
+    def hashes(self, log: int, level: int, index: int) -> bytes | None:
+        query = f"SELECT hashes FROM hashes_{log} WHERE level = ? AND number = ?"  # noqa: S608
+        return self._one(query, level, index)
+
+    def index_of(self, log: int, leaf: bytes) -> int | None:
+        query = f"SELECT position FROM leaves_{log} WHERE hash = ?"  # noqa: S608
+        with self._reader() as reader:
+            row = reader.execute(query, (leaf,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def issuer(self, fingerprint: bytes) -> bytes | None:
+        return self._one("SELECT certificate FROM issuers WHERE fingerprint = ?", fingerprint)
+
+    def publish(self, log: int, note: bytes) -> None:
+        with self._transaction() as writer:
+            writer.execute("UPDATE heads SET published = ? WHERE log = ?", (note, log))
+
+    def published(self, log: int) -> bytes | None:
+        return self._one("SELECT published FROM heads WHERE log = ?", log)
+
+    def _write(self, writer: sqlite3.Connection, growth: Growth) -> None:
+        log, head = growth.log, growth.head
+        first = head.size - len(growth.entries)
+        writer.executemany(
+            f"INSERT INTO entries_{log} VALUES (?, ?)",  # noqa: S608
+            enumerate(growth.entries, first),
+        )
+        writer.executemany(
+            f"INSERT INTO leaves_{log} VALUES (?, ?)",  # noqa: S608
+            zip(growth.leaves, range(first, head.size), strict=True),
+        )
+        writer.executemany(
+            f"INSERT INTO hashes_{log} VALUES (?, ?, ?) "  # noqa: S608
+            "ON CONFLICT DO UPDATE SET hashes = excluded.hashes",
+            growth.tiles,
+        )
+        if growth.identities:
+            writer.executemany(
+                "INSERT INTO identities VALUES (?, ?)",
+                zip(growth.identities, range(first, head.size), strict=True),
+            )
+        writer.executemany("INSERT OR IGNORE INTO issuers VALUES (?, ?)", growth.issuers)
+        writer.execute(
+            "UPDATE heads SET size = ?, root = ?, timestamp_ms = ? WHERE log = ?",
+            (head.size, head.root, head.timestamp_ms, log),
+        )
+
+    def _commit(self, writer: sqlite3.Connection) -> None:
+        writer.execute("COMMIT")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._turn:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._commit(self._writer)
+            except BaseException as error:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error) and _primary(error) == sqlite3.SQLITE_FULL:
+                    raise StoreFull(str(error)) from error
+                raise
+
+    def _lay_out(self) -> None:
+        with self._transaction() as writer:
+            statements = _TABLES + "".join(_TABLES_OF_A_LOG.format(log=log) for log in LOGS)
+            for statement in statements.split(";")[:-1]:
+                writer.execute(statement)
+            writer.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _one(self, query: str, *parameters: bytes | int) -> bytes | None:
+        with self._reader() as reader:
+            row = reader.execute(query, parameters).fetchone()
+        return None if row is None else row[0]
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        with self._places:
+            try:
+                reader = self._idle.pop()
+            except IndexError:
+                reader = self._connect()
+            try:
+                yield reader
+            finally:
+                self._idle.append(reader)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        self._connections.append(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        return connection
+
+
+def _head(connection: sqlite3.Connection, log: int) -> Head:
+    row = connection.execute(
+        "SELECT size, root, timestamp_ms FROM heads WHERE log = ?", (log,)
+    ).fetchone()
+    return Head() if row is None else Head(*row)
+
+
+def _require_known(schema: int) -> None:
+    if schema != SCHEMA:
+        raise LogDamaged(
+            "The logs were written by another version",
+            why=f"they have schema {schema}, this version knows {SCHEMA}",
+            fix="Install the version that wrote them",
+        )
+
+
+def _primary(error: sqlite3.Error) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
