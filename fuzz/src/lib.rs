@@ -17,6 +17,7 @@ pub fn target(name: &str) -> &'static Target {
     [
         hm_chunk::fuzz::TARGETS,
         hm_crypto::fuzz::TARGETS,
+        hm_dns::fuzz::TARGETS,
         hm_x509::fuzz::TARGETS,
         stoq::fuzz::TARGETS,
         PLANTED,

@@ -87,6 +87,52 @@ class EnvelopeKey:
     def public(self) -> bytes: ...
     def open(self, kem: bytes, ciphertext: bytes, associated: bytes) -> bytes: ...
 
+# dns.rs: names are in wire form and lower case, data is in wire form without compression; malformed
+# arguments raise ValueError, and sockets that cannot be had OSError.
+
+@final
+class DnsKey:
+    """A key that signs zones: DNSSEC algorithm 13 or 15, the secret in PKCS #8."""
+
+    def __init__(self, algorithm: int, pkcs8: bytes, validity_s: int) -> None: ...
+    def dnskey(self) -> bytes: ...
+
+@final
+class DnsServer:
+    """A name server that runs until it is stopped. A set is (owner, type, TTL in seconds, data),
+    and without data it takes the set away; a certificate is (chain, PKCS #8 key), DER."""
+
+    @staticmethod
+    def start(
+        *,
+        addresses: Sequence[tuple[str, int]],
+        workers: int,
+        tls: tuple[Sequence[tuple[str, int]], tuple[Sequence[bytes], bytes], Sequence[bytes]]
+        | None,
+        quic: tuple[tuple[str, int], tuple[Sequence[bytes], bytes]] | None,
+        rate: tuple[int, int, Sequence[tuple[str, int]]],
+        connections_max: int,
+        idle_ms: int,
+        signatures_max: int,
+        recursive: Sequence[tuple[str, int]],
+        suffixes: Sequence[bytes],
+        secret: bytes,
+        resolver: object | None,
+    ) -> DnsServer: ...
+    def addresses(self) -> list[tuple[str, str, int]]: ...
+    def put(
+        self,
+        zones: Sequence[
+            tuple[bytes, DnsKey | None, Sequence[tuple[bytes, int, int, Sequence[bytes]]]]
+        ],
+    ) -> None: ...
+    def change(
+        self, apex: bytes, sets: Sequence[tuple[bytes, int, int, Sequence[bytes]]]
+    ) -> bool: ...
+    def remove(self, apexes: Sequence[bytes]) -> None: ...
+    def counters(self) -> list[tuple[str, int]]: ...
+    def stop(self) -> None: ...
+
 # x509.rs: an identity is (id, owner, Ed25519 key, FALCON key, end of validity in seconds).
 
 class CertificateRefused(ValueError):

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 mod chunk;
 mod crypto;
 mod detached;
+mod dns;
 mod stoq;
 mod x509;
 
@@ -12,6 +13,7 @@ mod x509;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     chunk::add(module)?;
     crypto::add(module)?;
+    dns::add(module)?;
     stoq::add(module)?;
     x509::add(module)
 }

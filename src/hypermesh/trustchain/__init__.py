@@ -7,4 +7,5 @@
 | `ca` | the certificate authority of one network and its durable stores |
 | `invitation` | the token that `hm invite` prints and `hm join` reads |
 | `enrolment` | from an invitation, or an old certificate, to a new one: both sides |
+| `dns` | the name server: zones, logged and then served |
 """
