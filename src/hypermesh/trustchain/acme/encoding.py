@@ -1,0 +1,24 @@
+"""base64url without padding (RFC 7515 section 2), one text for one value."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from hypermesh.trustchain.acme.problem import malformed
+
+
+def base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def from_base64url(text: str) -> bytes:
+    """The bytes of `text`. Raises `AcmeRefusal`: `malformed`, also where another text stands for
+    the same bytes, or an altered request could pass for the one that was signed."""
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise malformed("A member is not base64url") from error
+    if base64url(data) != text:
+        raise malformed("A member is not base64url as this protocol writes it")
+    return data
