@@ -6,7 +6,7 @@ SECONDS ?= 10
 WORKERS ?= 2
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: help setup demo ui wheel test-ui browser test test-rust test-python test-long check bench-core bench-proofs bench-killpoints bench-product bench-stoq bench-trustchain fuzz status lock cometbft clean
+.PHONY: help setup demo ui wheel test-ui browser clients test test-rust test-python test-long check bench-core bench-proofs bench-killpoints bench-product bench-stoq bench-trustchain fuzz status lock cometbft clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,10 @@ test-ui: setup ## Test the dashboard's pure parts (needs npm; the pages are test
 browser:
 	@$(PYTHON) tools/setup.py browser
 
-test: setup browser test-rust test-python ## Run the tests
+clients:
+	@$(PYTHON) tools/setup.py clients
+
+test: setup browser clients test-rust test-python ## Run the tests
 
 test-rust:
 	cargo test --release --quiet --workspace --exclude hm-native

@@ -1,4 +1,4 @@
-"""The numbers of TrustChain: authority, transparency log, names.
+"""The numbers of TrustChain: authority, transparency log, names, revocation.
 
     python benches/trustchain.py [--report FILE] [--only NAME ...]
 
@@ -13,11 +13,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from measures import trustchain_log
+from measures import trustchain_log, trustchain_revocation
 from result import RESULTS, Metric, write
 
 MEASURES: dict[str, Callable[[], list[Metric]]] = {
     "log": trustchain_log.measure,
+    "revocation": trustchain_revocation.measure,
 }
 
 

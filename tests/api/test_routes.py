@@ -657,6 +657,18 @@ def test_one_certificate(client: httpx.Client, alice: Running, bob: Running) -> 
     problem(client.get("/v1/certificates/x"), 400)
 
 
+def test_a_revocation_names_a_node_and_a_reason(client: httpx.Client, bob: Running) -> None:
+    """And one that the ledger refuses changes nothing. test_revocation.py has the rest."""
+    path = f"/v1/certificates/{bob.node}/revoke"
+    for body in ({}, {"reason": ""}, {"reason": "x" * 201}, {"reason": 1}):
+        problem(client.post(path, json=body), 400)
+    problem(client.post("/v1/certificates/bob/revoke", json={"reason": "x"}), 400)
+    unknown = problem(client.post(f"/v1/certificates/{'0' * 64}/revoke", json={"reason": "x"}), 404)
+    assert unknown["code"].startswith("HM-TX-ID-")
+    detail = read(client.get(f"/v1/certificates/{bob.node}"), CertificateDetail)
+    assert not detail.certificate.revoked
+
+
 def test_elsewhere_certificates_are_known_as_far_as_the_ledger_tells(
     alice: Running, bob: Running
 ) -> None:

@@ -8,11 +8,13 @@ import pytest
 
 from hypermesh.ledger.errors import LedgerUnavailable
 from hypermesh.ledger.identity import AlreadyRevoked, RevocationForbidden, SignerRevoked
+from hypermesh.node.revoking import OwnerElsewhere
+from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.errors import PeerRevoked
 from hypermesh.wire.rpc import ALPN_ENROL, BlocksRequest
 from hypermesh.wire.tx import BankTransfer, IdentityRevoke
 
-from .network import Network, Node, call, dial, eventually, stoq
+from .network import Network, Node, call, dial, eventually, hm, problem, stoq
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +95,44 @@ def test_a_restarted_node_remembers_who_is_revoked(network: Network, name: str) 
 def test_the_others_go_on(network: Network) -> None:
     answer = network.bob.submit(BankTransfer(network.alice.membership.owner, 1, ""))
     assert answer.code == "ok"
+
+
+def test_the_founder_revokes_by_command(network: Network) -> None:
+    """And nobody who may not; a no is taken for a no."""
+    alice, bob = network.alice, network.bob
+    with bob.mesh() as mesh, pytest.raises(RevocationForbidden):
+        mesh.certificates.revoke(alice.id.hex(), "mine now")
+    words = ("cert", "revoke", "bob", "--reason", "sold")
+    declined = hm(*words, data=alice.data, stdin=b"n\n")
+    assert declined.returncode != 0
+    with alice.mesh() as mesh:
+        assert not mesh.certificates.get(bob.id.hex()).certificate.revoked
+
+    done = hm(*words, "--yes", data=alice.data)
+    assert done.returncode == 0, problem(done)
+    assert b"bob is revoked" in done.stdout
+    with alice.mesh() as mesh:
+        assert mesh.certificates.get(bob.id.hex()).revocation == "sold"
+    with stoq(bob.membership) as endpoint:
+        eventually(lambda: _refused(endpoint, alice), "alice lets bob in no more")
+    again = hm(*words, "--yes", data=alice.data)
+    assert again.returncode != 0
+    assert AlreadyRevoked.code in problem(again)
+
+
+def _refused(endpoint: Endpoint, node: Node) -> bool:
+    try:
+        dial(endpoint, node).close()
+    except PeerRevoked:
+        return True
+    return False
+
+
+def test_a_node_without_its_owners_key_revokes_nobody(network: Network) -> None:
+    dave = network.add("dave")
+    dave.begin(network.invite(mine=True))
+    dave.ready()
+    with dave.mesh() as mesh, pytest.raises(OwnerElsewhere):
+        mesh.certificates.revoke(network.alice.id.hex(), "lost")
+    done = hm("cert", "revoke", "dave", "--reason", "lost", "--yes", data=network.alice.data)
+    assert done.returncode == 0, problem(done)

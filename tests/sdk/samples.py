@@ -98,6 +98,7 @@ SAMPLES: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, Any]]] = {
     ("memory", "put"): ((LEASE.address, b"x"), {}),
     ("certificates", "list"): ((), {}),
     ("certificates", "get"): ((HEX32,), {}),
+    ("certificates", "revoke"): ((HEX32, "stolen"), {}),
     ("stoq", "status"): ((), {}),
     ("stoq", "connections"): ((), {}),
     ("catalog", "get"): ((), {}),

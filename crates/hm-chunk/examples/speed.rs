@@ -29,13 +29,13 @@ fn gbs(name: &str, bytes: usize, mut work: impl FnMut()) {
 
 fn main() {
     let data = noise(128 << 20);
-    let gear = hm_chunk::Gear::new(&[7; 32]);
+    let cutting = hm_chunk::Cutting::new(&[7; 32]);
     let mut lengths = Vec::new();
     gbs("cut", data.len(), || {
         lengths.clear();
         let mut rest = &data[..];
         while !rest.is_empty() {
-            let n = gear.cut(rest);
+            let n = cutting.cut(rest);
             lengths.push(n);
             rest = &rest[n..];
         }

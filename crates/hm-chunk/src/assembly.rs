@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::cutting::CHUNK_BYTES_MAX;
 use crate::digest::{chunk_digest, Digest, Whole};
 use crate::entry::Entry;
 use crate::error::{Error, Result};
-use crate::gear::CHUNK_BYTES_MAX;
 use crate::layout::read_at_most;
 
 /// The file, how much of it is complete from its beginning, and the digest of that.

@@ -1,8 +1,8 @@
 //! Lists of chunks as they travel: for each its length (u32, big-endian) and its digest.
 
+use crate::cutting::CHUNK_BYTES_MAX;
 use crate::digest::{Digest, DIGEST_BYTES};
 use crate::error::{Error, Result};
-use crate::gear::CHUNK_BYTES_MAX;
 
 /// Bytes of one entry.
 pub const ENTRY_BYTES: usize = 4 + DIGEST_BYTES;

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use hm_fuzz::Target;
 
 use crate::assembly::Assembly;
+use crate::cutting::{Cutting, CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, KEY_BYTES};
 use crate::digest::chunk_digest;
 use crate::entry::{Entry, ENTRY_BYTES};
 use crate::error::Result;
-use crate::gear::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN};
 use crate::layout::Layout;
+use crate::reference;
 use crate::scanner::Scanner;
+use crate::sieve::WINDOW_BYTES;
 
 pub const TARGETS: &[Target] = &[
     Target {
@@ -25,6 +27,17 @@ pub const TARGETS: &[Target] = &[
         name: "chunk-layout",
         seeds: files,
         read: read_file,
+    },
+    Target {
+        name: "chunk-cutting",
+        seeds: || {
+            vec![
+                (0..=255).collect(),
+                b"7one line of many like it\n".repeat(5),
+                vec![0; 70],
+            ]
+        },
+        read: read_content,
     },
     Target {
         name: "chunk-assembly",
@@ -137,6 +150,36 @@ fn read_file(input: &[u8]) {
         assert!(rest.is_empty());
         assert_eq!(root, Some(*blake3::hash(input).as_bytes()));
     });
+}
+
+/// `key u8 | content`. What is fast finds what the definition says: in the content as it is, and in
+/// as much of it over and over as there are cuts in.
+fn read_content(input: &[u8]) {
+    const STRETCHED_BYTES: usize = 72 * 1024;
+    let Some((key, content)) = input.split_first() else {
+        return;
+    };
+    let cutting = Cutting::new(&[*key; KEY_BYTES]);
+    let (sieve, _) = cutting.numbers();
+    let mut from = WINDOW_BYTES;
+    while from < content.len() {
+        let expected = reference::next(sieve, content, from, content.len());
+        assert_eq!(sieve.next(content, from, content.len()), expected);
+        assert_eq!(sieve.next_plain(content, from, content.len()), expected);
+        from = expected.map_or(content.len(), |place| place + 1);
+    }
+    if !content.is_empty() {
+        let rounds = content.iter().enumerate().cycle();
+        let stretched: Vec<u8> = rounds
+            .zip(0_u32..)
+            .map(|((at, byte), round)| byte ^ if at % 32 == 0 { (round >> 8) as u8 } else { 0 })
+            .take(STRETCHED_BYTES)
+            .collect();
+        assert_eq!(
+            cutting.cut(&stretched),
+            reference::cut(&cutting, &stretched)
+        );
+    }
 }
 
 /// `what an earlier attempt left: length u8, bytes`, then steps of `what u8 | chunk: length u8,

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use crate::gear::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN};
+use crate::cutting::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN};
 use crate::{parquet, safetensors};
 
 /// Bytes read to tell the kind.

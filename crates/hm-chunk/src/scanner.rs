@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use crate::cutting::{Cutting, CHUNK_BYTES_MAX, KEY_BYTES};
 use crate::digest::{chunk_digest, Digest, Whole, BLOCK_BYTES};
 use crate::entry::Entry;
 use crate::error::{Error, Result};
-use crate::gear::{Gear, CHUNK_BYTES_MAX, KEY_BYTES};
 use crate::layout::{Kind, Layout};
 
 /// Reads a file once, in order. It holds one block and a chunk of it, whatever the file's size.
@@ -15,7 +15,7 @@ pub struct Scanner {
     size: u64,
     layout: Layout,
     next_cut: usize,
-    gear: Gear,
+    cutting: Cutting,
     whole: Whole,
     buffer: Vec<u8>,
     /// What of `buffer` has not been cut yet.
@@ -38,7 +38,7 @@ impl Scanner {
             file,
             size,
             next_cut: 0,
-            gear: Gear::new(key),
+            cutting: Cutting::new(key),
             whole: Whole::new(),
             buffer: vec![0; CHUNK_BYTES_MAX + BLOCK_BYTES],
             from: 0,
@@ -97,7 +97,7 @@ impl Scanner {
         let ahead = &self.buffer[self.from..self.from + available];
         let length = match self.layout.fixed() {
             Some(fixed) => fixed.min(available),
-            None => self.gear.cut(ahead),
+            None => self.cutting.cut(ahead),
         };
         let digest = chunk_digest(&ahead[..length]);
         self.from += length;

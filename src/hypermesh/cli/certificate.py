@@ -84,6 +84,30 @@ def cert_show(name: str, pem: bool, data: Path | None, output: str) -> None:
     emit(found, output, facts(_facts(found)))
 
 
+@cert.command("revoke", example="hm cert revoke desk --reason stolen")
+@click.argument("node", metavar="NODE", shell_complete=complete_nodes)
+@click.option("--reason", required=True, help="Why, for everybody to read; at most 200 characters.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@data_option
+@output_option
+def cert_revoke(node: str, reason: str, yes: bool, data: Path | None, output: str) -> None:
+    """End the rights of NODE for good; by its name, its id or the beginning of it.
+
+    Its owner may, and the network's founder. Every node that follows the ledger cuts it off; its
+    machine can only join again as a new node.
+    """
+    from hypermesh.cli.output import emit
+    from hypermesh.cli.party import meant_node
+
+    with mesh(data) as here:
+        meant = meant_node(list(here.network.nodes()), node)
+        if not yes:
+            ask = f"Revoke {meant.name} ({meant.node[:ID_SHOWN]}) for good?"
+            click.confirm(ask, abort=True, err=True)
+        done = here.certificates.revoke(meant.node, reason)
+    emit(done, output, f"{meant.name} is revoked, in block {done.height}; transaction {done.tx}")
+
+
 def _is_whole(name: str) -> bool:
     return len(name) == 64 and all(digit in "0123456789abcdef" for digit in name)
 

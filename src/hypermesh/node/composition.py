@@ -59,6 +59,7 @@ from hypermesh.node.placing import Placing
 from hypermesh.node.pool import Pool
 from hypermesh.node.readings import Readings
 from hypermesh.node.refusals import Refusals
+from hypermesh.node.revoking import Revoking
 from hypermesh.node.rules import kernel
 from hypermesh.node.running import Running
 from hypermesh.node.sending import Sending
@@ -132,6 +133,7 @@ class Node:
         self.chain: Chain = self._open_chain(data / "ledger", confirmed_ms)
         self.whereabouts.use(self._peers, self.chain)
         self.wallet = Wallet(membership.keys, genesis_id, self.chain)
+        self._revoking = Revoking(membership, self.chain)
         self._attesting = Attesting(
             Attestor(data / "plots", genesis_id, membership.keys.id, genesis.proofs),
             self.wallet,
@@ -435,6 +437,10 @@ class Node:
 
     def transfer(self, to: OwnerId, amount: int, memo: str) -> TransactionView:
         return _view(self.wallet.submit(BankTransfer(to, amount, memo)))
+
+    def revoke(self, node: NodeId, reason: str) -> TransactionView:
+        """End a node's rights for good, under the owner's key; see `Revoking.revoke`."""
+        return _view(self._revoking.revoke(node, reason))
 
     # The parts
 

@@ -7,7 +7,13 @@ from collections.abc import AsyncIterator, Iterator
 from hypermesh.sdk.call import Call, given
 from hypermesh.sdk.paging import walk, walk_async
 from hypermesh.sdk.rest import AsyncRest, Rest
-from hypermesh.wire.api.certificate import CertificateDetail, CertificatePage, CertificateView
+from hypermesh.wire.api.certificate import (
+    CertificateDetail,
+    CertificatePage,
+    CertificateView,
+    RevocationRequest,
+)
+from hypermesh.wire.api.ledger import TransactionView
 
 
 def page(cursor: str | None = None) -> Call[CertificatePage]:
@@ -16,6 +22,11 @@ def page(cursor: str | None = None) -> Call[CertificatePage]:
 
 def get(named: str = "me") -> Call[CertificateDetail]:
     return Call(CertificateDetail, "GET", f"/v1/certificates/{named}")
+
+
+def revoke(node: str, reason: str) -> Call[TransactionView]:
+    body = RevocationRequest(reason)
+    return Call(TransactionView, "POST", f"/v1/certificates/{node}/revoke", body, once=True)
 
 
 class Certificates:
@@ -37,6 +48,11 @@ class Certificates:
         """
         return self._rest.run(get(named))
 
+    def revoke(self, node: str, reason: str) -> TransactionView:
+        """End the rights of the node with that id for good, as its owner or the network's founder;
+        on the ledger when this returns. Everybody can read the reason, at most 200 characters."""
+        return self._rest.run(revoke(node, reason))
+
 
 class AsyncCertificates:
     """As `Certificates`, for asyncio."""
@@ -51,3 +67,7 @@ class AsyncCertificates:
     async def get(self, named: str = "me") -> CertificateDetail:
         """As `Certificates.get`."""
         return await self._rest.run(get(named))
+
+    async def revoke(self, node: str, reason: str) -> TransactionView:
+        """As `Certificates.revoke`."""
+        return await self._rest.run(revoke(node, reason))

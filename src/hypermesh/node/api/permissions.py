@@ -46,6 +46,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("DELETE", "/v1/network/tokens/{token}"): OWNER,
     ("GET", "/v1/certificates"): READ,
     ("GET", "/v1/certificates/{certificate}"): READ,
+    ("POST", "/v1/certificates/{node}/revoke"): OWNER,
     ("GET", "/v1/stoq"): READ,
     ("GET", "/v1/stoq/connections"): READ,
     ("POST", "/v1/stoq/parcels"): MANAGE,

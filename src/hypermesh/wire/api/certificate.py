@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
-from hypermesh.wire.api.body import Hex32
+from hypermesh.wire.api.body import Body, Hex32
 
 
 class CertificateView(msgspec.Struct, frozen=True):
@@ -46,3 +47,9 @@ class CertificateDetail(msgspec.Struct, frozen=True):
     certificate: CertificateView
     chain: list[str] | None
     revocation: str | None
+
+
+class RevocationRequest(Body, frozen=True):
+    """`POST /v1/certificates/{node}/revoke`: why, for everybody to read."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=200)]

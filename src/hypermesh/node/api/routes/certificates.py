@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from litestar import get
+from litestar import get, post
 from litestar.types import ControllerRouterHandler
 
 from hypermesh.node.api.paging import PAGE_DEFAULT, Limit
 from hypermesh.node.api.prompt import prompt
 from hypermesh.node.composition import Node
-from hypermesh.wire.api.certificate import CertificateDetail, CertificatePage
+from hypermesh.wire.api.certificate import (
+    CertificateDetail,
+    CertificatePage,
+    RevocationRequest,
+)
+from hypermesh.wire.api.ledger import TransactionView
+from hypermesh.wire.ids import parse_hex
 
 
 @get("/v1/certificates")
@@ -28,4 +34,11 @@ def one_certificate(here: Node, certificate: str) -> CertificateDetail:
     return here.certificates.get(certificate)
 
 
-ROUTES: list[ControllerRouterHandler] = [certificates, one_certificate]
+@post("/v1/certificates/{node:str}/revoke", sync_to_thread=True)
+def revoke(here: Node, node: str, data: RevocationRequest) -> TransactionView:
+    """End the rights of a node for good. Its owner may, and the network's founder; every node that
+    follows the ledger cuts it off."""
+    return here.revoke(parse_hex(node, 32, "node id"), data.reason)
+
+
+ROUTES: list[ControllerRouterHandler] = [certificates, one_certificate, revoke]
