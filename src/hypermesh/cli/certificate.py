@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -198,3 +198,77 @@ def _standing(view: CertificateView) -> str:
     if view.revoked:
         return "node revoked"
     return "current" if view.current else "superseded"
+
+
+@cert.command(
+    "verify", example="hm cert verify bundle.json --root root.pem\nhm cert verify bundle.json"
+)
+@click.argument("bundle", type=click.File("rb"))
+@click.option("--root", metavar="FILE|SHA256", help="The root that is trusted: PEM, or its pin.")
+@click.option("--log", metavar="SHA256", help="The log that is trusted, by its fingerprint.")
+@output_option
+def cert_verify(bundle: BinaryIO, root: str | None, log: str | None, output: str) -> None:
+    """Check the offline BUNDLE of a certificate; no network and no node is asked.
+
+    Checked are the signatures of the chain, the SCT, the inclusion proof and the checkpoint under
+    all keys of the log. Without --root and --log both are what the bundle says: whoever made it
+    could have made them, too. `trustchain-server init` prints both.
+    """
+    import time
+
+    from hypermesh.cli.output import emit, facts, moment
+    from hypermesh.trustchain.bundle import BUNDLE_BYTES_MAX, Trust, check_bundle, read_bundle
+
+    read = read_bundle(bundle.read(BUNDLE_BYTES_MAX + 1))
+    trusted = Trust(None if root is None else _root_digest(root), _digest(log, "log"))
+    verdict = check_bundle(read, trusted, int(time.time()))
+    emit(
+        verdict,
+        output,
+        facts(
+            {
+                "holds": "yes",
+                "serial": f"{verdict.serial:x}",
+                "names": ", ".join(verdict.names),
+                "until": moment(verdict.not_after_s * 1000),
+                "valid now": "yes" if verdict.is_current else "NO",
+                "logged": f"{moment(verdict.logged_ms)}, entry {verdict.index} of {verdict.size}",
+                "log": f"{verdict.origin}{_said(verdict.is_log_trusted)}",
+                "root": f"{verdict.root_sha256.hex()}{_said(verdict.is_root_trusted)}",
+            }
+        ),
+    )
+
+
+def _said(is_trusted: bool) -> str:
+    return "" if is_trusted else "  (as the bundle says)"
+
+
+def _root_digest(root: str) -> bytes:
+    """The SHA-256 of the root that `root` names: 64 hexadecimal digits, or a file in PEM."""
+    import hashlib
+    import ssl
+
+    from hypermesh.wire.errors import InvalidInput
+
+    file = Path(root)
+    if not file.is_file():
+        return _digest(root, "root") or b""
+    try:
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(file.read_text())).digest()
+    except ValueError as error:
+        raise InvalidInput(f"{file} is no certificate in PEM", why=str(error)) from error
+
+
+def _digest(text: str | None, what: str) -> bytes | None:
+    from hypermesh.wire.errors import InvalidInput
+
+    if text is None:
+        return None
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise InvalidInput(f"{text[:80]!r} is no fingerprint of a {what}", why="64 hex digits")
+    return digest

@@ -263,6 +263,9 @@ def _check_sct(bundle: Bundle, identity: LogIdentity) -> None:
     sct = read_sct(bundle.sct)
     if identity.p256 is None or sct.log_id != identity.log_id:
         raise BundleRefused("The SCT is of another log")
+    entry = read_leaf(bundle.leaf)
+    if (sct.timestamp_ms, sct.index) != (entry.timestamp_ms, entry.index):
+        raise BundleRefused("The SCT names another time or index than the leaf")
     try:
         # What an SCT signs are the very bytes of the leaf.
         identity.p256.verify(sct.signature, bundle.leaf, ECDSA)

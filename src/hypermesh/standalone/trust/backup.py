@@ -127,7 +127,7 @@ def restore(target: Path, directory: Directory, checkpoint: bytes | None) -> Fou
 
 def _require_newest(directory: Directory, checkpoint: bytes | None) -> None:
     settings = read_settings(directory.settings)
-    logs = TransparencyLogs(directory.log, directory.keys, settings.hosts[0])
+    logs = TransparencyLogs(directory.log, directory.keys, settings.origin)
     try:
         view = logs.certificates
         if checkpoint is None:
@@ -202,7 +202,7 @@ def _copied(directory: Path, path: Path) -> Copied:
 def _entries(directory: Directory) -> int:
     """The size of the copied log, opened and checked as a server would."""
     settings = read_settings(directory.settings)
-    logs = TransparencyLogs(directory.log, directory.keys, settings.hosts[0])
+    logs = TransparencyLogs(directory.log, directory.keys, settings.origin)
     try:
         return logs.certificates.head.size
     finally:

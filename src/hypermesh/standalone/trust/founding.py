@@ -176,7 +176,7 @@ def found(
             certificate = root.certificate
         finally:
             root.close()
-        logs = TransparencyLogs(directory.log, directory.keys, settings.hosts[0])
+        logs = TransparencyLogs(directory.log, directory.keys, settings.origin)
         identity = logs.certificates.identity
         logs.close()
         token, _ = Tokens(directory.tokens).create(

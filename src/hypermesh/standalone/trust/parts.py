@@ -44,7 +44,7 @@ class Parts:
         self.root = directory.root_certificate()
         with contextlib.ExitStack() as opened:
             opened.enter_context(directory.claimed())
-            self.logs = TransparencyLogs(directory.log, directory.keys, settings.hosts[0])
+            self.logs = TransparencyLogs(directory.log, directory.keys, settings.origin)
             opened.callback(self.logs.close)
             self.certificates = CertificateRecorder(self.logs)
             self.acts = ActRecorder(self.logs)

@@ -21,6 +21,9 @@ from hypermesh.wire.codec import Undecodable, decode
 ROWS_SHOWN_MAX = 1000
 """Acts that are shown one by one; all of them are counted."""
 
+_LAST_S = 253_402_300_799
+"""The end of the year 9999: no calendar here goes on."""
+
 CAVEAT = (
     "This report is made from the authority's own records. It is evidence that an assessor may use "
     "for the controls named here; it certifies no compliance."
@@ -324,4 +327,4 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _time(at_s: int) -> str:
-    return dt.datetime.fromtimestamp(at_s, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return dt.datetime.fromtimestamp(min(at_s, _LAST_S), dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

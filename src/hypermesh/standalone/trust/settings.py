@@ -132,14 +132,19 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return self.public_url.rstrip("/")
         place = self.http_place
         port = "" if place is None or place.port == 80 else f":{place.port}"
-        return f"http://{self.hosts[0]}{port}"
+        return f"http://{_in_url(self.hosts[0])}{port}"
 
     def acme_url(self, port: int) -> str:
         """Where ACME clients find the directory's parent, without a slash at the end; `port` is
         that of `https`."""
         if self.acme.url:
             return self.acme.url.rstrip("/")
-        return f"https://{self.hosts[0]}{'' if port == 443 else f':{port}'}/acme"
+        return f"https://{_in_url(self.hosts[0])}{'' if port == 443 else f':{port}'}/acme"
+
+    @property
+    def origin(self) -> str:
+        """What the logs are named after: the first host with a name. It cannot change later."""
+        return next((each for each in self.hosts if not _is_address(each)), self.hosts[0])
 
 
 def parse_settings(text: str, where: str) -> Settings:
@@ -247,6 +252,10 @@ def _patterns(setting: str, patterns: tuple[str, ...]) -> list[tuple[str, str]]:
         for each in patterns
         if not _PATTERN.fullmatch(each)
     ]
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _is_address(text: str) -> bool:

@@ -1,0 +1,90 @@
+"""The report is a pure function over the audit log, and sees what was altered."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from hypermesh.standalone.trust.report import ROWS_SHOWN_MAX, Report, made, page
+from hypermesh.trustchain.ca.audit import ORIGIN, AuditRow, Entry, follows
+from hypermesh.wire.codec import encode
+
+
+def rows(count: int = 10) -> list[AuditRow]:
+    """An installation, then issues by two requesters, each fourth revoked."""
+    entries = [Entry(100, "ceremony", "ca.install", "k", b"x")]
+    for number in range(count):
+        who = f"token:{number % 2}"
+        at_s = 100 + 10 * number
+        document = encode(("service", number))
+        entries.append(Entry(at_s, who, "ca.issue", f"{number:x}", document))
+        if number % 4 == 3:
+            entries.append(Entry(at_s, "token:op", "ca.revoke", f"{number:x}", encode((1,))))
+    found: list[AuditRow] = []
+    for number, entry in enumerate(entries, 1):
+        found.append(follows(entry, number, found[-1].hash if found else ORIGIN))
+    return found
+
+
+def reported(of: list[AuditRow], from_s: int = 0, to_s: int = 1 << 40) -> Report:
+    return made(
+        of,
+        from_s,
+        to_s,
+        made_s=1_800_000_000,
+        organization="A <b>& c",
+        profile="classic",
+        permitted=("dns:.example",),
+        root_sha256="ab" * 32,
+        logs={"log.example/certificates": "log.example/certificates\n7\nAAAA\n"},
+    )
+
+
+def test_it_counts_by_kind_requester_and_reason() -> None:
+    report = reported(rows())
+    assert (report.issued, report.revoked) == (10, 2)
+    assert report.issued_by_requester == {"token:0": 5, "token:1": 5}
+    assert report.revoked_by_reason == {"1": 2}
+    assert report.revoked_by_actor == {"token:op": 2}
+    assert report.acts_by_kind == {"ca.install": 1, "ca.issue": 10, "ca.revoke": 2}
+    assert report.log_indices == (0, 9)
+    assert report.rows == (1, 13)
+    assert report.chain_whole
+    assert report == reported(rows()), "the same rows have the same report"
+
+
+def test_a_period_takes_what_is_in_it() -> None:
+    report = reported(rows(), 120, 150)
+    assert (report.issued, report.revoked) == (3, 1)
+    assert report.head_before != ORIGIN.hex()
+    empty = reported(rows(), 5, 6)
+    assert (empty.issued, empty.rows, empty.acts) == (0, None, [])
+
+
+@pytest.mark.parametrize("which", [0, 5, 11])
+def test_an_altered_or_missing_row_is_seen(which: int) -> None:
+    whole = rows()
+    altered = list(whole)
+    entry = msgspec.structs.replace(whole[which].entry, actor="nobody")
+    altered[which] = msgspec.structs.replace(whole[which], entry=entry)
+    assert not reported(altered).chain_whole
+    without = whole[:which] + whole[which + 1 :]
+    if which:
+        assert not reported(without).chain_whole
+    assert "BROKEN" in page(reported(altered))
+
+
+def test_the_page_escapes_and_claims_no_more_than_it_shows() -> None:
+    text = page(reported(rows()))
+    assert "<b>" not in text
+    assert "A &lt;b&gt;&amp; c" in text
+    assert "certifies no compliance" in text
+    assert "164.312(b)" in text
+    assert "CC6.1" in text
+    assert "<script" not in text
+
+
+def test_many_acts_are_counted_and_the_first_are_shown() -> None:
+    report = reported(rows(ROWS_SHOWN_MAX))
+    assert len(report.acts) == ROWS_SHOWN_MAX
+    assert report.acts_left_out == 1 + ROWS_SHOWN_MAX + ROWS_SHOWN_MAX // 4 - ROWS_SHOWN_MAX
