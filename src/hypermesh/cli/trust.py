@@ -39,7 +39,7 @@ def trust_install(root: Path, bundle: Path | None, yes: bool) -> None:
     der = anchors.read_root(root)
     sha256 = anchors.digest(der)
     place = None if bundle is not None else anchors.system()
-    _ask(f"Believe the root {sha256}", bundle or (place and place.directory), yes)
+    _ask(f"Believe the root {sha256}", bundle or (place.directory if place else None), yes)
     if bundle is not None:
         before = bundle.read_text() if bundle.exists() else ""
         anchors.change_bundle(bundle, anchors.added(before, der))
@@ -59,7 +59,9 @@ def trust_uninstall(root: Path, bundle: Path | None, yes: bool) -> None:
 
     sha256 = anchors.digest(anchors.read_root(root))
     place = None if bundle is not None else anchors.system()
-    _ask(f"No longer believe the root {sha256}", bundle or (place and place.directory), yes)
+    _ask(
+        f"No longer believe the root {sha256}", bundle or (place.directory if place else None), yes
+    )
     if bundle is not None:
         if not bundle.exists():
             raise NotFound(f"{bundle} is not there")

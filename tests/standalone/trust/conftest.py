@@ -30,6 +30,7 @@ http = "[::1]:0"
 public_url = "http://ca.example.internal"
 [dns]
 listen = "[::1]:0"
+upstream = {upstream}
 [acme]
 enabled = true
 [rate]
@@ -96,7 +97,9 @@ class Server:
         raise AssertionError((self.data / "stderr").read_text())
 
     def kill(self) -> None:
-        assert self.process is not None
+        """End it at once, if it runs."""
+        if self.process is None or self.process.returncode is not None:
+            return
         self.process.kill()
         self.process.wait(WAIT_S)
         assert self.process.stdout is not None
@@ -141,10 +144,12 @@ class Server:
         return said(done.stdout)["token"]
 
 
-def founded(data: Path, profile: str = "classic", more: str = "") -> Server:
+def founded(data: Path, profile: str = "classic", upstream: str = "") -> Server:
     """The ceremony, held in `data`."""
     file = data.with_suffix(".toml")
-    file.write_text(SETTINGS.format(profile=profile).replace("[dns]", more + "[dns]"))
+    file.write_text(
+        SETTINGS.format(profile=profile, upstream=f"[{upstream!r}]" if upstream else "[]")
+    )
     done = trustchain("init", "--config", str(file), data=data)
     assert done.returncode == 0, done.stderr
     told = said(done.stdout)
@@ -152,8 +157,8 @@ def founded(data: Path, profile: str = "classic", more: str = "") -> Server:
 
 
 @contextlib.contextmanager
-def running(data: Path, profile: str = "classic", more: str = "") -> Iterator[Server]:
-    server = founded(data, profile, more)
+def running(data: Path, profile: str = "classic", upstream: str = "") -> Iterator[Server]:
+    server = founded(data, profile, upstream)
     server.start()
     try:
         yield server

@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import dns.message
+import dns.query
 import httpx
 import pytest
 from cryptography import x509
@@ -28,8 +31,10 @@ BEFORE_KILL = 12
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Server:
-    return founded(tmp_path / "data")
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = founded(tmp_path / "data")
+    yield made
+    made.kill()
 
 
 def test_a_kill_loses_nothing_that_was_acknowledged(server: Server) -> None:
@@ -160,27 +165,44 @@ def test_the_drill_a_backup_comes_back_and_goes_on(server: Server, tmp_path: Pat
     (whole / "root").mkdir()
     (whole / "root" / "root.pem").write_bytes(server.root_file.read_bytes())
     back.start()
-    with back.client() as client:
-        assert client.get(f"/v1/certificates/{told['serial']}").json() == told
-        assert client.get(f"/v1/certificates/{later['serial']}").status_code == 404
-        assert client.get("/v1/audit/check").json()["whole"]
-        more = client.post("/v1/certificates", content=requested("f.example.internal").der)
-        assert more.status_code == 201
-    back.kill()
+    try:
+        with back.client() as client:
+            assert client.get(f"/v1/certificates/{told['serial']}").json() == told
+            assert client.get(f"/v1/certificates/{later['serial']}").status_code == 404
+            assert client.get("/v1/audit/check").json()["whole"]
+            more = client.post("/v1/certificates", content=requested("f.example.internal").der)
+            assert more.status_code == 201
+    finally:
+        back.kill()
 
     damaged = next((saved / "files" / "ca").glob("*.sqlite"))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"\x01")
     assert "HM-TRUST-0209" in trustchain("verify", str(saved), data=server.data).stderr
 
 
-def test_a_hybrid_authority_serves_tls_and_logs_final_certificates(tmp_path: Path) -> None:
-    with running(tmp_path / "data", profile="hybrid") as server, server.client() as client:
+def test_a_hybrid_authority_that_forwards_names_to_another(server: Server, tmp_path: Path) -> None:
+    server.start()
+    upstream = f"[::1]:{server.port('dns')}"
+    with (
+        running(tmp_path / "hybrid", profile="hybrid", upstream=upstream) as other,
+        server.client() as above,
+        other.client() as client,
+    ):
+        zone = "/v1/dns/zones/example.internal"
+        above.put(zone, json={"address": "::1"})
+        above.put(f"{zone}/far.example.internal/AAAA", json={"data": ["2001:db8::5"]})
+        asked = dns.message.make_query("far.example.internal", "AAAA")
+        answer = dns.query.udp(asked, "::1", timeout=WAIT_S, port=other.port("dns"))
+        assert [str(each) for each in answer.answer[0]] == ["2001:db8::5"]
         told = client.post("/v1/certificates", content=requested("h.example.internal").der).json()
         leaf = x509.load_pem_x509_certificate(told["chain"][0].encode())
         entry = client.get(
             "/ct/v1/get-entries", params={"start": told["log_index"], "end": told["log_index"]}
         ).json()["entries"][0]
-        assert leaf.public_bytes(Encoding.DER) in base64.b64decode(entry["leaf_input"])
+        assert leaf.public_bytes(Encoding.DER) in base64.b64decode(entry["leaf_input"]), (
+            "a hybrid certificate is logged in its final form"
+        )
+    server.kill()
 
 
 def test_two_processes_do_not_share_a_directory(server: Server) -> None:

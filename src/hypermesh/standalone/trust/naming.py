@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import time
 
+from hypermesh.standalone.peers import parse_server
 from hypermesh.standalone.trust.founding import Directory
 from hypermesh.standalone.trust.settings import Settings
+from hypermesh.trustchain.dns.forwarding import Forwarder
 from hypermesh.trustchain.dns.published import NewZone, PublishedZones
 from hypermesh.trustchain.dns.records import name, record_set
-from hypermesh.trustchain.dns.server import NameServer
+from hypermesh.trustchain.dns.responder import Responder
+from hypermesh.trustchain.dns.server import LOOPBACK, NameServer
 from hypermesh.trustchain.dns.server import Settings as ServerSettings
 from hypermesh.trustchain.dns.zone import Start
 from hypermesh.trustchain.evidence import ActLog
@@ -27,7 +30,16 @@ class Naming:
         """Raises `NameServerUnavailable`, `LogUnavailable`."""
         place = settings.dns_place
         assert place is not None  # noqa: S101 - the caller asks only then
-        self.server = NameServer(ServerSettings(addresses=((place.host, place.port),)))
+        upstream = tuple((to.host, to.port) for to in map(parse_server, settings.dns.upstream))
+        responder = Responder(forwarder=Forwarder(upstream, time.monotonic)) if upstream else None
+        self.server = NameServer(
+            ServerSettings(
+                addresses=((place.host, place.port),),
+                # Nobody else: an open resolver is a weapon against third parties (RFC 5358).
+                recursive=LOOPBACK if upstream else (),
+            ),
+            responder,
+        )
         try:
             self.zones = PublishedZones(
                 directory.dns,
@@ -39,6 +51,8 @@ class Naming:
         except BaseException:
             self.server.stop()
             raise
+        if responder is not None:
+            responder.attach(self.zones)
         if settings.dns.zone and name(settings.dns.zone) not in self.zones.apexes:
             self.zones.add([first_zone(settings.dns.zone, settings.dns.address)], AUTHOR)
 

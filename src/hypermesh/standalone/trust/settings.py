@@ -66,6 +66,7 @@ class Dns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The name server. Empty `listen`: none."""
 
     listen: str = "[::1]:5353"
+    upstream: tuple[str, ...] = ()
     zone: str = "hypermesh.online"
     address: str = "::1"
 
@@ -216,6 +217,7 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
         ("http", settings.http),
         ("dns.listen", settings.dns.listen),
         ("acme.resolver", settings.acme.resolver),
+        *(("dns.upstream", each) for each in settings.dns.upstream),
     ]
     for setting, place in places:
         if not place and setting in ("http", "dns.listen", "acme.resolver"):
