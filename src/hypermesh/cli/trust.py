@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hypermesh.cli.command import Group
+from hypermesh.cli.command import Group, output_option
 
 
 @click.group(cls=Group)
@@ -28,12 +28,14 @@ _yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 @click.argument("root", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @_bundle_option
 @_yes_option
-def trust_install(root: Path, bundle: Path | None, yes: bool) -> None:
+@output_option
+def trust_install(root: Path, bundle: Path | None, yes: bool, output: str) -> None:
     """Have programs believe what ROOT (PEM) signs.
 
     It is said what changes, and asked for. Whoever holds the key of a root can stand for any name,
     unless the root is constrained: compare the fingerprint first.
     """
+    from hypermesh.cli.output import emit
     from hypermesh.standalone.trust import anchors
 
     der = anchors.read_root(root)
@@ -45,15 +47,17 @@ def trust_install(root: Path, bundle: Path | None, yes: bool) -> None:
         anchors.change_bundle(bundle, anchors.added(before, der))
     elif place is not None:
         anchors.change_system(place, der, sha256)
-    click.echo(f"believed  {sha256}")
+    emit({"root": sha256, "believed": True}, output, f"believed  {sha256}")
 
 
 @trust.command("uninstall", example="hm trust uninstall root.pem")
 @click.argument("root", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @_bundle_option
 @_yes_option
-def trust_uninstall(root: Path, bundle: Path | None, yes: bool) -> None:
+@output_option
+def trust_uninstall(root: Path, bundle: Path | None, yes: bool, output: str) -> None:
     """Take away what `hm trust install ROOT` put there."""
+    from hypermesh.cli.output import emit
     from hypermesh.standalone.trust import anchors
     from hypermesh.wire.errors import NotFound
 
@@ -68,12 +72,12 @@ def trust_uninstall(root: Path, bundle: Path | None, yes: bool) -> None:
         anchors.change_bundle(bundle, anchors.removed(bundle.read_text(), sha256))
     elif place is not None:
         anchors.change_system(place, None, sha256)
-    click.echo(f"removed  {sha256}")
+    emit({"root": sha256, "believed": False}, output, f"removed  {sha256}")
 
 
 def _ask(what: str, where: Path | None, yes: bool) -> None:
     said = f"{what}\n  in {where}"
     if yes:
-        click.echo(said)
+        click.echo(said, err=True)
     else:
-        click.confirm(f"{said}?", abort=True)
+        click.confirm(f"{said}?", abort=True, err=True)

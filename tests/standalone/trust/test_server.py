@@ -227,20 +227,20 @@ def test_dig_finds_the_trust_host_and_tls_reaches_it(server: Server, tmp_path: P
     )
     assert "Verification: OK" in reached.stdout, reached.stderr
 
-    zone = "/v1/dns/zones/example.internal"
+    zone = "/v1/dns/zones/names.internal"
     with server.client() as client:
         assert client.put(zone, json={"address": "::1"}).status_code == 201
         leaf = client.put(
-            f"{zone}/www.example.internal/TXT", json={"data": ['"one"'], "ttl": 0}
+            f"{zone}/www.names.internal/TXT", json={"data": ['"one"'], "ttl": 0}
         ).json()["leaf"]
-        assert dig("www.example.internal", "TXT") == '"one"', "served when it is answered"
-        assert client.get(f"{zone}/www.example.internal/TXT").json()["data"] == ['"one"']
-        assert client.delete(f"{zone}/www.example.internal/TXT").status_code == 200
-        assert dig("www.example.internal", "TXT") == ""
+        assert dig("www.names.internal", "TXT") == '"one"', "served when it is answered"
+        assert client.get(f"{zone}/www.names.internal/TXT").json()["data"] == ['"one"']
+        assert client.delete(f"{zone}/www.names.internal/TXT").status_code == 200
+        assert dig("www.names.internal", "TXT") == ""
         checkpoint_of(client, leaf + 1, "/acts/checkpoint")
         zones = client.get("/v1/dns/zones").json()["items"]
-        bad = client.put(f"{zone}/www.example.internal/AAAA", json={"data": ["1.2.3.4"]})
-    assert {each["zone"] for each in zones} == {"example.internal", "hypermesh.online"}
+        bad = client.put(f"{zone}/www.names.internal/AAAA", json={"data": ["1.2.3.4"]})
+    assert {each["zone"] for each in zones} == {"names.internal", "hypermesh.online"}
     assert (bad.status_code, bad.json()["code"]) == (400, "HM-DNS-0002")
 
 

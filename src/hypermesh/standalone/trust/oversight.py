@@ -61,7 +61,7 @@ def audit_check(parts: Parts, call: Call) -> Answer:
 
 
 def report(parts: Parts, call: Call) -> Answer:
-    from_s, to_s = call.number("from", 0), call.number("to", now_s())
+    from_s, to_s = call.number("from", 0), call.number("to", now_s() + 1)
     if from_s >= to_s:
         raise InvalidInput("from is before to, both in seconds since 1970")
     found = compiled(parts, from_s, to_s)
