@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,8 @@ WAL_PAGES: Final = 4096
 """Pages in the write-ahead log before SQLite carries them over into the database."""
 CACHE_KIB: Final = 32 * 1024
 ASKED_AT_ONCE: Final = 500
+ROWS_AT_ONCE: Final = (256, 64, 16, 4, 1)
+"""Rows of one statement; few sizes, so that SQLite has each statement prepared."""
 
 _TABLES = """
 CREATE TABLE heads (
@@ -220,24 +222,16 @@ class SqliteLogStore:
     def _write(self, writer: sqlite3.Connection, growth: Growth) -> None:
         log, head = growth.log, growth.head
         first = head.size - len(growth.entries)
-        writer.executemany(
-            f"INSERT INTO entries_{log} VALUES (?, ?)",  # noqa: S608
-            enumerate(growth.entries, first),
-        )
-        writer.executemany(
-            f"INSERT INTO leaves_{log} VALUES (?, ?)",  # noqa: S608
-            zip(growth.leaves, range(first, head.size), strict=True),
-        )
+        places = range(first, head.size)
+        _insert(writer, f"entries_{log}", zip(places, growth.entries, strict=True))
+        _insert(writer, f"leaves_{log}", zip(growth.leaves, places, strict=True))
+        if growth.identities:
+            _insert(writer, "identities", zip(growth.identities, places, strict=True))
         writer.executemany(
             f"INSERT INTO hashes_{log} VALUES (?, ?, ?) "  # noqa: S608
             "ON CONFLICT DO UPDATE SET hashes = excluded.hashes",
             growth.tiles,
         )
-        if growth.identities:
-            writer.executemany(
-                "INSERT INTO identities VALUES (?, ?)",
-                zip(growth.identities, range(first, head.size), strict=True),
-            )
         writer.executemany("INSERT OR IGNORE INTO issuers VALUES (?, ?)", growth.issuers)
         writer.execute(
             "UPDATE heads SET size = ?, root = ?, timestamp_ms = ? WHERE log = ?",
@@ -293,6 +287,21 @@ class SqliteLogStore:
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return connection
+
+
+def _insert(
+    writer: sqlite3.Connection, table: str, rows: Iterable[tuple[int | bytes, int | bytes]]
+) -> None:
+    """Insert rows of two columns by as few statements as there are sizes in `ROWS_AT_ONCE`: each
+    statement gives up the interpreter's lock, which the submitters' threads then hold."""
+    values = [value for row in rows for value in row]
+    at = 0
+    for count in ROWS_AT_ONCE:
+        marks = ",".join(["(?,?)"] * count)
+        statement = f"INSERT INTO {table} VALUES {marks}"  # noqa: S608
+        while len(values) - at >= 2 * count:
+            writer.execute(statement, values[at : at + 2 * count])
+            at += 2 * count
 
 
 def _head(connection: sqlite3.Connection, log: int) -> Head:
