@@ -6,6 +6,7 @@
 | `verify` | hybrid X.509 certificates, checked; pure |
 | `ca` | the certificate authority of one network and its durable stores |
 | `invitation` | the token that `hm invite` prints and `hm join` reads |
+| `acme` | certificates for who shows control of a name: the ACME server |
 | `enrolment` | from an invitation, or an old certificate, to a new one: both sides |
 | `dns` | the name server: zones, logged and then served |
 """
