@@ -2,8 +2,8 @@
 
 Contract of `LogStore`. `append` is durable when it returns and is done wholly or not at all; it
 raises `StoreFull` where there was no room, after which the store is as it was and may be used. Any
-other error leaves open what is stored. Readers see what was committed, from any thread. One process
-writes (`TransparencyLogs` sees to it).
+other error leaves open what is stored. Readers see what was committed, from any thread; they raise
+`LogUnavailable` or `LogDamaged`. One process writes (`TransparencyLogs` sees to it).
 
 `SqliteLogStore` has for log `n`:
 
@@ -34,6 +34,7 @@ from typing import Final, Protocol
 from hypermesh.trustchain.ct.entry import read_tile_leaves
 from hypermesh.trustchain.ct.errors import LogDamaged
 from hypermesh.trustchain.ct.tree import EMPTY_ROOT, leaf_hash
+from hypermesh.trustchain.evidence import LogUnavailable
 
 CERTIFICATES: Final = 0
 ACTS: Final = 1
@@ -319,7 +320,7 @@ class SqliteLogStore:
         log, head = growth.log, growth.head
         first = head.size - len(growth.entries)
         places = range(first, head.size)
-        _insert(writer, f"entries_{log}", zip(places, growth.entries, strict=True))
+        _insert(writer, "INSERT", f"entries_{log}", zip(places, growth.entries, strict=True))
         writer.executemany(
             f"INSERT INTO hashes_{log} VALUES (?, ?, ?) "  # noqa: S608
             "ON CONFLICT DO UPDATE SET hashes = excluded.hashes",
@@ -330,7 +331,8 @@ class SqliteLogStore:
         for index in self._indexes(log):
             share = due[index]
             if share is not None:
-                _insert(writer, index.table, index.rows(share))
+                # After a start some rows are in memory and in the table.
+                _insert(writer, "INSERT OR IGNORE", index.table, index.rows(share))
             indexed = min(indexed, index.least(share, first))
         writer.execute(
             "UPDATE heads SET size = ?, root = ?, timestamp_ms = ?, indexed = ? WHERE log = ?",
@@ -375,6 +377,10 @@ class SqliteLogStore:
                 reader = self._connect()
             try:
                 yield reader
+            except sqlite3.OperationalError as error:
+                raise LogUnavailable("The log cannot be read", why=str(error)) from error
+            except sqlite3.DatabaseError as error:
+                raise LogDamaged(why=str(error)) from error
             finally:
                 self._idle.append(reader)
 
@@ -389,16 +395,18 @@ class SqliteLogStore:
 
 
 def _insert(
-    writer: sqlite3.Connection, table: str, rows: Iterable[tuple[int | bytes, int | bytes]]
+    writer: sqlite3.Connection,
+    verb: str,
+    table: str,
+    rows: Iterable[tuple[int | bytes, int | bytes]],
 ) -> None:
-    """Insert rows of two columns by as few statements as there are sizes in `ROWS_AT_ONCE`: each
-    statement gives up the interpreter's lock, which the submitters' threads then hold. A key that
-    is there stays: after a start some rows are in memory and in the table."""
+    """Insert rows of two columns by as few statements as `ROWS_AT_ONCE` allows: each statement
+    gives up the interpreter's lock, which the submitters' threads then hold."""
     values = [value for row in rows for value in row]
     at = 0
     for count in ROWS_AT_ONCE:
         marks = ",".join(["(?,?)"] * count)
-        statement = f"INSERT OR IGNORE INTO {table} VALUES {marks}"  # noqa: S608
+        statement = f"{verb} INTO {table} VALUES {marks}"
         while len(values) - at >= 2 * count:
             writer.execute(statement, values[at : at + 2 * count])
             at += 2 * count
