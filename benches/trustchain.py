@@ -1,4 +1,4 @@
-"""The numbers of TrustChain: authority, transparency log, names, revocation.
+"""The numbers of TrustChain: authority, ACME, transparency log, names, revocation.
 
     python benches/trustchain.py [--report FILE] [--only NAME ...]
 
@@ -13,10 +13,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from measures import trustchain_log, trustchain_revocation
+from measures import trustchain_acme, trustchain_log, trustchain_revocation
 from result import RESULTS, Metric, write
 
 MEASURES: dict[str, Callable[[], list[Metric]]] = {
+    "acme": trustchain_acme.measure,
     "log": trustchain_log.measure,
     "revocation": trustchain_revocation.measure,
 }
