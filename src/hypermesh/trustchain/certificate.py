@@ -1,11 +1,9 @@
 """Hybrid X.509 certificates, written: two public keys and two signatures in one certificate.
 
 The outer key and signature are classical, so any tool verifies the chain. The inner ones are
-FALCON-1024, in the extensions 2.5.29.72 (the subject's key), 73 (algorithm) and 74 (signature).
-The inner signature covers the DER TBSCertificate without its `signature` field and without
-extension 74; `cryptography` cannot sign that, so a certificate is built twice: once to know the
-bytes that FALCON signs, once with the signature in place. None of the three is critical, or tools
-that do not know them would refuse the chain. Sources: ITU-T X.509 (10/2019) clause 9.8; RFC 5280.
+FALCON-1024, in the extensions of `alternative`; `cryptography` cannot sign what the inner signature
+covers, so a certificate is built twice: once to know the bytes that FALCON signs, once with the
+signature in place. Sources: ITU-T X.509 (10/2019) clause 9.8; RFC 5280.
 
 Serial numbers and times are arguments; times are whole seconds since 1970.
 """
@@ -16,37 +14,22 @@ import datetime as dt
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from hypermesh._native import x509_presigned, x509_self_signed
+from hypermesh._native import x509_self_signed
 from hypermesh.crypto.falcon import FalconKey
 from hypermesh.crypto.keys import QuantumKeys, key_id
-from hypermesh.trustchain import oids
+from hypermesh.trustchain import alternative, oids
 from hypermesh.wire.ids import GenesisId, NodeId, OwnerId
 from hypermesh.wire.keys import PublicKeys
 
 SERIAL_ENTROPY_BYTES = 19
 """Random bytes in a serial number; with the octet before them it has 20, the most that RFC 5280
 section 4.1.2.2 allows."""
-
-
-@asn1.sequence
-class _Algorithm:
-    algorithm: x509.ObjectIdentifier
-
-
-@asn1.sequence
-class _PublicKeyInfo:
-    algorithm: _Algorithm
-    key: asn1.BitString
-
-
-_FALCON = _Algorithm(algorithm=oids.FALCON_1024_PADDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +70,7 @@ def serial_number(entropy: bytes) -> int:
 def root_certificate(keys: AuthorityKeys, network: str, validity: Validity, serial: int) -> bytes:
     """The self-signed root CA of the network called `network`, DER. It cannot name the genesis id,
     which is a digest over it."""
-    name = _authority_name(network, "Root CA")
+    name = authority_name(network, "Root CA")
     builder = _authority(keys, name, path_length=1).issuer_name(name)
     return _signed(_timed(builder, validity, serial), keys)
 
@@ -96,7 +79,7 @@ def issuing_certificate(
     keys: AuthorityKeys, root: Authority, network: str, validity: Validity, serial: int
 ) -> bytes:
     """The CA below `root` that signs nodes and no further CA, DER."""
-    builder = _authority(keys, _authority_name(network, "Issuing CA"), path_length=0)
+    builder = _authority(keys, authority_name(network, "Issuing CA"), path_length=0)
     return _signed(_timed(_below(root, builder), validity, serial), root.keys)
 
 
@@ -137,7 +120,8 @@ def self_signed_certificate(keys: QuantumKeys) -> bytes:
     return x509_self_signed(keys.native)
 
 
-def _authority_name(network: str, role: str) -> x509.Name:
+def authority_name(network: str, role: str) -> x509.Name:
+    """The name of a CA of the network or organization `network`."""
     return x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, network),
@@ -195,8 +179,7 @@ def _usage(*, certificates: bool) -> x509.KeyUsage:
 
 
 def _with_falcon_key(builder: x509.CertificateBuilder, key: bytes) -> x509.CertificateBuilder:
-    info = _PublicKeyInfo(algorithm=_FALCON, key=asn1.BitString(key, 0))
-    return _with(builder, oids.SUBJECT_ALT_PUBLIC_KEY, asn1.encode_der(info))
+    return _with(builder, oids.SUBJECT_ALT_PUBLIC_KEY, alternative.key_info(key))
 
 
 def _with(
@@ -225,9 +208,8 @@ def _timed(
 
 def _signed(builder: x509.CertificateBuilder, keys: AuthorityKeys) -> bytes:
     """`builder` under both signatures of `keys`, the inner one first: the outer one covers it."""
-    builder = _with(builder, oids.ALT_SIGNATURE_ALGORITHM, asn1.encode_der(_FALCON))
+    builder = _with(builder, oids.ALT_SIGNATURE_ALGORITHM, alternative.ALGORITHM)
     draft = builder.sign(keys.outer, hashes.SHA256())
-    inner = keys.inner.sign(x509_presigned(draft.tbs_certificate_bytes))
-    value = asn1.encode_der(asn1.BitString(inner, 0))
+    value = alternative.signature(draft.tbs_certificate_bytes, keys.inner)
     builder = _with(builder, oids.ALT_SIGNATURE_VALUE, value)
     return builder.sign(keys.outer, hashes.SHA256()).public_bytes(Encoding.DER)
