@@ -4,7 +4,9 @@
 |---|---|
 | `certificate` | hybrid X.509 certificates, written |
 | `verify` | hybrid X.509 certificates, checked; pure |
-| `ca` | the certificate authority of one network and its durable stores |
+| `alternative` | the second key and signature of a certificate: FALCON-1024 in X.509 |
+| `der` | DER, as much as certificates need |
+| `ca` | the certificate authority of one network, and that of a company |
 | `invitation` | the token that `hm invite` prints and `hm join` reads |
 | `enrolment` | from an invitation, or an old certificate, to a new one: both sides |
 | `dns` | the name server: zones, logged and then served |

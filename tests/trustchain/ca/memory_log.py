@@ -1,17 +1,21 @@
-"""Logs in memory that keep the promises of the two protocols, but for durability: they sequence, sign and
-answer the same submission alike. SCTs are those of RFC 6962 section 3.2 under a P-256 key."""
+"""Logs that keep the promises of the two protocols: they sequence, sign, and answer the same
+submission alike; with a file, they are durable. SCTs are those of RFC 6962 section 3.2 under a
+P-256 key."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from hypermesh.crypto import files
 from hypermesh.trustchain.evidence import (
     Act,
     FinalCertificate,
@@ -26,8 +30,9 @@ _X509_ENTRY, _PRECERT_ENTRY = 0, 1
 class MemoryLog:
     """A `CertificateLog`. `before` runs ahead of each call, so a test can make it fail."""
 
-    def __init__(self, timestamp_ms: int) -> None:
+    def __init__(self, timestamp_ms: int, file: Path | None = None) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
+        self._file = file
         public = self._key.public_key()
         info = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self.id = hashlib.sha256(info).digest()
@@ -36,21 +41,42 @@ class MemoryLog:
         self._recorded: dict[bytes, Recorded] = {}
         self.submissions: list[Submission] = []
         self.calls: list[int] = []
-        self.before: Callable[[], None] = lambda: None
         self.is_down = False
+        if file is not None and file.exists():
+            self.reload()
+
+    @property
+    def entries(self) -> list[bytes]:
+        """What was signed, in its order."""
+        return list(self._recorded)
+
+    def reload(self) -> None:
+        """Read what another process wrote to the file."""
+        if self._file is None or not self._file.exists():
+            return
+        self._recorded = {
+            bytes.fromhex(entry): Recorded(index, timestamp_ms, bytes.fromhex(sct))
+            for entry, index, timestamp_ms, sct in json.loads(self._file.read_text())
+        }
 
     def record(self, submissions: Sequence[Submission]) -> Sequence[Recorded]:
-        self.before()
         if self.is_down:
             raise LogUnavailable
         with self._lock:
             self.calls.append(len(submissions))
-            return [self._one(each) for each in submissions]
+            answers = [self._one(each) for each in submissions]
+            if self._file is not None:
+                listed = [
+                    (entry.hex(), each.index, each.timestamp_ms, each.sct.hex())
+                    for entry, each in self._recorded.items()
+                ]
+                files.replace(self._file, json.dumps(listed).encode())
+            return answers
 
     def _one(self, submission: Submission) -> Recorded:
         entry = signed_entry(submission)
         if entry not in self._recorded:
-            index = len(self.submissions)
+            index = len(self._recorded)
             self.submissions.append(submission)
             # static-ct-api: extension type 0, 5 bytes of index.
             extensions = b"\x00\x00\x05" + index.to_bytes(5, "big")

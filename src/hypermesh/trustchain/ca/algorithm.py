@@ -9,7 +9,8 @@ import enum
 import math
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidSignature
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -28,6 +29,15 @@ _FERMAT_ROUNDS = 100
 """Factors closer than this search finds are refused (CVE-2022-26320)."""
 
 _SMALL_PRIMES = math.prod(n for n in range(3, 752) if all(n % d for d in range(2, n)))
+
+UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for bytes that it does not read; they have no base in common."""
 
 PublicKey = (
     ec.EllipticCurvePublicKey

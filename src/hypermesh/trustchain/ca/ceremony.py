@@ -131,9 +131,10 @@ def found_root(
                 Entry(now_s, _ACTOR, "ca.found", organization, fingerprint(certificate)),
             )
         files.replace(directory / ROOT_FILE, _pem([store.authorities()[-1].certificate]))
-    finally:
+    except BaseException:
         store.close()
-    return open_root(directory, keys)
+        raise
+    return Root(directory, store, store.authorities()[-1], signer, second)
 
 
 def open_root(directory: Path, keys: KeyStore) -> Root:

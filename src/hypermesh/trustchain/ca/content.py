@@ -122,7 +122,8 @@ class Issuer:
 
     def shard_of(self, serial: int) -> int:
         """Which part of the revocation list holds the certificate `serial`."""
-        hashed = hashlib.sha256(serial.to_bytes(20, "big")).digest()
+        octets = serial.to_bytes((serial.bit_length() + 7) // 8, "big")
+        hashed = hashlib.sha256(octets).digest()
         return int.from_bytes(hashed[:4], "big") % self.shards
 
 

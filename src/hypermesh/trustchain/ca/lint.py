@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from hypermesh.trustchain import alternative, der, oids
-from hypermesh.trustchain.ca.algorithm import KeyKind, KeyRefused, kind_of
+from hypermesh.trustchain.ca.algorithm import UNREADABLE, KeyKind, KeyRefused, kind_of
 from hypermesh.trustchain.ca.content import Issuer, key_identifier
 from hypermesh.trustchain.ca.names import (
     NameForbidden,
@@ -69,12 +68,14 @@ def lint(body: bytes, expected: Expected) -> list[Finding]:
     """The faults of the TBSCertificate `body`, none where it may be signed."""
     try:
         parts = der.read(body).children()
+        if parts[1].content[0] & 0x80:
+            return [Finding("serial", "is negative")]
         parsed = x509.load_der_x509_certificate(
             der.sequence(body, parts[2].encoded, der.bits(b"\x00"))
         )
         found = {entry.oid: entry for entry in parsed.extensions}
         key = parsed.public_key()
-    except (ValueError, IndexError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except (*UNREADABLE, IndexError) as error:
         return [Finding("form", str(error))]
     except der.NotDer as error:
         return [Finding("form", error.why)]

@@ -35,7 +35,8 @@ _VERSION_2 = der.integer(1)
 
 @final
 class RevocationLists:
-    """The lists of one issuer; `is_root` where it issues CAs and nothing else."""
+    """The lists of one issuer. A root (`is_root`) has one list of all that it issued, without a
+    distribution point, for it stands for certificates that name none as well."""
 
     def __init__(
         self, store: CertificateStore, issuer: Issuer, signer: Signer, *, is_root: bool = False
@@ -102,25 +103,21 @@ class RevocationLists:
             extensions.append(
                 extension(ExtensionOID.DELTA_CRL_INDICATOR, der.integer(base), is_critical=True)
             )
-        if issuer.places is not None:
+        if issuer.places is not None and not self._is_root:
             place = issuer.places.crl(issuer.key_id, shard)
             extensions.append(
                 extension(
                     ExtensionOID.ISSUING_DISTRIBUTION_POINT,
                     der.sequence(
                         der.context(0, der.context(0, uri(place))),
-                        der.context(2 if self._is_root else 1, b"\xff", is_constructed=False),
+                        der.context(1, b"\xff", is_constructed=False),
                     ),
                     is_critical=True,
                 )
             )
-            if base is None and not self._is_root:
-                extensions.append(
-                    extension(
-                        ExtensionOID.FRESHEST_CRL,
-                        points(issuer.places.delta(issuer.key_id, shard)),
-                    )
-                )
+            if base is None:
+                freshest = points(issuer.places.delta(issuer.key_id, shard))
+                extensions.append(extension(ExtensionOID.FRESHEST_CRL, freshest))
         entries = (der.sequence(*map(_entry, revoked)),) if revoked else ()
         body = der.sequence(
             _VERSION_2,

@@ -244,14 +244,18 @@ def _single(identifier: Identifier, state: _State, now_s: int) -> bytes:
 
 def _identifier(element: der.Element) -> Identifier:
     parts = _parts(element, 4)
-    algorithm = _parts(parts[0], 1)[0].encoded
-    if algorithm not in _DIGESTS or [part.tag for part in parts[1:]] != [
+    algorithm, *parameters = (part.encoded for part in _parts(parts[0], 1))
+    if algorithm not in _DIGESTS or parameters not in ([], [der.tlv(der.NULL)]) or len(parts) > 4:
+        raise der.NotDer(why="a CertID is not in a form that is known here")
+    if [part.tag for part in parts[1:]] != [
         der.OCTET_STRING,
         der.OCTET_STRING,
         der.INTEGER,
     ]:
         raise der.NotDer(why="a CertID is not in a form that is known here")
     serial = int.from_bytes(parts[3].content, "big", signed=True)
+    if serial <= 0 or parts[3].encoded != der.integer(serial):
+        raise der.NotDer(why="a serial number is a positive INTEGER in its one form")
     return Identifier(
         element.encoded, _DIGESTS[algorithm], parts[1].content, parts[2].content, serial
     )

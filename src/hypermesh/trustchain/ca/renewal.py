@@ -50,7 +50,10 @@ def identified(identifier: str) -> tuple[bytes, int]:
     """The issuer's key id and the serial number in `identifier`; raises `InvalidInput`."""
     key, dot, serial = identifier.partition(".")
     try:
-        decoded = [base64.b64decode(f"{part}==", b"-_", validate=True) for part in (key, serial)]
+        decoded = [
+            base64.b64decode(part + "=" * (-len(part) % 4), b"-_", validate=True)
+            for part in (key, serial)
+        ]
     except (ValueError, binascii.Error):
         decoded = [b"", b""]
     if (

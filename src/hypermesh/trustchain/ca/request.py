@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from hypermesh.crypto import falcon
@@ -22,6 +21,7 @@ from hypermesh.crypto.falcon import FalconKey
 from hypermesh.trustchain import alternative, der, oids
 from hypermesh.trustchain.ca.algorithm import (
     SIGNATURES,
+    UNREADABLE,
     KeyKind,
     KeyRefused,
     PublicKey,
@@ -91,7 +91,7 @@ def read_request(data: bytes) -> Request:
         parsed = x509.load_der_x509_csr(data)
         key = parsed.public_key()
         extensions = {entry.oid: entry.value for entry in _extensions(parsed)}
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         raise RequestMalformed(why=str(error)) from error
     kind = kind_of(key)
     sound: PublicKey = key  # type: ignore[assignment]  # `kind_of` refuses the others

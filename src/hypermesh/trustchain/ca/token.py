@@ -37,7 +37,7 @@ class TokenSigner:
         `module` is the path of the PKCS#11 library. Raises `SignerUnusable`.
         """
         with _reported():
-            session = pkcs11.lib(module).get_token(token_label=token).open(rw=True, user_pin=pin)
+            session = _session(pkcs11.lib(module).get_token(token_label=token), pin)
             try:
                 private, public = _pair(session, label)
                 point = der.read(public[pkcs11.Attribute.EC_POINT]).content
@@ -72,6 +72,14 @@ class TokenSigner:
         """End the session with the token."""
         with self._lock, _reported():
             self._session.close()
+
+
+def _session(token: pkcs11.Token, pin: str) -> pkcs11.Session:
+    try:
+        return token.open(rw=True, user_pin=pin)
+    except pkcs11.exceptions.UserAlreadyLoggedIn:
+        # A login holds for all sessions of a process (PKCS #11 v3.0 section 5.6.8).
+        return token.open(rw=True)
 
 
 def _pair(session: pkcs11.Session, label: str) -> tuple[Any, Any]:
