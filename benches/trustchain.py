@@ -13,11 +13,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from measures import trustchain_acme, trustchain_log, trustchain_revocation
+from measures import trustchain_issue, trustchain_log, trustchain_revocation
 from result import RESULTS, Metric, write
 
 MEASURES: dict[str, Callable[[], list[Metric]]] = {
-    "acme": trustchain_acme.measure,
+    "issue": trustchain_issue.measure,
     "log": trustchain_log.measure,
     "revocation": trustchain_revocation.measure,
 }
