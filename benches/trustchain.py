@@ -13,11 +13,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from measures import trustchain_log, trustchain_revocation
+from measures import trustchain_dns, trustchain_log, trustchain_revocation
 from result import RESULTS, Metric, write
 
 MEASURES: dict[str, Callable[[], list[Metric]]] = {
     "log": trustchain_log.measure,
+    "dns": trustchain_dns.measure,
     "revocation": trustchain_revocation.measure,
 }
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import os
 import re
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,12 +30,13 @@ from cryptography.x509.oid import NameOID
 from result import ROOT, Metric, metric, percentile
 
 from hypermesh.crypto.keystore import KeyStore
+from hypermesh.trustchain.ct.log import TransparencyLogs
+from hypermesh.trustchain.ct.recorder import ActRecorder
 from hypermesh.trustchain.dns.keys import Algorithm
-from hypermesh.trustchain.dns.published import NewZone, PublishedZones
+from hypermesh.trustchain.dns.published import ZONES_MAX, NewZone, PublishedZones
 from hypermesh.trustchain.dns.records import name, record_set
 from hypermesh.trustchain.dns.server import Certificate, NameServer, Quic, Settings
 from hypermesh.trustchain.dns.zone import Start
-from hypermesh.trustchain.evidence import Act
 
 MANY_ZONES = 10_000
 SAMPLES = 5
@@ -53,23 +53,6 @@ QUIC_GOAL = 10_000
 SERVED_GOAL_MS = 50
 
 QUIC_LOAD = ROOT / "target" / "release" / "examples" / "quic_load"
-
-
-class SyncedLog:
-    """A log of acts that is a file, synced before it answers."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file.open("ab")
-        self._count = 0
-
-    def record(self, acts: Sequence[Act]) -> Sequence[int]:
-        first = self._count
-        for act in acts:
-            self._file.write(act.document)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._count += len(acts)
-        return range(first, self._count)
 
 
 @dataclass
@@ -141,15 +124,19 @@ def running(count: int) -> Iterator[Running]:
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
         settings = Settings(addresses=((HOST, 0),), quic=Quic((HOST, 0), certificate(directory)))
-        log, keys = SyncedLog(directory / "log"), KeyStore(directory / "keys")
+        keys = KeyStore(directory / "keys")
+        logs = TransparencyLogs(directory / "logs", keys, "log.bench.example")
+        acts = ActRecorder(logs)
         first = NameServer(settings)
-        zones = PublishedZones(directory / "zones", log, first, keys, now_ms)
-        zones.add([zone(number) for number in range(count)], "a benchmark")
+        zones = PublishedZones(directory / "zones", acts, first, keys, now_ms)
+        for begin in range(0, count, ZONES_MAX):
+            group = range(begin, min(begin + ZONES_MAX, count))
+            zones.add([zone(number) for number in group], "a benchmark")
         zones.close()
         first.stop()
         server = NameServer(settings)
         started = time.perf_counter()
-        zones = PublishedZones(directory / "zones", log, server, keys, now_ms)
+        zones = PublishedZones(directory / "zones", acts, server, keys, now_ms)
         start_s = time.perf_counter() - started
         questions = [f"www.z{number * 7919 % count}.bench.example AAAA" for number in range(count)]
         (directory / "questions").write_text("\n".join(questions) + "\n")
@@ -158,6 +145,7 @@ def running(count: int) -> Iterator[Running]:
         finally:
             zones.close()
             server.stop()
+            logs.close()
 
 
 def over_udp(to: Running, seconds: int) -> float:

@@ -43,6 +43,7 @@ from hypermesh.trustchain.dns.zone import (
 )
 from hypermesh.trustchain.evidence import Act, ActLog, LogUnavailable
 from hypermesh.wire.codec import decode, encode
+from hypermesh.wire.errors import HyperMeshError
 
 UPDATE_KIND = "dns.update"
 """The kind of act that a change of a zone is."""
@@ -50,8 +51,11 @@ UPDATE_KIND = "dns.update"
 DOCUMENT_BYTES_MAX = 48 * 1024
 """Bytes of sets in one act; a larger change is several acts, recorded together."""
 
-PENDING_BYTES_MAX = 64 * 1024 * 1024
+PENDING_BYTES_MAX = 8 * 1024 * 1024
 """Bytes of one change as it is stored before the log has it."""
+
+ZONES_MAX = 1000
+"""Zones that are added at once."""
 
 HISTORY_MAX = 1000
 """Changes that a call answers with at most."""
@@ -214,6 +218,8 @@ class PublishedZones:
 
         Raises `ZoneExists`, `ChangeInvalid`, `RecordInvalid`, `LogUnavailable`.
         """
+        if len(zones) > ZONES_MAX:
+            raise ChangeInvalid(f"At most {ZONES_MAX} zones are added at once")
         with self._settled():
             made: list[tuple[Zone, str]] = []
             for each in zones:
@@ -363,18 +369,21 @@ class PublishedZones:
                 ).fetchone()[0]
                 for each, content in zip(changes, contents, strict=True)
             ]
-        return self._record(list(zip(numbers, changes, strict=True)))
+        try:
+            return self._record(list(zip(numbers, changes, strict=True)))
+        except HyperMeshError:
+            self._withdraw(numbers)
+            raise
+
+    def _withdraw(self, numbers: Sequence[int]) -> None:
+        with self._transaction():
+            self._database.executemany(
+                "DELETE FROM change WHERE number = ?", [(number,) for number in numbers]
+            )
 
     def _record(self, changes: Sequence[tuple[int, _Pending]]) -> list[Published]:
         acts = [change.acts() for _, change in changes]
-        try:
-            leaves = list(self._acts.record([act for group in acts for act in group]))
-        except LogUnavailable:
-            with self._transaction():
-                self._database.executemany(
-                    "DELETE FROM change WHERE number = ?", [(number,) for number, _ in changes]
-                )
-            raise
+        leaves = list(self._acts.record([act for group in acts for act in group]))
         done = []
         with self._transaction(_LATER):
             at = 0
@@ -416,29 +425,34 @@ class PublishedZones:
                 )
 
     def _finish_pending(self) -> None:
-        """Record and apply what is stored as pending. Where the log refuses, it is withdrawn, for
-        nobody was told that it would happen."""
+        """Record and apply what is stored as pending. It may have been acknowledged, so it stays
+        where the log takes nothing now, and goes only where no log can ever have taken it."""
         rows = self._database.execute(
             "SELECT number, pending FROM change WHERE pending IS NOT NULL ORDER BY number"
         ).fetchall()
         if not rows:
             return
-        changes = [
-            (number, decode(_Pending, pending, size_max=PENDING_BYTES_MAX))
-            for number, pending in rows
-        ]
-        self._record(changes)
-        if self._loaded:
-            self._load()
-            touched = {change.apex for _, change in changes}
-            self._server.remove([apex for apex in touched if apex not in self._zones])
-            self._server.put(
-                [
-                    (zone, self._key(key))
-                    for apex, (zone, key) in self._zones.items()
-                    if apex in touched
-                ]
-            )
+        touched: set[bytes] = set()
+        try:
+            for number, pending in rows:
+                change = decode(_Pending, pending, size_max=PENDING_BYTES_MAX)
+                try:
+                    self._record([(number, change)])
+                except LogUnavailable:
+                    raise
+                except HyperMeshError:
+                    self._withdraw([number])
+                touched.add(change.apex)
+        finally:
+            if self._loaded:
+                self._serve_again(touched)
+
+    def _serve_again(self, apexes: set[bytes]) -> None:
+        """Serve these zones as they are stored."""
+        self._load()
+        self._server.remove([apex for apex in apexes if apex not in self._zones])
+        found = [self._zones[apex] for apex in apexes if apex in self._zones]
+        self._server.put([(zone, self._key(key)) for zone, key in found])
 
     def _load(self) -> None:
         sets: dict[bytes, dict[tuple[bytes, int], RecordSet]] = {}
