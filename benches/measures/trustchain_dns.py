@@ -166,12 +166,13 @@ def over_quic(to: Running, seconds: int) -> float:
     command = [str(QUIC_LOAD), str(to.server.port("quic")), str(to.directory / "root.der")]
     command += [SERVER_NAME, "www.z0.bench.example", str(seconds)]
     command += [str(QUIC_CONNECTIONS), str(QUIC_STREAMS)]
+    before = to.server.counters()["quic"]
     shown = subprocess.run(
         command, capture_output=True, text=True, timeout=seconds + 60, check=True
     ).stdout
     answered, failed, took_s = shown.split()
-    if int(failed):
-        raise SystemExit(f"{failed} questions over QUIC had no answer")
+    if int(failed) or to.server.counters()["quic"] - before < int(answered):
+        raise SystemExit(f"{answered} questions over QUIC had an answer, and {failed} had none")
     return int(answered) / float(took_s)
 
 
