@@ -13,12 +13,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from measures import trustchain_issue, trustchain_log, trustchain_revocation
+from measures import trustchain_dns, trustchain_log, trustchain_revocation
 from result import RESULTS, Metric, write
 
 MEASURES: dict[str, Callable[[], list[Metric]]] = {
     "issue": trustchain_issue.measure,
     "log": trustchain_log.measure,
+    "dns": trustchain_dns.measure,
     "revocation": trustchain_revocation.measure,
 }
 
