@@ -73,6 +73,7 @@ bench-stoq: setup ## Measure STOQ beside other transports (needs root); writes b
 	$(BIN)/python benches/stoq.py $(if $(REPORT),--report $(REPORT))
 
 bench-trustchain: setup ## Measure TrustChain; writes benches/results/trustchain.json (or REPORT=FILE)
+	cargo build --release --quiet --locked -p hm-dns --example quic_load
 	$(BIN)/python benches/trustchain.py $(if $(REPORT),--report $(REPORT))
 
 fuzz: setup ## Give every decoder altered inputs, SECONDS each (10); REPORT=FILE keeps the result

@@ -1,4 +1,4 @@
-"""The numbers of TrustChain: authority, transparency log, names, revocation.
+"""The numbers of TrustChain: authority, ACME, transparency log, names, revocation.
 
     python benches/trustchain.py [--report FILE] [--only NAME ...]
 
@@ -13,11 +13,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from measures import trustchain_log, trustchain_revocation
+from measures import (
+    trustchain_acme,
+    trustchain_dns,
+    trustchain_issue,
+    trustchain_log,
+    trustchain_revocation,
+)
 from result import RESULTS, Metric, write
 
 MEASURES: dict[str, Callable[[], list[Metric]]] = {
+    "issue": trustchain_issue.measure,
+    "acme": trustchain_acme.measure,
     "log": trustchain_log.measure,
+    "dns": trustchain_dns.measure,
     "revocation": trustchain_revocation.measure,
 }
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from fuzz.decoders import transport
+from fuzz.decoders import names, transport
 from fuzz.decoders.mutator import Lots, altered
 from fuzz.decoders.shapes import value_of
 
@@ -354,5 +354,7 @@ TARGETS = (
     Target("transfer", transport.conversations, transport.read_conversation),
     Target("transfer-page", transport.pages, transport.read_page),
     Target("parcel", transport.parcels, transport.read_parcel),
+    Target("dns-update", names.updates, names.read_update),
+    Target("dns-data", names.sets, names.read_data),
     Target("delivery", transport.deliveries, transport.read_delivery),
 )

@@ -7,6 +7,7 @@ import pytest
 from hypermesh.node.addresses import HOSTS_MAX, dialable, published
 from hypermesh.node.dialling import dial
 from hypermesh.stoq.errors import HandshakeTimeout, PeerRevoked, WrongPeer
+from hypermesh.stoq.stack import Stack
 from hypermesh.wire.asset import Locator
 from hypermesh.wire.errors import HyperMeshError, Unreachable
 
@@ -45,8 +46,11 @@ def test_no_more_addresses_than_a_locator_holds() -> None:
 class Places:
     """An endpoint for which each address does what the table says."""
 
-    def __init__(self, answers: dict[str, HyperMeshError | None]) -> None:
+    def __init__(
+        self, answers: dict[str, HyperMeshError | None], stack: Stack = Stack.IPV6
+    ) -> None:
         self.answers = answers
+        self.stack = stack
         self.tried: list[str] = []
 
     def connect(self, host: str, *_: object, **__: object) -> object:
@@ -123,3 +127,67 @@ def test_an_address_is_tried_once_however_often_it_is_named() -> None:
     with pytest.raises(HandshakeTimeout):
         dial(places, named, "hm/1")  # type: ignore[arg-type]
     assert places.tried == ["fd00::a1"]
+
+
+FIB_TRIE = """\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+     +-- 127.0.0.0/8 2 0 2
+        |-- 127.0.0.1
+           /32 host LOCAL
+     +-- 10.1.0.0/16 2 0 2
+        |-- 10.1.0.0
+           /16 link UNICAST
+        |-- 10.1.2.3
+           /32 host LOCAL
+        |-- 10.1.255.255
+           /32 link BROADCAST
+     |-- 169.254.7.7
+        /32 host LOCAL
+Local:
+  |-- 10.1.2.3
+     /32 host LOCAL
+"""
+PUBLIC = "  |-- 9.9.9.9\n     /32 host LOCAL\n"
+
+
+def test_a_dual_stack_is_at_its_first_ipv4_address_too() -> None:
+    lines = "\n".join(LINES.values())
+    hosts = published("::", lines, FIB_TRIE)
+    assert hosts == ["2a00:1::3", "fd00:1::2", "::ffff:10.1.2.3", "::1"]
+    assert published("::", "", FIB_TRIE + PUBLIC) == ["::ffff:9.9.9.9", "::1"]
+    assert published("fd00:9::9", lines, FIB_TRIE) == ["fd00:9::9"]
+    many = [f"2a0000010000000000000000000000{n:02x} 02 40 00 80 eth{n}" for n in range(16, 32)]
+    full = published("::", "\n".join(many), FIB_TRIE)
+    assert (len(full), full[-2:]) == (HOSTS_MAX, ["::ffff:10.1.2.3", "::1"])
+    assert dialable(hosts, Stack.DUAL) == hosts
+    assert dialable(hosts) == ["2a00:1::3", "fd00:1::2", "::1"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(each for each in STRANGE if each != "::ffff:192.0.2.1"),
+        "::ffff:127.0.0.1",
+        "::ffff:0.0.0.0",
+        "::ffff:0.1.2.3",
+        "::ffff:169.254.169.254",
+        "::ffff:224.0.0.1",
+        "::ffff:255.255.255.255",
+        "::ffff:240.0.0.1",
+    ],
+)
+def test_a_dual_stack_dials_no_other_address_than_of_one_machine(host: str) -> None:
+    assert not dialable([host], Stack.DUAL)
+
+
+def test_an_ipv4_address_is_dialled_by_a_dual_stack_alone_and_once() -> None:
+    named = locator("::ffff:192.0.2.1", "::ffff:c000:201", "fd00::b2")
+    dual = Places({"::ffff:192.0.2.1": HandshakeTimeout(), "fd00::b2": None}, Stack.DUAL)
+    dial(dual, named, "hm/1")  # type: ignore[arg-type]
+    assert dual.tried == ["::ffff:192.0.2.1", "fd00::b2"]
+    places = Places({"fd00::b2": None})
+    dial(places, named, "hm/1")  # type: ignore[arg-type]
+    assert places.tried == ["fd00::b2"]

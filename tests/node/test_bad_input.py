@@ -282,6 +282,7 @@ def test_a_node_cannot_publish_the_place_of_another(
         {"hosts": ["victim.example"]},
         {"hosts": ["::1", "ff02::1"]},
         {"hosts": ["::ffff:192.0.2.1"]},
+        {"hosts": ["::1", "::ffff:127.0.0.1"]},
         {"hosts": ["::1", "0::1", "::1", "::1"]},
         {"name": "bob\x1b]0;root\x07"},
     ],

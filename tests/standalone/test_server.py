@@ -22,14 +22,16 @@ from hypermesh.standalone.client import Client, connected
 from hypermesh.standalone.errors import PinChanged, ServerUnknown, SettingsInvalid
 from hypermesh.standalone.peers import Server, parse_server
 from hypermesh.standalone.settings import settled
+from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import KEY_EXCHANGE, Endpoint
 from hypermesh.stoq.errors import Draining, NotAuthorized, PeerRefused, UnknownIssuer
 from hypermesh.stoq.trust import Identity, TrustPolicy
 from hypermesh.stoq.tunnel import Tunnel
 from hypermesh.wire.errors import Forbidden
+from hypermesh.wire.ids import AssetId
 from hypermesh.wire.rpc import ALPN_ENROL, SERVICE_CONTROL, SERVICE_ECHO, SERVICE_PERF
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @dataclass
@@ -123,6 +125,25 @@ def echoing() -> Iterator[str]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(WAIT_S)
+
+
+@contextlib.contextmanager
+def tunnelling(
+    limit: int,
+) -> Iterator[tuple[Tunnel, Callable[[Connection, AssetId], socket.socket]]]:
+    """A tunnel, and what forwards a new local socket over it; all sockets are closed in the end."""
+    tunnel = Tunnel(limit)
+    with contextlib.ExitStack() as open_sockets:
+
+        def carried(connection: Connection, service: AssetId) -> socket.socket:
+            near, far = socket.socketpair()
+            open_sockets.enter_context(near)
+            near.settimeout(WAIT_S)
+            tunnel.forward(connection, far, service)
+            return near
+
+        yield tunnel, carried
+        tunnel.close()
 
 
 @pytest.fixture(scope="module")
@@ -273,42 +294,36 @@ def test_a_tunnel(server: Running, tmp_path: Path) -> None:
 def test_it_keeps_its_identity_and_drains(tmp_path: Path) -> None:
     """SIGTERM: what is open may end; who asks for more is told why there is none."""
     data, keys = tmp_path / "s", tmp_path / "k"
-    with echoing() as to:
-        with serving(data, keys, "--offer", f"echo={to}") as running:
-            pin = running.pin
-            near, far = socket.socketpair()
-            near.settimeout(WAIT_S)
-            with running.connected() as (client, connection):
-                tunnel = Tunnel(2)
-                tunnel.forward(connection, far, client.service(connection, "echo"))
-                near.sendall(b"x")
-                assert near.recv(1) == b"x"
-                running.process.send_signal(signal.SIGTERM)
 
-                def draining(ask: Callable[[], object]) -> bool:
-                    try:
-                        ask()
-                    except Draining:
-                        return True
-                    return False
+    def draining(ask: Callable[[], object]) -> bool:
+        try:
+            ask()
+        except Draining:
+            return True
+        return False
 
-                eventually(lambda: draining(lambda: connection.request(SERVICE_ECHO, b"")), "drain")
-                assert draining(lambda: client.connect().close())
-                late, served = socket.socketpair()
-                tunnel.forward(connection, served, client.service(connection, "echo"))
-                assert late.recv(1) == b""
-                late.close()
-                assert tunnel.last is not None
-                assert isinstance(tunnel.last.error, Draining)
-                assert running.process.poll() is None
-                near.sendall(b"still here")
-                assert near.recv(10) == b"still here"
-                near.shutdown(socket.SHUT_WR)
-                assert near.recv(1) == b""
-                assert running.process.wait(WAIT_S) == 0
-            near.close()
-        with serving(data, keys) as again:
-            assert again.pin == pin
+    with echoing() as to, serving(data, keys, "--offer", f"echo={to}") as running:
+        pin = running.pin
+        with running.connected() as (client, connection), tunnelling(2) as (tunnel, carried):
+            service = client.service(connection, "echo")
+            near = carried(connection, service)
+            near.sendall(b"x")
+            assert near.recv(1) == b"x"
+            running.process.send_signal(signal.SIGTERM)
+            eventually(lambda: draining(lambda: connection.request(SERVICE_ECHO, b"")), "drain")
+            assert draining(lambda: client.connect().close())
+            late = carried(connection, service)
+            assert late.recv(1) == b""
+            assert tunnel.last is not None
+            assert isinstance(tunnel.last.error, Draining)
+            assert running.process.poll() is None
+            near.sendall(b"still here")
+            assert near.recv(10) == b"still here"
+            near.shutdown(socket.SHUT_WR)
+            assert near.recv(1) == b""
+            assert running.process.wait(WAIT_S) == 0
+    with serving(data, keys) as again:
+        assert again.pin == pin
 
 
 def test_what_stays_open_is_cut_off_in_the_end(tmp_path: Path) -> None:
@@ -316,17 +331,14 @@ def test_what_stays_open_is_cut_off_in_the_end(tmp_path: Path) -> None:
         echoing() as to,
         serving(tmp_path / "s", tmp_path / "k", "--offer", f"e={to}", "--drain", "0.5") as running,
         running.connected() as (client, connection),
+        tunnelling(1) as (_, carried),
     ):
-        near, far = socket.socketpair()
-        tunnel = Tunnel(1)
-        tunnel.forward(connection, far, client.service(connection, "e"))
+        near = carried(connection, client.service(connection, "e"))
         near.sendall(b"x")
         assert near.recv(1) == b"x"
         running.process.terminate()
         assert running.process.wait(WAIT_S) == 0
-        near.settimeout(WAIT_S)
         assert near.recv(1) == b""
-        near.close()
 
 
 def test_a_mistake_ends_with_the_exit_code_of_its_kind(tmp_path: Path) -> None:

@@ -198,13 +198,14 @@ async def dialled(
     address: tuple[str, int],
     authority: Authority,
     *,
+    alpn: str = ALPN,
     tickets: list[SessionTicket] | None = None,
     wait: bool = True,
     **settings: Any,
 ) -> AsyncIterator[Client]:
     """aioquic as client. `tickets` collects those of the server; `settings` go to aioquic."""
     configuration = QuicConfiguration(
-        alpn_protocols=[ALPN],
+        alpn_protocols=[alpn],
         cadata=authority.root_pem,
         server_name=NAME,
         max_data=STREAM_BYTES_MAX,

@@ -133,6 +133,50 @@ mod tests {
         }
     }
 
+    /// What signing draws from: four SHAKE256 (FIPS 202) over the seed and their number, word by
+    /// word in turn. The words are another implementation's (Python's `hashlib`), of the first and
+    /// second permutation.
+    #[test]
+    fn four_lanes_are_four_hashes() {
+        const PLACES: [usize; 5] = [0, 1, 16, 17, 19];
+        const LANES: [[u64; 5]; 4] = [
+            [
+                0x21d2_4fdd_546a_2682,
+                0xcc78_3c46_c74b_13f9,
+                0x6aa6_a5cf_fe45_766b,
+                0xb144_c636_a715_e37a,
+                0x5ed7_425e_73e8_9bbe,
+            ],
+            [
+                0xd808_1f66_854e_f327,
+                0xe145_6343_99af_2f7b,
+                0x8b6c_efdf_9bbb_4f6d,
+                0xaf9a_4ac1_c51c_0933,
+                0x0b87_ebe8_7b22_dfc3,
+            ],
+            [
+                0x7950_956c_1d2c_60e4,
+                0xa205_f41e_4762_e22d,
+                0x3386_b939_5ec0_fafc,
+                0x0fb2_41c8_ac85_b7b8,
+                0x8c78_23cf_b0fa_008b,
+            ],
+            [
+                0x6360_d975_f289_4694,
+                0x97bb_c4fe_4279_8c1c,
+                0xdc13_96d0_4d7d_2566,
+                0x3f33_48b5_cceb_2e18,
+                0x5a0f_e7b6_f8ca_0412,
+            ],
+        ];
+        let mut drawn = fn_dsa_comm::shake::SHAKE256x4::new(b"HyperMesh");
+        let words: Vec<u64> = (0..80).map(|_| drawn.next_u64()).collect();
+        for (lane, known) in LANES.iter().enumerate() {
+            let words = PLACES.map(|place| words[4 * place + lane]);
+            assert_eq!(&words, known);
+        }
+    }
+
     #[test]
     fn has_the_sizes_of_round_three() {
         assert_eq!(

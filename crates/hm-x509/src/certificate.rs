@@ -30,6 +30,8 @@ pub enum OuterAlgorithm {
 
 /// A certificate whose form is known; whether to believe it is for `chain` to say.
 pub struct Certificate<'a> {
+    /// All of it.
+    pub der: &'a [u8],
     pub tbs: &'a [u8],
     pub presigned: Vec<u8>,
     pub issuer: &'a [u8],
@@ -58,6 +60,7 @@ impl<'a> Certificate<'a> {
         }
         check_extensions(tbs.extensions())?;
         Ok(Self {
+            der,
             tbs: signed,
             presigned: presigned(signed).ok_or(malformed("not in DER"))?,
             issuer: tbs.issuer.as_raw(),
@@ -90,6 +93,22 @@ impl<'a> Certificate<'a> {
             return Err(malformed("an issuer that may not have issuers below it"));
         }
         Ok(())
+    }
+
+    /// Whether `issuer` is the one that this certificate says has signed it: by name, and by key
+    /// identifier where both have one (RFC 5280 section 4.2.1.1).
+    pub fn names(&self, issuer: &Certificate<'_>) -> bool {
+        let named = match self.parsed(&oid::AUTHORITY_KEY_ID) {
+            Some((ParsedExtension::AuthorityKeyIdentifier(named), _)) => {
+                named.key_identifier.as_ref().map(|id| id.0)
+            }
+            _ => None,
+        };
+        let own = match issuer.parsed(&oid::SUBJECT_KEY_ID) {
+            Some((ParsedExtension::SubjectKeyIdentifier(id), _)) => Some(id.0),
+            _ => None,
+        };
+        self.issuer == issuer.subject && (named.is_none() || own.is_none() || named == own)
     }
 
     /// The Ed25519 key of a leaf; refuses a certificate that could sign others.

@@ -76,6 +76,58 @@ pub fn check_chain(
     chain: &[&[u8]],
     now_unix: i64,
 ) -> Result<PeerIdentity, Refusal> {
+    check(policy, chain, now_unix, &signature::check)
+}
+
+/// The node behind `leaf`, which came alone, under `policy` at `now_unix` seconds.
+///
+/// The rest of its chain is in the policy, where [`check_chain`] wants it to be as well: of the
+/// issuers there that `leaf` names, one must vouch for it as in a whole chain. An issuer that only
+/// has the same name is an unknown one.
+pub fn check_node(
+    policy: &TrustPolicy,
+    leaf: &[u8],
+    now_unix: i64,
+) -> Result<PeerIdentity, Refusal> {
+    complete(policy, leaf, now_unix, &signature::check)
+}
+
+/// Whether the second certificate has signed the first, with both its keys.
+pub(crate) type Signed<'a> = &'a dyn Fn(&Certificate<'_>, &Certificate<'_>) -> Result<(), Refusal>;
+
+pub(crate) fn complete(
+    policy: &TrustPolicy,
+    leaf: &[u8],
+    now_unix: i64,
+    signed: Signed<'_>,
+) -> Result<PeerIdentity, Refusal> {
+    let (leaf, peer, network) = read_node(leaf)?;
+    if network != policy.network {
+        return Err(Refusal::WrongNetwork);
+    }
+    let mut refusal = Refusal::UnknownIssuer;
+    for issuing in &policy.issuers {
+        let Some(issuing) = Certificate::read(issuing)
+            .ok()
+            .filter(|one| leaf.names(one))
+        else {
+            continue;
+        };
+        // Another certificate with the same key may be one that holds.
+        match check_below(policy, (&leaf, &peer), &issuing, now_unix, signed) {
+            Ok(()) => return Ok(peer),
+            Err(reason) => refusal = reason,
+        }
+    }
+    Err(refusal)
+}
+
+pub(crate) fn check(
+    policy: &TrustPolicy,
+    chain: &[&[u8]],
+    now_unix: i64,
+    signed: Signed<'_>,
+) -> Result<PeerIdentity, Refusal> {
     let (leaf, issuing, root) = match chain {
         [leaf, issuing] => (*leaf, *issuing, None),
         [leaf, issuing, root] => (*leaf, *issuing, Some(*root)),
@@ -91,13 +143,24 @@ pub fn check_chain(
         return Err(Refusal::UnknownIssuer);
     }
     let issuing = Certificate::read(issuing)?;
-    let root = anchor(&policy.roots, &issuing)?;
-    check_link(&leaf, &issuing, 0)?;
+    check_below(policy, (&leaf, &peer), &issuing, now_unix, signed)?;
+    Ok(peer)
+}
+
+/// Whether `issuing` vouches for a leaf, and a root of the policy for `issuing`, all at their time.
+fn check_below(
+    policy: &TrustPolicy,
+    (leaf, peer): (&Certificate<'_>, &PeerIdentity),
+    issuing: &Certificate<'_>,
+    now_unix: i64,
+    signed: Signed<'_>,
+) -> Result<(), Refusal> {
+    let root = anchor(&policy.roots, issuing, signed)?;
+    check_link(leaf, issuing, 0, signed)?;
     if policy.revoked.contains(&peer.id) {
         return Err(Refusal::Revoked);
     }
-    check_times(&[&leaf, &issuing, &root], now_unix)?;
-    Ok(peer)
+    check_times(&[leaf, issuing, &root], now_unix)
 }
 
 /// The node behind `chain` (leaf, issuing, root) under a root known by its SHA-256 alone, as an
@@ -115,8 +178,8 @@ pub fn check_pinned_root(
         return Err(Refusal::UnknownIssuer);
     }
     let (issuing, root) = (Certificate::read(issuing)?, Certificate::read(root)?);
-    check_link(&issuing, &root, 1)?;
-    check_link(&leaf, &issuing, 0)?;
+    check_link(&issuing, &root, 1, &signature::check)?;
+    check_link(&leaf, &issuing, 0, &signature::check)?;
     check_times(&[&leaf, &issuing, &root], now_unix)?;
     Ok(peer)
 }
@@ -165,11 +228,15 @@ fn read_node(leaf: &[u8]) -> Result<(Certificate<'_>, PeerIdentity, [u8; 32]), R
 }
 
 /// The root that signed `issuing`, or why none of `roots` did.
-fn anchor<'a>(roots: &'a [Vec<u8>], issuing: &Certificate<'_>) -> Result<Certificate<'a>, Refusal> {
+fn anchor<'a>(
+    roots: &'a [Vec<u8>],
+    issuing: &Certificate<'_>,
+    signed: Signed<'_>,
+) -> Result<Certificate<'a>, Refusal> {
     let mut refusal = Refusal::UnknownIssuer;
     for root in roots {
         let root = Certificate::read(root)?;
-        match check_link(issuing, &root, 1) {
+        match check_link(issuing, &root, 1, signed) {
             Ok(()) => return Ok(root),
             Err(Refusal::UnknownIssuer) => {}
             Err(reason) => refusal = reason,
@@ -184,12 +251,13 @@ fn check_link(
     subject: &Certificate<'_>,
     issuer: &Certificate<'_>,
     below: u32,
+    signed: Signed<'_>,
 ) -> Result<(), Refusal> {
     if subject.issuer != issuer.subject {
         return Err(Refusal::UnknownIssuer);
     }
     issuer.check_authority(below)?;
-    signature::check(subject, issuer)
+    signed(subject, issuer)
 }
 
 fn check_times(chain: &[&Certificate<'_>], now_unix: i64) -> Result<(), Refusal> {

@@ -1,10 +1,14 @@
 //! Fuzz targets of this crate, over the frozen certificates of `vectors/x509`.
 
+use std::sync::OnceLock;
+
 use hm_fuzz::Target;
 use x509_parser::extensions::GeneralName;
 
 use crate::names::{hex, Names};
-use crate::{check_chain, check_pinned_root, der, presigned, read_keys, TrustPolicy};
+use crate::{
+    check_chain, check_node, check_pinned_root, der, presigned, read_keys, Known, TrustPolicy,
+};
 
 pub const TARGETS: &[Target] = &[
     Target {
@@ -103,7 +107,15 @@ fn read_certificate(input: &[u8]) {
     }
     let believed = check_chain(&policy(), &[input, ISSUING], NOW);
     assert_eq!(believed.is_ok(), input == NODE, "{believed:?}");
+    let alone = check_node(&policy(), input, NOW);
+    assert_eq!(alone.is_ok(), believed.is_ok(), "{alone:?}");
+    let known = KNOWN.get_or_init(Known::default);
+    assert_eq!(known.check_node(&policy(), input, NOW), alone);
+    assert!(known.check_node(&policy(), NODE, NOW).is_ok());
 }
+
+/// What one input has left in it must not help another.
+static KNOWN: OnceLock<Known> = OnceLock::new();
 
 /// Two chains are believed, and no other.
 fn read_chain(input: &[u8]) {

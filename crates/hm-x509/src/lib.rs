@@ -19,13 +19,17 @@ mod chain;
 mod der;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+mod known;
 mod names;
 mod oid;
 mod presigned;
 mod selfsigned;
 mod signature;
 
-pub use chain::{check_chain, check_pinned_root, read_keys, PeerIdentity, Refusal, TrustPolicy};
+pub use chain::{
+    check_chain, check_node, check_pinned_root, read_keys, PeerIdentity, Refusal, TrustPolicy,
+};
+pub use known::Known;
 pub use presigned::presigned;
 pub use selfsigned::self_signed;
 

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use hm_x509::{check_chain, check_pinned_root, presigned, read_keys, Refusal, TrustPolicy};
+use hm_x509::{
+    check_chain, check_node, check_pinned_root, presigned, read_keys, Known, Refusal, TrustPolicy,
+};
 
 macro_rules! vector {
     ($name:literal) => {
@@ -169,4 +171,151 @@ fn presigned_bytes_are_for_tbs_certificates_only() {
     for wrong in [&[][..], &[0x30, 0], ROOT, b"text", &ROOT[..100]] {
         assert_eq!(presigned(wrong), None);
     }
+}
+
+/// A memory in which the signatures of the chain are known.
+fn known() -> Known {
+    let known = Known::default();
+    let now = second("not_before_s");
+    assert!(known
+        .check_chain(&policy(), &[NODE, ISSUING, ROOT], now)
+        .is_ok());
+    known
+}
+
+#[test]
+fn what_is_known_gets_the_same_answers() {
+    let (known, now) = (known(), second("not_before_s"));
+    let by_root: &[u8] = vector!("node-by-root.der");
+    let elsewhere: &[u8] = vector!("node-elsewhere.der");
+    let falcon: &[u8] = vector!("node-falcon-wrong.der");
+    let p256: &[u8] = vector!("node-p256-wrong.der");
+    let chains: [&[&[u8]]; 14] = [
+        &[NODE, ISSUING],
+        &[NODE, ISSUING, ROOT],
+        &[],
+        &[NODE],
+        &[NODE, ROOT],
+        &[NODE, NODE],
+        &[NODE, ISSUING, ISSUING],
+        &[NODE, ISSUING, ROOT, ROOT],
+        &[SESSION, ISSUING],
+        &[by_root, ISSUING],
+        &[by_root, ROOT],
+        &[elsewhere, ISSUING],
+        &[falcon, ISSUING],
+        &[p256, ISSUING],
+    ];
+    let mut policies = vec![policy(), policy(), policy(), policy(), policy()];
+    policies[1].revoked.insert(hash("node"));
+    policies[2].roots.clear();
+    policies[3].issuers.clear();
+    policies[4].network = [0; 32];
+    let times = [
+        now - 1,
+        now,
+        second("not_after_s"),
+        second("not_after_s") + 1,
+    ];
+    for policy in &policies {
+        for chain in chains {
+            for now in times {
+                // Twice: the first answer must not change the second.
+                for _ in 0..2 {
+                    let answer = known.check_chain(policy, chain, now);
+                    assert_eq!(answer, check_chain(policy, chain, now));
+                }
+            }
+        }
+        for leaf in [
+            NODE, SESSION, by_root, elsewhere, falcon, p256, ISSUING, b"",
+        ] {
+            for now in times {
+                for _ in 0..2 {
+                    let answer = known.check_node(policy, leaf, now);
+                    assert_eq!(answer, check_node(policy, leaf, now));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_known_chain_ends_with_the_policy_and_with_its_time() {
+    let (known, first) = (known(), second("not_before_s"));
+    let at = |policy: &TrustPolicy, now| {
+        let whole = known.check_chain(policy, &[NODE, ISSUING, ROOT], now);
+        assert_eq!(whole, known.check_node(policy, NODE, now));
+        whole.map(|_| ())
+    };
+    assert_eq!(at(&policy(), first), Ok(()));
+    let mut revoking = policy();
+    revoking.revoked.insert(hash("node"));
+    assert_eq!(at(&revoking, first), Err(Refusal::Revoked));
+    assert_eq!(at(&policy(), first - 1), Err(Refusal::NotYetValid));
+    let last = second("not_after_s");
+    assert_eq!(at(&policy(), last + 1), Err(Refusal::Expired));
+    for forget in [
+        |policy: &mut TrustPolicy| policy.roots.clear(),
+        |policy: &mut TrustPolicy| policy.issuers.clear(),
+    ] {
+        let mut distrusting = policy();
+        forget(&mut distrusting);
+        assert_eq!(at(&distrusting, first), Err(Refusal::UnknownIssuer));
+    }
+    assert_eq!(at(&policy(), first), Ok(()));
+}
+
+#[test]
+fn no_bit_of_a_known_leaf_can_be_changed() {
+    let (known, now) = (known(), second("not_before_s"));
+    let mut leaf = NODE.to_vec();
+    for position in (0..leaf.len()).step_by(13) {
+        let bit = position % 8;
+        leaf[position] ^= 1 << bit;
+        let whole = known.check_chain(&policy(), &[&leaf, ISSUING], now);
+        assert!(whole.is_err(), "byte {position}, bit {bit}");
+        let alone = known.check_node(&policy(), &leaf, now);
+        assert!(alone.is_err(), "byte {position}, bit {bit}");
+        leaf[position] ^= 1 << bit;
+    }
+    assert!(known.check_node(&policy(), &leaf, now).is_ok());
+}
+
+#[test]
+fn a_leaf_alone_is_completed_from_the_policy() {
+    let now = second("not_before_s");
+    let whole = check_chain(&policy(), &[NODE, ISSUING, ROOT], now);
+    assert!(whole.is_ok());
+    assert_eq!(check_node(&policy(), NODE, now), whole);
+
+    let alone = |policy: &TrustPolicy, leaf: &[u8]| check_node(policy, leaf, now).unwrap_err();
+    let elsewhere: &[u8] = vector!("node-elsewhere.der");
+    assert_eq!(alone(&policy(), elsewhere), Refusal::WrongNetwork);
+    let by_root: &[u8] = vector!("node-by-root.der");
+    assert_eq!(alone(&policy(), by_root), Refusal::UnknownIssuer);
+    let falcon: &[u8] = vector!("node-falcon-wrong.der");
+    let reason = Refusal::BadSignature("FALCON-1024 signature".into());
+    assert_eq!(alone(&policy(), falcon), reason);
+    // It names the key that did sign it, which nobody knows.
+    let p256: &[u8] = vector!("node-p256-wrong.der");
+    assert_eq!(alone(&policy(), p256), Refusal::UnknownIssuer);
+    for leaf in [SESSION, ISSUING, ROOT, b"", b"text"] {
+        assert!(matches!(alone(&policy(), leaf), Refusal::Malformed(_)));
+    }
+
+    // What does not sign it stands in nobody's way, and what does must stand below a root.
+    let mut many = policy();
+    many.issuers = [b"text", ROOT, ISSUING, NODE].map(<[u8]>::to_vec).to_vec();
+    assert_eq!(check_node(&many, NODE, now), whole);
+    many.issuers.remove(2);
+    assert_eq!(alone(&many, NODE), Refusal::UnknownIssuer);
+    let mut rootless = policy();
+    rootless.roots.clear();
+    assert_eq!(alone(&rootless, NODE), Refusal::UnknownIssuer);
+    let mut shortened = policy();
+    shortened.issuers = vec![ROOT.to_vec()];
+    assert_eq!(alone(&shortened, NODE), Refusal::UnknownIssuer);
+    let whole = check_chain(&shortened, &[by_root, ROOT], now);
+    assert_eq!(check_node(&shortened, by_root, now), whole);
 }

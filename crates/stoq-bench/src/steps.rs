@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hm_crypto::{ed25519, falcon};
+use hm_x509::Known;
 use rustls::crypto::aws_lc_rs::kx_group::X25519MLKEM768;
 
 use crate::arguments::Arguments;
@@ -20,6 +21,7 @@ pub fn run(arguments: &Arguments) -> Result<Line> {
     let policy = policy(&directory)?;
     let chain = chain(&directory, "client")?;
     let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+    let leaf = chain.first().ok_or("an empty chain")?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as i64;
     let public = keys.public();
     let falcon_signature = keys.falcon().sign(MESSAGE)?;
@@ -33,6 +35,11 @@ pub fn run(arguments: &Arguments) -> Result<Line> {
     })?;
     let certificates = times(rounds, || {
         black_box(hm_x509::check_chain(&policy, &chain, now)?);
+        Ok(())
+    })?;
+    let known = Known::default();
+    let certificate_known = times(rounds, || {
+        black_box(known.check_node(&policy, leaf, now)?);
         Ok(())
     })?;
     let falcon_sign = times(rounds, || {
@@ -52,6 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<Line> {
     Ok(Line::default()
         .numbers("key_exchange", &exchange)
         .numbers("certificate_check", &certificates)
+        .numbers("certificate_known", &certificate_known)
         .numbers("falcon_sign", &falcon_sign)
         .numbers("falcon_verify", &falcon_verify)
         .numbers("ed25519_sign", &ed25519_sign)

@@ -41,7 +41,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::quic::{timeout, Connection, ReadToEndError, RecvStream, SendStream, VarInt};
 use hm_crypto::hybrid::{PublicKeys, Signature, Statement};
 use hm_crypto::{ed25519, falcon, hybrid};
-use hm_x509::{PeerIdentity, Refusal, TrustPolicy};
+use hm_x509::{Known, PeerIdentity, Refusal, TrustPolicy};
 use rustls::pki_types::CertificateDer;
 
 use crate::error::{said_by_peer, Error, Kind, Result};
@@ -192,14 +192,14 @@ pub struct Expected {
 /// The server behind `channel`, or why it is not the one the client wants.
 pub fn check_server(
     channel: &Channel,
-    policy: &TrustPolicy,
+    terms: &Terms,
     expected: Expected,
     now_unix: i64,
 ) -> Result<PeerIdentity> {
     let chain = channel.chain();
     let peer = match (channel.alpn, &expected.root_sha256) {
         (Alpn::Enrol, Some(root)) => hm_x509::check_pinned_root(&chain, root, now_unix),
-        _ => hm_x509::check_chain(policy, &chain, now_unix),
+        _ => terms.check_node(&chain, now_unix),
     }
     .map_err(refused)?;
     match expected.peer {
@@ -218,7 +218,7 @@ pub fn check_server(
 /// The client behind `channel` (`None`: one that has no keys yet), or why it is not let in.
 pub fn check_client(
     channel: &Channel,
-    policy: &TrustPolicy,
+    terms: &Terms,
     now_unix: i64,
 ) -> Result<Option<PeerIdentity>> {
     let chain = channel.chain();
@@ -228,12 +228,10 @@ pub fn check_client(
             Kind::CertificateMissing,
             format!("{} needs a certificate", channel.alpn.text()),
         )),
-        (Alpn::Node, chain) => hm_x509::check_chain(policy, chain, now_unix)
-            .map(Some)
-            .map_err(refused),
+        (Alpn::Node, chain) => terms.check_node(chain, now_unix).map(Some).map_err(refused),
         (Alpn::Enrol | Alpn::Session, [leaf, ..]) => {
             let peer = hm_x509::read_keys(leaf).map_err(refused)?;
-            let bearers = policy.bearers.as_ref();
+            let bearers = terms.policy.bearers.as_ref();
             match bearers.filter(|_| channel.alpn == Alpn::Session) {
                 Some(bearers) if !bearers.contains(&peer.id) => Err(Error::new(
                     Kind::NotAuthorized,
@@ -361,9 +359,23 @@ const REFUSAL_WAIT: Duration = Duration::from_secs(1);
 pub struct Terms {
     pub identity: Option<Arc<Identity>>,
     pub policy: Arc<TrustPolicy>,
+    /// Signatures in chains that came before.
+    pub known: Arc<Known>,
 }
 
 impl Terms {
+    /// The node of the network behind `chain`, which may be its leaf alone ([`crate::tls`]).
+    fn check_node(
+        &self,
+        chain: &[&[u8]],
+        now_unix: i64,
+    ) -> std::result::Result<PeerIdentity, Refusal> {
+        match chain {
+            [leaf] => self.known.check_node(&self.policy, leaf, now_unix),
+            chain => self.known.check_chain(&self.policy, chain, now_unix),
+        }
+    }
+
     fn id(&self) -> PeerId {
         self.identity
             .as_ref()
@@ -415,7 +427,7 @@ pub async fn admit_server(
     let judged = {
         let (channel, terms) = (channel.clone(), terms.clone());
         apart(move || {
-            let peer = check_server(&channel, &terms.policy, expected, now_unix())?;
+            let peer = check_server(&channel, &terms, expected, now_unix())?;
             let binding = Binding {
                 channel: &channel.binding,
                 client: terms.id(),
@@ -544,7 +556,7 @@ fn judge_early(
     frame: &[u8],
 ) -> Result<(Alpn, PeerIdentity)> {
     check_ticket(channel, taken)?;
-    let peer = check_client(channel, &terms.policy, now_unix())?;
+    let peer = check_client(channel, terms, now_unix())?;
     let binding = Binding {
         channel: &channel.binding,
         client: peer.as_ref().map_or(NOBODY, |peer| peer.id),
@@ -572,7 +584,7 @@ async fn judge_client(
             return Err(error);
         }
         check_ticket(&channel, taken)?;
-        let peer = check_client(&channel, &terms.policy, now_unix())?;
+        let peer = check_client(&channel, &terms, now_unix())?;
         let binding = Binding {
             channel: &channel.binding,
             client: peer.as_ref().map_or(NOBODY, |peer| peer.id),

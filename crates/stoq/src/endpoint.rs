@@ -148,7 +148,11 @@ impl Endpoint {
             quic,
             local: Mutex::new(local),
             stack,
-            terms: RwLock::new(Terms { identity, policy }),
+            terms: RwLock::new(Terms {
+                identity,
+                policy,
+                known: Arc::default(),
+            }),
             server: RwLock::new(server),
             services: Services {
                 queue: Arc::new(Queue::new().map_err(refused)?),
@@ -271,6 +275,13 @@ impl Endpoint {
         self.shared.tickets.clear();
         terms.identity = Some(identity);
         Ok(())
+    }
+
+    /// Whether connections that this endpoint opens use tickets of earlier ones and leave some; at
+    /// first they do. Without them each handshake is a whole one, and nothing that a server
+    /// remembers joins two connections.
+    pub fn hold_tickets(&self, hold: bool) {
+        self.shared.tickets.hold(hold);
     }
 
     /// Connects, and admits and is admitted by the peer.

@@ -1,6 +1,7 @@
 //! Fuzz targets of this crate: all that it reads before, and while, it knows its peer.
 
 mod hello;
+mod padding;
 mod steering;
 mod tickets;
 
@@ -56,6 +57,11 @@ pub const TARGETS: &[Target] = &[
         name: "steering",
         seeds: steering::seeds,
         read: steering::read,
+    },
+    Target {
+        name: "padding",
+        seeds: padding::seeds,
+        read: padding::read,
     },
     Target {
         name: "datagram",

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use hm_crypto::hybrid::SecretKeys;
 use rustls::crypto::aws_lc_rs::sign::any_eddsa_type;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use rustls::sign::CertifiedKey;
 
 use crate::error::{Error, Kind, Result};
 use crate::tls::One;
@@ -55,7 +54,7 @@ impl Identity {
         Ok(Identity {
             id,
             keys,
-            certified: Arc::new(One(Arc::new(CertifiedKey::new(chain, signer)))),
+            certified: Arc::new(One::new(chain, signer)),
             not_after,
         })
     }

@@ -3,7 +3,8 @@
 //! A session of quinn is wrapped in one that reads along. Both sides see the first message of each
 //! direction in the clear: the ClientHello, whose digest stands for the client's key share before
 //! there is a TLS exporter, and the ServerHello, which says whether a ticket was taken (RFC 8446
-//! sections 4.1.2, 4.1.3 and 4.2.11). Nothing is added to the handshake and nothing is changed.
+//! sections 4.1.2, 4.1.3 and 4.2.11). Nothing is added to the handshake and nothing is changed. Keys
+//! pass through here as well, and those for receiving take the padding off probes ([`Unpadded`]).
 
 mod accepted;
 
@@ -15,7 +16,7 @@ use crate::quic::crypto::{
     ClientConfig, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey, ServerConfig,
     Session, UnsupportedVersion,
 };
-use crate::quic::{ConnectError, ConnectionId, Side};
+use crate::quic::{ConnectError, ConnectionId, Side, Unpadded};
 use hm_crypto::digest::Context;
 use quinn_proto::transport_parameters::TransportParameters;
 use quinn_proto::TransportError;
@@ -210,12 +211,18 @@ impl Session for ObservedSession {
         if let Some(written) = buf.get(before..) {
             self.observe(self.side, written);
         }
-        keys
+        let mut keys = keys?;
+        keys.packet.remote = Box::new(Unpadded(keys.packet.remote));
+        Some(keys)
     }
 
     fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
         self.prepared += 1;
-        self.inner.next_1rtt_keys()
+        let keys = self.inner.next_1rtt_keys()?;
+        Some(KeyPair {
+            local: keys.local,
+            remote: Box::new(Unpadded(keys.remote)),
+        })
     }
 
     fn is_valid_retry(&self, orig_dst_cid: &ConnectionId, header: &[u8], payload: &[u8]) -> bool {

@@ -15,6 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -34,6 +35,8 @@ use crate::PeerId;
 #[derive(Default)]
 pub struct Tickets {
     state: Mutex<State>,
+    /// None are held for connections that this endpoint opens.
+    unheld: AtomicBool,
 }
 
 #[derive(Default)]
@@ -93,6 +96,18 @@ impl Tickets {
             era: self.state.lock().era,
             state: Mutex::default(),
         })
+    }
+
+    /// Whether connections that this side opens use tickets and leave some. At first they do.
+    pub fn hold(&self, hold: bool) {
+        self.unheld.store(!hold, Ordering::SeqCst);
+        if !hold {
+            self.state.lock().held = Shelf::default();
+        }
+    }
+
+    pub fn holds(&self) -> bool {
+        !self.unheld.load(Ordering::SeqCst)
     }
 
     /// For one connection that this side opens.
@@ -278,7 +293,7 @@ impl ClientTickets {
             peer: admitted.peer,
         };
         let mut state = self.tickets.state.lock();
-        if state.era == self.era {
+        if state.era == self.era && self.tickets.holds() {
             state.held.put(self.towards.clone(), held, 0, ends);
             state.held.bound(TICKETS_HELD_MAX, usize::MAX);
         }

@@ -378,16 +378,20 @@ class Node:
         self.running.close()
 
     def _drain(self) -> None:
-        """Tell others that this node goes down, and finish what they began. Their polls for blocks,
-        which would take longer than that, are answered with what there is."""
+        """Tell others that this node goes down, and finish what they began, and what programs here
+        have open at others. Polls for blocks, which would take longer than that, are answered with
+        what there is."""
+        deadline = time.monotonic() + DRAIN_MS / 1000
         self.endpoint.drain(0)
+        self.tunnels.retire()
         self.chain.feed.end_waits()
-        if self.endpoint.drain(POLLS_END_MS):
-            return
-        # One that had been taken may have begun to wait only since.
-        self.chain.feed.end_waits()
-        if not self.endpoint.drain(DRAIN_MS - POLLS_END_MS):
-            log.warning("what others had under way here is cut off")
+        if not self.endpoint.drain(POLLS_END_MS):
+            # One that had been taken may have begun to wait only since.
+            self.chain.feed.end_waits()
+            if not self.endpoint.drain(DRAIN_MS - POLLS_END_MS):
+                log.warning("what others had under way here is cut off")
+        if not self.tunnels.drain(deadline - time.monotonic()):
+            log.warning("what programs here had open at others is cut off")
 
     def readiness(self) -> dict[str, str]:
         """Each check with "ok" or what is wrong."""

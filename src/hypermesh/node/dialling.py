@@ -42,7 +42,7 @@ def dial(
     what the first address said.
     """
     failures: list[PeerRefused | Unreachable] = []
-    hosts = dialable(locator.hosts)
+    hosts = dialable(locator.hosts, endpoint.stack)
     if not hosts:
         raise Unreachable("The node names no address that could be one machine's")
     last = len(hosts) - 1

@@ -17,6 +17,7 @@ from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.signature import sign, verify
 from hypermesh.node.addresses import dialable
 from hypermesh.node.kept import read
+from hypermesh.stoq.stack import Stack
 from hypermesh.wire.asset import Locator
 from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import InvalidInput, NotFound, Overloaded
@@ -70,10 +71,11 @@ class Locators:
         """Keep a record whose signature verifies under its node's keys, unless a newer is known.
         Raises `InvalidInput` where it names what nobody should dial."""
         hosts = record.locator.hosts
-        if len(dialable(hosts)) != len(hosts):
+        # One that this node tells of it may have a dual stack; everyone speaks IPv6.
+        if len(dialable(hosts, Stack.DUAL)) != len(hosts) or not dialable(hosts):
             raise InvalidInput(
                 f"A locator of node {record.locator.node.hex()[:16]} names no addresses",
-                why="each is the IPv6 address of one machine, and stands there once",
+                why="each is one machine's, stands there once, and one at least is IPv6",
             )
         verify(public, "locator", self._genesis, encode(record.locator), record.signature)
         known = self._records.get(record.locator.node)

@@ -84,7 +84,7 @@ class Whereabouts:
         """Tell those who must know where this node is; signed anew where that has changed."""
         own = self._membership.keys.id
         before = self.locators.of(own) if own in self.locators else None
-        hosts = of_this_machine(settings.stoq_host)
+        hosts = of_this_machine(settings.stoq_host, settings.stoq_stack)
         if before is not None and self._holds(before.locator, settings.name, hosts, port):
             signed = before
         else:
@@ -101,7 +101,7 @@ class Whereabouts:
         """Whether what the others were told is no longer so, or has lived half its life."""
         if self._told is None:
             return True
-        hosts = of_this_machine(settings.stoq_host)
+        hosts = of_this_machine(settings.stoq_host, settings.stoq_stack)
         return not self._holds(self._told.locator, settings.name, hosts, port)
 
     def _holds(self, told: Locator, name: str, hosts: list[str], port: int) -> bool:

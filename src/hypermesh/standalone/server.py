@@ -22,6 +22,9 @@ from hypermesh import __version__
 from hypermesh.standalone import perf
 from hypermesh.standalone.authority import Authority
 from hypermesh.standalone.client import directory
+from hypermesh.standalone.errors import SettingsInvalid
+from hypermesh.standalone.peers import parse_server
+from hypermesh.standalone.plain import ALPN, PlainEcho, read_certificate
 from hypermesh.standalone.settings import Settings, settled
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.request import Request
@@ -209,6 +212,7 @@ def _run(given: argparse.Namespace) -> None:
     def settings() -> Settings:
         return settled(data, given.config, given.listen, given.offer, given.stack)
 
+    echo = _plain_echo(given)
     server = Server(data, settings())
     ending, hurry = threading.Event(), threading.Event()
 
@@ -232,13 +236,28 @@ def _run(given: argparse.Namespace) -> None:
     print(f"listen  [{host}]:{port}")  # noqa: T201
     print(f"key     {server.key_id.hex()}")  # noqa: T201
     print(f"pin     {server.pin.hex()}", flush=True)  # noqa: T201
+    if echo is not None:
+        host, port = echo.address
+        print(f"open    [{host}]:{port}", flush=True)  # noqa: T201
+        echo.start()
     try:
         server.serve()
         log.info("going down")
         if not server.drain(given.drain, hurry):
             log.warning("some streams were cut off")
     finally:
+        if echo is not None:
+            echo.close()
         server.close()
+
+
+def _plain_echo(given: argparse.Namespace) -> PlainEcho | None:
+    if given.open is None:
+        return None
+    if given.open_chain is None or given.open_key is None:
+        raise SettingsInvalid("--open needs a certificate", fix="Give --open-chain and --open-key")
+    certificate = read_certificate(given.open_chain, given.open_key)
+    return PlainEcho(parse_server(given.open), certificate)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -269,6 +288,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=PLACE",
         help="a tunnel target: web=tcp:[::1]:8080, db=unix:/run/db.sock; may be repeated",
     )
+    add(
+        "--open",
+        metavar="HOST:PORT",
+        help=f"an echo for plain QUIC, to everybody: ALPN {ALPN}, every stream comes back",
+    )
+    add("--open-chain", type=Path, metavar="FILE", help="its certificates, leaf first (PEM)")
+    add("--open-key", type=Path, metavar="FILE", help="the leaf's secret key (PEM)")
     add(
         "--drain",
         type=float,

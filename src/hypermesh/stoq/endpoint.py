@@ -84,10 +84,12 @@ class Endpoint:
     It closes with `close`, as a context manager, or with its last reference.
     """
 
-    __slots__ = ("_native", "regions")
+    __slots__ = ("_native", "regions", "stack")
 
-    def __init__(self, native: _native.StoqEndpoint) -> None:
+    def __init__(self, native: _native.StoqEndpoint, stack: Stack) -> None:
         self._native = native
+        self.stack = stack
+        """The versions of IP that it speaks."""
         self.regions = Regions(native.regions)
 
     @classmethod
@@ -113,7 +115,7 @@ class Endpoint:
             policy=policy.native,
             identity=None if identity is None else identity.native,
         )
-        return cls(native)
+        return cls(native, stack)
 
     @property
     def address(self) -> tuple[str, int]:

@@ -252,17 +252,28 @@ class Forwarding:
         self._bundle = Bundle(dial)
         self._inode = _inode(place)
         self._woken, self._wake = socket.socketpair()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="tunnel", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
-        """Accept no more, and end what is open with a reset."""
+    def retire(self) -> None:
+        """Accept no more. What is open goes on until `stop`."""
         self._wake.close()
-        self._tunnel.close()
         if self._inode is not None and _inode(self._place) == self._inode:
             Path(self._place.host).unlink(missing_ok=True)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a connection is open. Datagrams have no end that could be waited for."""
+        return self._place.family is not Family.UDP and self._tunnel.stats().open > 0
+
+    def stop(self) -> None:
+        """Accept no more, and end what is open with a reset."""
+        self.retire()
+        self._tunnel.close()
+        self._ended.set()
         if self._thread.is_alive():
             self._thread.join(POLL_S)
 
@@ -284,6 +295,7 @@ class Forwarding:
                 self._datagrams()
             else:
                 self._connections()
+            self._ended.wait()
         finally:
             self._bundle.close()
 

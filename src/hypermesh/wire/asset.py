@@ -167,9 +167,10 @@ class Sharing(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Locator(msgspec.Struct, frozen=True, array_like=True):
-    """Where a node's STOQ endpoint is: one UDP port at one or more IPv6 addresses, the most widely
-    reachable first. The newest sequence wins. Signed by the node. `name` is what the node calls
-    itself, for people: it identifies nothing, and holds nothing that a terminal would obey."""
+    """Where a node's STOQ endpoint is: one UDP port at one or more addresses, the most widely
+    reachable first; IPv4 as `::ffff:192.0.2.1`. The newest sequence wins. Signed by the node.
+    `name` is what the node calls itself, for people: it identifies nothing, and holds nothing that
+    a terminal would obey."""
 
     node: NodeId
     hosts: Annotated[

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from hypermesh.trustchain.acme.issuer import Issuer
 from hypermesh.trustchain.acme.policy import Policy, Validation
 from hypermesh.trustchain.acme.server import AcmeServer
 from hypermesh.trustchain.acme.sqlite import SqliteStore
@@ -72,6 +73,7 @@ class World:
         self.web = Web()
         self.zone = Zone(self._records)
         self.authority = SmallAuthority(directory / "authority")
+        self.issuer: Issuer = self.authority
         self._policy = policy
         self._validation = validation
 
@@ -104,7 +106,7 @@ class World:
 
     async def open(self) -> None:
         self.store = SqliteStore(self.directory / "store")
-        self.server = AcmeServer(self.store, self.authority, self.policy, clock=lambda: self.now_s)
+        self.server = AcmeServer(self.store, self.issuer, self.policy, clock=lambda: self.now_s)
         await self.server.start()
 
     async def shut(self) -> None:
@@ -180,9 +182,15 @@ class World:
 
 @contextlib.asynccontextmanager
 async def world(
-    directory: Path, validation: dict[str, Any] | None = None, **policy: Any
+    directory: Path,
+    validation: dict[str, Any] | None = None,
+    issuer: Issuer | None = None,
+    now_s: int = NOW_S,
+    **policy: Any,
 ) -> AsyncIterator[World]:
     made = World(directory, policy, validation or {})
+    made.issuer = issuer or made.authority
+    made.now_s = now_s
     await made.start()
     try:
         yield made

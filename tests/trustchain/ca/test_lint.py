@@ -15,11 +15,18 @@ from hypermesh.trustchain.ca.algorithm import SIGNATURES, KeyKind
 from hypermesh.trustchain.ca.authority import CLOCK_SKEW_S
 from hypermesh.trustchain.ca.content import Issuer
 from hypermesh.trustchain.ca.issuing import IssuingAuthority
-from hypermesh.trustchain.ca.lint import Expected, LintFailed, lint, require_clean
+from hypermesh.trustchain.ca.lint import (
+    Expected,
+    LintFailed,
+    lint,
+    require_clean,
+    require_successor,
+)
 from hypermesh.trustchain.ca.names import subtree
 from hypermesh.trustchain.ca.profile import PROFILES, PURPOSES, Kind
 from hypermesh.trustchain.ca.signer import KeySigner
 from hypermesh.trustchain.certificate import Validity, serial_number
+from hypermesh.trustchain.evidence import Precertificate
 
 from .companies import LEAVES, NAMES, NOW, Company, named, order
 
@@ -311,6 +318,32 @@ def test_name_constraints_of_the_issuer_are_held(draft: Draft) -> None:
     bound = x509.NameConstraints([subtree("dns:other.internal")], None)
     spoiled = replace(draft, issuer=replace(draft.issuer, constraints=bound))
     assert "subjectAltName" in rules(spoiled)
+
+
+def test_the_certificate_after_its_precertificate(
+    classic: Company, authority: IssuingAuthority
+) -> None:
+    answer = authority.issue(order(authority), NOW)
+    submission = classic.log.submissions[answer.log_index]
+    assert isinstance(submission, Precertificate)
+    scts = content.scts([answer.sct])
+    require_successor(content.with_extension(submission.tbs, scts), submission.tbs)
+    other = der.first(authority.issue(order(authority), NOW).chain[0])
+    critical = content.extension(
+        ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS,
+        der.octets(content.sct_list([answer.sct])),
+        is_critical=True,
+    )
+    for wrong in (
+        other,
+        submission.tbs,
+        content.with_extension(submission.tbs, content.POISON),
+        content.with_extension(submission.tbs, content.scts([bytes(100)])),
+        content.with_extension(content.with_extension(submission.tbs, scts), content.POISON),
+        content.with_extension(submission.tbs, critical),
+    ):
+        with pytest.raises(LintFailed, match="logs"):
+            require_successor(wrong, submission.tbs)
 
 
 def test_authorities_are_linted_too(classic: Company, authority: IssuingAuthority) -> None:

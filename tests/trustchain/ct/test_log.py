@@ -9,9 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import replace
 
 from hypermesh.crypto.keystore import KeyStore
 from hypermesh.trustchain.ct import log as log_module
+from hypermesh.trustchain.ct.checkpoint import CosignatureVerifier
 from hypermesh.trustchain.ct.entry import prepared, read_act
 from hypermesh.trustchain.ct.errors import (
     AnotherLog,
@@ -20,8 +23,10 @@ from hypermesh.trustchain.ct.errors import (
     LogDamaged,
     LogInUse,
     NotInLog,
+    ProofInvalid,
 )
 from hypermesh.trustchain.ct.log import DATABASE, Request, TransparencyLogs
+from hypermesh.trustchain.ct.proof import Inclusion, verify_inclusion
 from hypermesh.trustchain.ct.recorder import ActRecorder, CertificateRecorder
 from hypermesh.trustchain.ct.sct import read_sct, verify_sct
 from hypermesh.trustchain.ct.store import Growth, SqliteLogStore
@@ -36,6 +41,7 @@ from hypermesh.trustchain.evidence import (
     Precertificate,
     Recorded,
 )
+from hypermesh.wire.codec import decode, encode
 
 from .samples import WAIT_S, Issuer, opened, plain
 
@@ -60,6 +66,28 @@ def test_a_recorded_certificate_is_proven(logs: TransparencyLogs, issuer: Issuer
     assert (entry.submitted, entry.timestamp_ms) == (submission.certificate, recorded.timestamp_ms)
     assert [view.issuer(each) for each in entry.chain] == [issuer.der]
     assert view.resource(f"issuer/{hashlib.sha256(issuer.der).hexdigest()}") == issuer.der
+
+
+def test_evidence_is_checked_without_the_log(logs: TransparencyLogs, issuer: Issuer) -> None:
+    submissions = [issuer.final(f"{number}.example") for number in range(5)]
+    (recorded, *_) = CertificateRecorder(logs, WAIT_S).record(submissions)
+    view = logs.certificates
+    inclusion, leaf = view.prove(3), view.leaf(3)
+    travelled = decode(Inclusion, encode(inclusion))
+    assert verify_inclusion(travelled, leaf, view.identity).size == 5
+    key = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    stranger = CosignatureVerifier("w.example", key)
+    for refused in (
+        lambda: verify_inclusion(travelled, leaf[:-1] + b"x", view.identity),
+        lambda: verify_inclusion(travelled, view.leaf(2), view.identity),
+        lambda: verify_inclusion(replace(travelled, index=2), leaf, view.identity),
+        lambda: verify_inclusion(replace(travelled, path=travelled.path[:-1]), leaf, view.identity),
+        lambda: verify_inclusion(travelled, leaf, logs.acts.identity),
+        lambda: verify_inclusion(travelled, leaf, view.identity, [stranger], 1),
+    ):
+        with pytest.raises(ProofInvalid):
+            refused()
+    assert recorded.index == 0
 
 
 def test_acts_are_leaves_in_order(logs: TransparencyLogs) -> None:
@@ -223,6 +251,44 @@ def test_any_other_failure_stops_the_log_for_good(tmp_path: Path) -> None:
     again.close()
 
 
+def test_who_waits_when_the_store_fails_is_told(tmp_path: Path) -> None:
+    logs = opened(tmp_path, store=Held)
+    Held.gate.clear()
+    errors: list[Exception] = []
+
+    def submit(number: int) -> None:
+        try:
+            CertificateRecorder(logs, WAIT_S).record([plain(number)])
+        except LogUnavailable as error:
+            errors.append(error)
+
+    try:
+        first = started(lambda: submit(0))
+        assert Held.reached.wait(WAIT_S)
+        second = started(lambda: submit(1))
+        until(lambda: logs.waiting == 1)
+        Held.fails = True
+    finally:
+        Held.gate.set()
+    first.join(WAIT_S)
+    second.join(WAIT_S)
+    Held.fails = False
+    assert len(errors) == 2
+    assert all("no disk" in str(error) for error in errors)
+    assert logs.waiting == 0
+    logs.close()
+
+
+def test_what_cannot_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    with pytest.raises(LogUnavailable, match="cannot be opened"):
+        TransparencyLogs(tmp_path / "file" / "ct", KeyStore(tmp_path / "keys"), "log.example")
+    opened(tmp_path).close()
+    (tmp_path / "ct" / DATABASE).write_bytes(b"not a database" * 1000)
+    with pytest.raises(LogDamaged):
+        opened(tmp_path)
+
+
 def test_one_process_and_one_identity(tmp_path: Path) -> None:
     logs = opened(tmp_path)
     with pytest.raises(LogInUse):
@@ -384,11 +450,14 @@ class Held(Counted):
 
     gate = threading.Event()
     reached = threading.Event()
+    fails = False
 
     def append(self, growths: Sequence[Growth]) -> None:
         Held.reached.set()
         assert Held.gate.wait(WAIT_S)
         Held.reached.clear()
+        if Held.fails:
+            raise OSError("no disk")
         super().append(growths)
 
 

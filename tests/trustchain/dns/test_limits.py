@@ -148,10 +148,12 @@ def test_a_port_that_is_taken_is_said() -> None:
         NameServer(dataclasses.replace(SETTINGS, addresses=(("no address", 0),)))
 
 
-def test_a_stopped_server_answers_nobody() -> None:
-    server = NameServer(SETTINGS)
-    port = server.port("tcp")
-    server.stop()
-    server.stop()
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((HOST, port), PATIENCE_S)
+def test_a_stopped_server_ends_its_connections(tmp_path: Path) -> None:
+    with serving(tmp_path) as found:
+        found.zones.add([new_zone()], AUTHOR)
+        with socket.create_connection((HOST, found.port), PATIENCE_S) as stream:
+            dns.query.send_tcp(stream, dns.message.make_query(f"www.{APEX}", "A"))
+            assert dns.query.receive_tcp(stream, time.time() + PATIENCE_S)[0].answer
+            found.server.stop()
+            assert stream.recv(1) == b""
+        found.server.stop()

@@ -14,6 +14,9 @@ import dns.rcode
 import pytest
 
 from hypermesh.crypto.keystore import KeyStore
+from hypermesh.trustchain.ct.entry import read_act
+from hypermesh.trustchain.ct.log import TransparencyLogs
+from hypermesh.trustchain.ct.recorder import ActRecorder
 from hypermesh.trustchain.dns import records
 from hypermesh.trustchain.dns.keys import Algorithm
 from hypermesh.trustchain.dns.published import (
@@ -28,6 +31,7 @@ from hypermesh.trustchain.dns.server import NameServer
 from hypermesh.trustchain.dns.zone import ChangeInvalid, Zone, ZoneExists, ZoneMissing
 from hypermesh.trustchain.evidence import Act, LogUnavailable
 from hypermesh.wire.codec import decode, encode
+from hypermesh.wire.errors import InvalidInput
 
 from .samples import (
     APEX,
@@ -188,6 +192,67 @@ def test_a_change_of_which_nobody_knows_is_finished_before_the_next(empty: Servi
     empty.zones._acts = empty.log
     assert empty.zones.change(ZONE, [], AUTHOR).serial == 3
     assert data(empty.ask(FRESH_NAME, "AAAA").answer, "AAAA") == ["2001:db8::99"]
+
+
+def test_what_may_have_been_acknowledged_waits_for_the_log(tmp_path: Path) -> None:
+    with serving(tmp_path) as first:
+        first.zones.add([new_zone()], AUTHOR)
+        first.zones._acts = TornLog()
+        with pytest.raises(OSError, match="lost"):
+            first.zones.change(ZONE, [FRESH], AUTHOR)
+    server, keys = NameServer(SETTINGS), KeyStore(tmp_path / "keys")
+    try:
+        with pytest.raises(LogUnavailable):
+            PublishedZones(tmp_path / "zones", FullLog(), server, keys, now_ms)
+        assert ask(server.port("udp"), APEX, "SOA").rcode() == dns.rcode.REFUSED
+    finally:
+        server.stop()
+    with serving(tmp_path) as again:
+        assert data(again.ask(FRESH_NAME, "AAAA").answer, "AAAA") == ["2001:db8::99"]
+        assert len(again.log.acts) == 1
+
+
+class PickyLog:
+    """A log that can never hold what it is given."""
+
+    def record(self, acts: Sequence[Act]) -> Sequence[int]:
+        raise InvalidInput(why=f"{len(acts)} acts that no log can hold")
+
+
+def test_what_no_log_can_hold_is_in_nobodys_way(tmp_path: Path) -> None:
+    with serving(tmp_path) as first:
+        first.zones.add([new_zone()], AUTHOR)
+        first.zones._acts = PickyLog()
+        with pytest.raises(InvalidInput):
+            first.zones.change(ZONE, [FRESH], AUTHOR)
+        first.zones._acts = TornLog()
+        with pytest.raises(OSError, match="lost"):
+            first.zones.change(ZONE, [FRESH], AUTHOR)
+        first.zones._acts = PickyLog()
+        with pytest.raises(InvalidInput):
+            first.zones.change(ZONE, [], AUTHOR)
+        first.zones._acts = first.log
+        assert first.zones.change(ZONE, [], AUTHOR).serial == 2
+        assert first.ask(FRESH_NAME).rcode() == dns.rcode.NXDOMAIN
+
+
+def test_changes_are_leaves_of_the_transparency_log(tmp_path: Path) -> None:
+    logs = TransparencyLogs(tmp_path / "logs", KeyStore(tmp_path / "log-keys"), "log.example")
+    server = NameServer(SETTINGS)
+    try:
+        acts, keys = ActRecorder(logs), KeyStore(tmp_path / "keys")
+        zones = PublishedZones(tmp_path / "zones", acts, server, keys, now_ms)
+        zones.add([new_zone(), small_zone("other.example")], AUTHOR)
+        done = zones.change(ZONE, [FRESH], AUTHOR)
+        leaf = read_act(logs.acts.leaf(done.leaf))
+        assert (done.leaf, leaf.kind) == (2, UPDATE_KIND)
+        update = decode(ZoneUpdate, leaf.document)
+        assert (update.apex, update.before, update.serial) == (ZONE, 1, 2)
+        assert update.sets == (FRESH,)
+        zones.close()
+    finally:
+        server.stop()
+        logs.close()
 
 
 class Watched(NameServer):

@@ -115,7 +115,7 @@ impl Shared {
         let crypto = tls::client(
             terms.identity.as_deref(),
             destination.alpn,
-            destination.alpn.resumes().then(|| tickets.clone() as _),
+            (destination.alpn.resumes() && self.tickets.holds()).then(|| tickets.clone() as _),
             asked.is_some(),
         )?;
         let mut config = ClientConfig::new(crypto);

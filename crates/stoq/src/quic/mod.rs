@@ -5,6 +5,7 @@
 //!     └──── shard                          one socket, one lock, one I/O thread
 //!             ├── core ── link             the state machines, those who wait for them
 //!             │            └── allowance   what an unproven address is sent
+//!             ├── padding                  probes of the path, without what fills them
 //!             ├── inbox                    receive buffers
 //!             ├── tasks, deadlines         what runs on the I/O thread
 //!             └── readiness                who watches the socket
@@ -25,6 +26,7 @@ mod failures;
 mod inbox;
 mod incoming;
 mod link;
+mod padding;
 mod readiness;
 mod receiving;
 mod scope;
@@ -50,6 +52,9 @@ pub use failures::{
     ReadError, ReadExactError, ReadToEndError, SendDatagramError, StoppedError, WriteError,
 };
 pub use incoming::Incoming;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use padding::unpadded;
+pub use padding::Unpadded;
 pub use receiving::RecvStream;
 pub use sending::SendStream;
 pub use shard::Shard;

@@ -549,14 +549,14 @@ fn a_client_moves_to_another_socket_in_the_middle_of_a_transfer() {
             let (client, connection) = (client.clone(), connection.clone());
             thread::spawn(move || {
                 for _ in 0..8 {
-                    moving.send(()).unwrap();
+                    // From here on the bytes are those of this round, however late they are read.
+                    moving.send(connection.stats().udp_rx.bytes).unwrap();
                     client.wait(echoed_bulk(&connection, 4_000_000));
                 }
             })
         };
         let mut ports = vec![client.quic.local_addr().port()];
-        for () in moved {
-            let before = connection.stats().udp_rx.bytes;
+        for before in moved {
             let deadline = Instant::now() + PATIENCE;
             while connection.stats().udp_rx.bytes < before + 500_000 {
                 assert!(Instant::now() < deadline, "the transfer stands still");

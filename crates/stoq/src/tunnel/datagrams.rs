@@ -123,7 +123,7 @@ async fn accept(
                 connection.drive().clone().spawn(async move {
                     let lent = connection.lend();
                     let carried = forward(&shared, &connection, &opening, &begun, aside);
-                    shared.run(carried).await;
+                    shared.run(async { shared.count(carried.await) }).await;
                     senders.lock().remove(&sender);
                     drop((lent, place));
                 });

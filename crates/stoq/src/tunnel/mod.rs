@@ -147,8 +147,9 @@ impl Tunnel {
             .ok_or_else(|| Error::new(Kind::MalformedFrame, "the request opens no tunnel"))?;
         request.drive().spawn(async move {
             let shared = place.shared.clone();
+            let socket = Socket::from(socket);
             shared
-                .run(serve(&shared, opened, socket.into(), carriage, place))
+                .run(serve(&shared, opened, socket, carriage, place))
                 .await;
         });
         Ok(())
@@ -162,24 +163,14 @@ impl Tunnel {
         opening: [u8; OPENING_BYTES],
     ) -> Result<()> {
         let socket = Socket::from(socket);
-        let place = self.shared.place().inspect_err(|_| pump::reset(&socket))?;
+        pump::reset_when_closed(&socket);
+        let place = self.shared.place()?;
         let connection = connection.clone();
         connection.drive().clone().spawn(async move {
             let shared = place.shared.clone();
             let lent = connection.lend();
             shared
-                .run(async {
-                    let local = local(socket)?;
-                    let carried = async {
-                        let (outlet, receive) = open(&connection, &opening).await?;
-                        pump::forward(&shared, &local, outlet, receive).await
-                    }
-                    .await;
-                    if carried.is_err() {
-                        pump::reset(local.get_ref());
-                    }
-                    carried
-                })
+                .run(forward(&shared, &connection, socket, &opening))
                 .await;
             drop((lent, place));
         });
@@ -197,7 +188,8 @@ impl Tunnel {
         let (shared, connection) = (self.shared.clone(), connection.clone());
         connection.drive().clone().spawn(async move {
             let listening = datagrams::listen(shared.clone(), connection, socket.into(), opening);
-            shared.clone().run(listening).await;
+            let counted = async { shared.count(listening.await) };
+            shared.run(counted).await;
         });
     }
 
@@ -268,16 +260,27 @@ impl Shared {
     }
 
     /// Runs one stream to its end or that of the tunnel.
-    async fn run(&self, carried: impl std::future::Future<Output = Result<()>>) {
+    async fn run(&self, carried: impl std::future::Future<Output = ()>) {
         let mut ended = self.closed.subscribe();
         tokio::select! {
             biased;
             _ = ended.wait_for(|closed| *closed) => {}
-            result = carried => {
-                if let Err(error) = result {
-                    self.fail(error);
-                }
-            }
+            () = carried => {}
+        }
+    }
+
+    /// Counts how a connection ended. Its local socket is still open: who is there may ask why as
+    /// soon as it closes.
+    fn settle(&self, local: &Local, carried: Result<()>) {
+        if carried.is_ok() {
+            pump::end_when_closed(local.get_ref());
+        }
+        self.count(carried);
+    }
+
+    fn count(&self, carried: Result<()>) {
+        if let Err(error) = carried {
+            self.fail(error);
         }
     }
 
@@ -312,7 +315,7 @@ async fn serve(
     socket: Socket,
     carriage: Carriage,
     _place: Place,
-) -> Result<()> {
+) {
     let Opened {
         mut outlet,
         mut receive,
@@ -323,9 +326,9 @@ async fn serve(
     let local = match connected(socket).await {
         Ok(local) => local,
         Err(error) => {
+            shared.fail(error.clone());
             let _ = receive.stop(Kind::TargetRefused.to_wire());
-            refuse(outlet, problem::encode(&error)).await;
-            return Err(error);
+            return refuse(outlet, problem::encode(&error)).await;
         }
     };
     let consent = async |outlet: &mut Outlet| {
@@ -341,20 +344,41 @@ async fn serve(
     };
     match carriage {
         Carriage::Bytes => {
-            consent(&mut outlet).await?;
-            let carried = pump::serve(shared, &local, outlet, receive).await;
-            if carried.is_err() {
-                pump::reset(local.get_ref());
+            pump::reset_when_closed(local.get_ref());
+            let carried = async {
+                consent(&mut outlet).await?;
+                pump::serve(shared, &local, outlet, receive).await
             }
+            .await;
+            shared.settle(&local, carried);
             drop(running);
-            carried
         }
         Carriage::Datagrams => {
             // Nobody knows when the last one has come, so an end is not waited for.
             drop(running);
-            datagrams::serve(shared, &flows, local, outlet, receive, consent).await
+            let carried = datagrams::serve(shared, &flows, local, outlet, receive, consent).await;
+            shared.count(carried);
         }
     }
+}
+
+/// The using side of one connection.
+async fn forward(
+    shared: &Shared,
+    connection: &Connection,
+    socket: Socket,
+    opening: &[u8; OPENING_BYTES],
+) {
+    let local = match local(socket) {
+        Ok(local) => local,
+        Err(error) => return shared.fail(error),
+    };
+    let carried = async {
+        let (outlet, receive) = open(connection, opening).await?;
+        pump::forward(shared, &local, outlet, receive).await
+    }
+    .await;
+    shared.settle(&local, carried);
 }
 
 /// A stream for a tunnel, its opening sent. The answer is still to be read.

@@ -46,10 +46,15 @@ pub(super) async fn forward(
     both(local, outward(local, outlet, &shared.bytes_out), inward).await
 }
 
-/// Closes so that the program at the local end sees a reset, and takes no part for the whole. A
-/// UNIX socket has no reset: there it is an end.
-pub(super) fn reset(socket: &Socket) {
+/// Whoever drops the socket from now on, the program at the local end sees a reset, and takes no
+/// part for the whole. A UNIX socket has no reset: there it is an end.
+pub(super) fn reset_when_closed(socket: &Socket) {
     let _ = socket.set_linger(Some(Duration::ZERO));
+}
+
+/// The program at the local end has all there is.
+pub(super) fn end_when_closed(socket: &Socket) {
+    let _ = socket.set_linger(None);
 }
 
 /// Which end of the outward direction failed.

@@ -102,6 +102,9 @@ fn a_reset_of_either_side_reaches_the_other() {
     send.reset(5u32.into()).unwrap();
     let error = near.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    // Why is there as soon as the end is.
+    assert_eq!(tunnel.stats().failed, 1);
+    assert!(tunnel.last().is_some());
 
     let (near, far) = pair();
     let (mut send, mut receive) = carried(&server, &raw, &tunnel, far, Carriage::Bytes);
@@ -125,12 +128,13 @@ fn closing_a_tunnel_resets_what_it_carries_and_takes_no_more() {
     let server = server();
     let raw = Raw::admitted(&server);
     let tunnel = Tunnel::new(1);
-    let (near, far) = pair();
+    let (mut near, far) = pair();
     let (_send, mut receive) = carried(&server, &raw, &tunnel, far, Carriage::Bytes);
     tunnel.close();
     let ended = raw.run(receive.read_exact(&mut [0]));
     assert!(matches!(ended, Err(ReadExactError::ReadError(_))));
-    drop(near);
+    let cut_off = near.read(&mut [0]).unwrap_err();
+    assert_eq!(cut_off.kind(), std::io::ErrorKind::ConnectionReset);
     eventually(&tunnel, "it has ended", |stats| stats.open == 0);
     let (mut send, mut receive) = raw.open();
     raw.run(async {

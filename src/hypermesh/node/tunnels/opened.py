@@ -27,6 +27,7 @@ from hypermesh.wire.tunnel import Place
 
 TUNNELS_MAX = 64
 ID_BYTES = 8
+POLL_S = 0.02
 RETRY_S = 5.0
 """Between tries to listen at a place that somebody else has."""
 
@@ -79,15 +80,33 @@ class Opened:
         """Listen where this node did before."""
         self._retrying.start()
 
-    def stop(self) -> None:
-        """Listen no more, and end what is open."""
+    def retire(self) -> None:
+        """Listen no more. What is open goes on until `stop`."""
         self._stopping.set()
         if self._retrying.is_alive():
             self._retrying.join()
+        for each in self._forwardings():
+            each.retire()
+
+    def drain(self, within_s: float) -> bool:
+        """Wait for the connections that are open; whether all have ended."""
+        deadline = time.monotonic() + within_s
+        while any(each.is_busy for each in self._forwardings()):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(POLL_S)
+        return True
+
+    def stop(self) -> None:
+        """Listen no more, and end what is open."""
+        self.retire()
+        for each in self._forwardings():
+            each.stop()
+
+    def _forwardings(self) -> list[Forwarding]:
         with self._lock:
-            for each in self._by_id.values():
-                if each.forwarding is not None:
-                    each.forwarding.stop()
+            found = [each.forwarding for each in self._by_id.values()]
+        return [each for each in found if each is not None]
 
     def open(self, request: TunnelOpen) -> TunnelView:
         """Listen from now on, also after restarts. Raises `InvalidInput`, `NotFound`,

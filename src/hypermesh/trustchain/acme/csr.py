@@ -8,6 +8,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtensionOID, NameOID
 
+from hypermesh.trustchain import oids
 from hypermesh.trustchain.acme import identifier as identifiers
 from hypermesh.trustchain.acme.identifier import Identifier
 from hypermesh.trustchain.acme.key import thumbprint_of
@@ -24,6 +25,7 @@ _EXTENSIONS = frozenset(
         ExtensionOID.BASIC_CONSTRAINTS,
         ExtensionOID.SUBJECT_KEY_IDENTIFIER,
         ExtensionOID.TLS_FEATURE,
+        oids.SUBJECT_ALT_PUBLIC_KEY,
     }
 )
 """What a request may ask for; what is issued is for the profile to say."""

@@ -39,7 +39,7 @@ from hypermesh.trustchain.ca.algorithm import KeyRefused
 from hypermesh.trustchain.ca.audit import Entry
 from hypermesh.trustchain.ca.authority import CLOCK_SKEW_S
 from hypermesh.trustchain.ca.content import Issuer, Places
-from hypermesh.trustchain.ca.lint import Expected, require_clean
+from hypermesh.trustchain.ca.lint import Expected, require_clean, require_successor
 from hypermesh.trustchain.ca.names import Name, NameForbidden, NameRefused, require_within
 from hypermesh.trustchain.ca.policy import Policy
 from hypermesh.trustchain.ca.profile import (
@@ -509,9 +509,7 @@ class IssuingAuthority:
         recordings = [
             (
                 draft.serial,
-                Recording(
-                    self._final(draft, submission, at.sct), at.index, at.timestamp_ms, at.sct
-                ),
+                Recording(self._final(submission, at.sct), at.index, at.timestamp_ms, at.sct),
             )
             for draft, submission, at in zip(
                 drafts, submissions, self._log.record(submissions), strict=True
@@ -526,11 +524,11 @@ class IssuingAuthority:
         body = content.without_last(der.first(draft.draft), content.POISON)
         return Precertificate(draft.draft, body, self._issuer.key_hash, self.chain())
 
-    def _final(self, draft: Kept, submission: Submission, sct: bytes) -> bytes:
+    def _final(self, submission: Submission, sct: bytes) -> bytes:
         if isinstance(submission, FinalCertificate):
             return submission.certificate
         body = content.with_extension(submission.tbs, content.scts([sct]))
-        require_clean(body, self._expected(Kind(draft.kind)))
+        require_successor(body, submission.tbs)
         return content.signed(body, self._signer)
 
     def _expected(self, kind: Kind) -> Expected:

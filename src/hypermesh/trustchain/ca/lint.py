@@ -90,6 +90,22 @@ def require_clean(body: bytes, expected: Expected) -> None:
         raise LintFailed(why="; ".join(map(str, findings)))
 
 
+def require_successor(body: bytes, logged: bytes) -> None:
+    """Raise `LintFailed` unless `body` is `logged`, the body of a precertificate without its poison
+    that `lint` has seen, with SCTs in it and nothing else (RFC 6962 section 3.3)."""
+    try:
+        algorithm = der.read(body).children()[2].encoded
+        parsed = x509.load_der_x509_certificate(der.sequence(body, algorithm, der.bits(b"\x00")))
+        embedded = parsed.extensions.get_extension_for_oid(
+            ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS
+        )
+        is_whole = parsed.tbs_precertificate_bytes == logged and not embedded.critical
+    except (*UNREADABLE, x509.ExtensionNotFound, IndexError) as error:
+        raise LintFailed(why=f"logs: {error}") from error
+    if not is_whole:
+        raise LintFailed(why="logs: the certificate is not what the log holds")
+
+
 @dataclass(frozen=True, slots=True)
 class _Read:
     parts: list[der.Element]

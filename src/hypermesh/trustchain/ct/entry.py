@@ -37,6 +37,7 @@ HASH_BYTES = 32
 _EXTENSION_HEAD = b"\x00\x08\x00\x00\x05"
 """Length of all, type `leaf_index`, length of the index."""
 EXTENSIONS_BYTES = 2 + 8
+_SIGNED_AT = len(LEAF_HEAD) + 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,11 @@ class Entry:
     chain: tuple[bytes, ...]
     leaf: bytes
     stored: bytes
+
+    @property
+    def identity(self) -> bytes:
+        """`Prepared.identity` of the submission."""
+        return hashlib.sha256(self.leaf[_SIGNED_AT:-EXTENSIONS_BYTES]).digest()
 
     @property
     def submitted(self) -> bytes:

@@ -62,6 +62,7 @@ from hypermesh.trustchain.ct.errors import (
 )
 from hypermesh.trustchain.ct.growing import Edge
 from hypermesh.trustchain.ct.note import Line, Note, read_note, with_lines
+from hypermesh.trustchain.ct.proof import Inclusion
 from hypermesh.trustchain.ct.sct import DETERMINISTIC, Sct
 from hypermesh.trustchain.ct.store import (
     ACTS,
@@ -146,7 +147,7 @@ class TransparencyLogs:
     `origin` is a schema-less URL; the logs' own origins are it with `/certificates` and `/acts`.
     Keys that are not in `keys` yet are made. With `ended` (the reason) they are only read: a copy
     restored from a backup must not go on, for it may have forgotten what it signed. Raises
-    `LogInUse`, `AnotherLog`, `LogDamaged`, and what `KeyStore.get` does.
+    `LogInUse`, `AnotherLog`, `LogDamaged`, `LogUnavailable`, and what `KeyStore.get` does.
     """
 
     def __init__(
@@ -163,10 +164,11 @@ class TransparencyLogs:
             CERTIFICATES: _signer(keys, f"{origin}/certificates", with_p256=True),
             ACTS: _signer(keys, f"{origin}/acts", with_p256=False),
         }
-        make_directory(directory, 0o700)
-        self._claim: int | None = claim(directory / LOCK, LogInUse.title)
+        self._claim: int | None = None
         self._opened: LogStore | None = None
         try:
+            make_directory(directory, 0o700)
+            self._claim = claim(directory / LOCK, LogInUse.title)
             settle(directory)
             self._store = self._opened = store(directory / DATABASE)
             self._adopt(signers)
@@ -176,10 +178,11 @@ class TransparencyLogs:
             self.acts = LogView(ACTS, self._store, signers[ACTS], clock_ms)
             self._views: dict[int, LogView] = {CERTIFICATES: self.certificates, ACTS: self.acts}
             self._edges = {log: view.read_edge() for log, view in self._views.items()}
+        except (OSError, sqlite3.OperationalError, StoreFull) as error:
+            self._release()
+            raise LogUnavailable(f"{directory} cannot be opened", why=str(error)) from error
         except sqlite3.DatabaseError as error:
             self._release()
-            if isinstance(error, sqlite3.OperationalError):
-                raise
             raise LogDamaged(why=f"{directory}: {error}") from error
         except BaseException:
             self._release()
@@ -194,7 +197,11 @@ class TransparencyLogs:
         self._closing = False
         self._failure: LogUnavailable | None = None
         if ended is not None:
-            self._failure = LogUnavailable("The transparency log takes no entries", why=ended)
+            self._failure = LogUnavailable(
+                "The transparency log takes no entries",
+                why=ended,
+                fix="Begin a log under another origin; this one stays readable",
+            )
         self._thread = threading.Thread(target=self._run, name="transparency-logs", daemon=True)
         self._thread.start()
 
@@ -266,11 +273,8 @@ class TransparencyLogs:
 
     def _require_open(self) -> None:
         if self._failure is not None:
-            raise LogUnavailable(
-                "The transparency log has stopped",
-                why=self._failure.why,
-                fix="Repair the disk, then start this program again",
-            )
+            failure = self._failure
+            raise LogUnavailable(failure.what, why=failure.why, fix=failure.fix) from failure
         if self._closing:
             raise LogUnavailable("The transparency log is closed")
 
@@ -316,9 +320,12 @@ class TransparencyLogs:
             self._failure = LogUnavailable(
                 "The transparency log has stopped",
                 why=f"its store failed: {type(error).__name__}: {error}",
+                fix="Repair the disk, then start this program again",
             )
             self._failure.__cause__ = error
             left = [*batch, *self._queue]
+            for request in left:
+                request.taken = True
             self._queue.clear()
             self._waiting = self._waiting_bytes = 0
         self._answer(left, self._failure)
@@ -485,6 +492,12 @@ class LogView:
         """The proof that entry `index` is among the first `size`; raises `NotInLog`."""
         self._require(size)
         return inclusion(self.hashes, index, size)
+
+    def prove(self, index: int) -> Inclusion:
+        """The evidence that entry `index` is in the log, under a checkpoint that has it."""
+        note = self.checkpoint(index + 1)
+        size = read_checkpoint(read_note(note).text).size
+        return Inclusion(index, self.inclusion(index, size), note)
 
     def consistency(self, first: int, second: int) -> list[bytes]:
         """The proof that the first `first` entries begin the first `second`; raises `NotInLog`."""

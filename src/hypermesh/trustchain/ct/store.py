@@ -2,31 +2,39 @@
 
 Contract of `LogStore`. `append` is durable when it returns and is done wholly or not at all; it
 raises `StoreFull` where there was no room, after which the store is as it was and may be used. Any
-other error leaves open what is stored. Readers see what was committed, from any thread. One process
-writes (`TransparencyLogs` sees to it).
+other error leaves open what is stored. Readers see what was committed, from any thread; they raise
+`LogUnavailable` or `LogDamaged`. One process writes (`TransparencyLogs` sees to it).
 
 `SqliteLogStore` has for log `n`:
 
     entries_n     index -> TileLeaf, or a leaf of the acts
-    leaves_n      leaf hash -> index
+    leaves_n      leaf hash -> index, but for the newest
     hashes_n      (level, index) -> the hashes of a tile, full or not yet
-    identities    identity of a submission -> index in the log of certificates
+    identities    identity of a submission -> index in the log of certificates, but for the newest
     issuers       SHA-256 -> certificate
-    heads         log -> identity of its keys, size, root, timestamp, last published checkpoint
+    heads         log -> identity of its keys, size, root, timestamp, last published checkpoint,
+                  and how many entries are surely in the two indexes
+
+Hashes are random, so each row of an index is on a page of its own, and a batch of 16 entries
+would write 130 KB of pages for 1 KB of rows. `_Index` therefore keeps the newest rows in memory and
+moves a sixteenth of the key space at a time. Nothing is lost with them: they follow from the
+entries, from which they are read again when the store opens.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+from hypermesh.trustchain.ct.entry import read_tile_leaves
 from hypermesh.trustchain.ct.errors import LogDamaged
-from hypermesh.trustchain.ct.tree import EMPTY_ROOT
+from hypermesh.trustchain.ct.tree import EMPTY_ROOT, leaf_hash
+from hypermesh.trustchain.evidence import LogUnavailable
 
 CERTIFICATES: Final = 0
 ACTS: Final = 1
@@ -37,11 +45,17 @@ WAL_PAGES: Final = 4096
 """Pages in the write-ahead log before SQLite carries them over into the database."""
 CACHE_KIB: Final = 32 * 1024
 ASKED_AT_ONCE: Final = 500
+ROWS_AT_ONCE: Final = (256, 64, 16, 4, 1)
+"""Rows of one statement; few sizes, so that SQLite has each statement prepared."""
+INDEXED_LATER: Final = 16_384
+"""Rows of an index that wait in memory before some are moved into it."""
+SHARES: Final = 16
+READ_AT_ONCE: Final = 512
 
 _TABLES = """
 CREATE TABLE heads (
   log INTEGER PRIMARY KEY, identity BLOB NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL,
-  timestamp_ms INTEGER NOT NULL, published BLOB
+  timestamp_ms INTEGER NOT NULL, published BLOB, indexed INTEGER NOT NULL
 );
 CREATE TABLE identities (identity BLOB PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE issuers (fingerprint BLOB PRIMARY KEY, certificate BLOB NOT NULL) WITHOUT ROWID;
@@ -124,6 +138,49 @@ class LogStore(Protocol):
     def close(self) -> None: ...
 
 
+class _Index:
+    """One index, as far as it is in memory: keys (hashes) of entries that are not in `table` yet,
+    by the share of the key space that they are in."""
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+        self._shares: list[dict[bytes, int]] = [{} for _ in range(SHARES)]
+        self._count = 0
+
+    def get(self, key: bytes) -> int | None:
+        return self._shares[key[0] * SHARES >> 8].get(key)
+
+    def add(self, keys: Sequence[bytes], first: int) -> None:
+        for place, key in enumerate(keys, first):
+            self._shares[key[0] * SHARES >> 8].setdefault(key, place)
+        self._count += len(keys)
+
+    def due(self) -> int | None:
+        """The share that is to be moved now."""
+        if self._count < INDEXED_LATER:
+            return None
+        return max(range(SHARES), key=lambda share: len(self._shares[share]))
+
+    def rows(self, share: int) -> list[tuple[bytes, int]]:
+        """In the order of the table, so that each of its pages is written once."""
+        return sorted(self._shares[share].items())
+
+    def forget(self, share: int) -> None:
+        # Replaced and not emptied: a reader may be looking into it.
+        self._count -= len(self._shares[share])
+        self._shares[share] = {}
+
+    def least(self, but: int | None, end: int) -> int:
+        """The first entry that is in memory alone, leaving share `but` aside; or `end`."""
+        # A dict keeps the order in which places were added.
+        firsts = (
+            next(iter(rows.values()), end)
+            for share, rows in enumerate(self._shares)
+            if share != but
+        )
+        return min(firsts)
+
+
 class SqliteLogStore:
     """A `LogStore` in the SQLite file `path` (WAL, `synchronous=FULL`)."""
 
@@ -134,6 +191,8 @@ class SqliteLogStore:
         self._places = threading.BoundedSemaphore(READERS_MAX)
         self._idle: list[sqlite3.Connection] = []
         self._connections: list[sqlite3.Connection] = []
+        self._identities = _Index("identities")
+        self._leaves = {log: _Index(f"leaves_{log}") for log in LOGS}
         path.touch(mode=0o600)
         try:
             self._writer = self._connect()
@@ -143,6 +202,7 @@ class SqliteLogStore:
                 self._lay_out()
             else:
                 _require_known(schema)
+            self._index_again()
         except BaseException:
             self.close()
             raise
@@ -158,7 +218,7 @@ class SqliteLogStore:
             if stored:
                 return stored
             writer.executemany(
-                "INSERT INTO heads VALUES (?, ?, 0, ?, 0, NULL)",
+                "INSERT INTO heads VALUES (?, ?, 0, ?, 0, NULL, 0)",
                 [(log, identity, EMPTY_ROOT) for log, identity in identities.items()],
             )
         return identities
@@ -168,24 +228,39 @@ class SqliteLogStore:
             return _head(reader, log)
 
     def append(self, growths: Sequence[Growth]) -> None:
+        due = {index: index.due() for growth in growths for index in self._indexes(growth.log)}
         with self._transaction() as writer:
             for growth in growths:
-                self._write(writer, growth)
+                self._write(writer, growth, due)
+        for index, share in due.items():
+            if share is not None:
+                index.forget(share)
+        for growth in growths:
+            first = growth.head.size - len(growth.entries)
+            self._leaves[growth.log].add(growth.leaves, first)
+            self._identities.add(growth.identities, first)
 
     def placed(self, identities: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
-        found = {}
+        places = {}
+        asked = []
+        for identity in identities:
+            place = self._identities.get(identity)
+            if place is None:
+                asked.append(identity)
+            else:
+                places[identity] = place
         with self._turn:
-            for at in range(0, len(identities), ASKED_AT_ONCE):
-                asked = identities[at : at + ASKED_AT_ONCE]
-                marks = ",".join("?" * len(asked))
-                rows = self._writer.execute(
-                    "SELECT identity, identities.position, substr(entry, 1, 8) FROM identities "  # noqa: S608
-                    "JOIN entries_0 ON entries_0.position = identities.position "
-                    f"WHERE identity IN ({marks})",
-                    asked,
-                )
-                for identity, position, timestamp in rows:
-                    found[identity] = (position, int.from_bytes(timestamp, "big"))
+            for at in range(0, len(asked), ASKED_AT_ONCE):
+                some = asked[at : at + ASKED_AT_ONCE]
+                marks = ",".join("?" * len(some))
+                query = f"SELECT * FROM identities WHERE identity IN ({marks})"  # noqa: S608
+                places.update(self._writer.execute(query, some))
+            found = {}
+            for identity, place in places.items():
+                (timestamp,) = self._writer.execute(
+                    "SELECT substr(entry, 1, 8) FROM entries_0 WHERE position = ?", (place,)
+                ).fetchone()
+                found[identity] = (place, int.from_bytes(timestamp, "big"))
         return found
 
     def entries(self, log: int, first: int, count: int) -> list[bytes]:
@@ -202,6 +277,9 @@ class SqliteLogStore:
         return self._one(query, level, index)
 
     def index_of(self, log: int, leaf: bytes) -> int | None:
+        place = self._leaves[log].get(leaf)
+        if place is not None:
+            return place
         query = f"SELECT position FROM leaves_{log} WHERE hash = ?"  # noqa: S608
         with self._reader() as reader:
             row = reader.execute(query, (leaf,)).fetchone()
@@ -217,31 +295,48 @@ class SqliteLogStore:
     def published(self, log: int) -> bytes | None:
         return self._one("SELECT published FROM heads WHERE log = ?", log)
 
-    def _write(self, writer: sqlite3.Connection, growth: Growth) -> None:
+    def _indexes(self, log: int) -> tuple[_Index, ...]:
+        leaves = self._leaves[log]
+        return (leaves, self._identities) if log == CERTIFICATES else (leaves,)
+
+    def _index_again(self) -> None:
+        """Take the keys of entries that may not be in the tables yet back into memory."""
+        for log in LOGS:
+            row = self._writer.execute(
+                "SELECT indexed, size FROM heads WHERE log = ?", (log,)
+            ).fetchone()
+            first, size = row or (0, 0)
+            for begin in range(first, size, READ_AT_ONCE):
+                entries = self.entries(log, begin, min(READ_AT_ONCE, size - begin))
+                if log == CERTIFICATES:
+                    read = list(read_tile_leaves(b"".join(entries)))
+                    self._identities.add([entry.identity for entry in read], begin)
+                    entries = [entry.leaf for entry in read]
+                self._leaves[log].add([leaf_hash(leaf) for leaf in entries], begin)
+
+    def _write(
+        self, writer: sqlite3.Connection, growth: Growth, due: Mapping[_Index, int | None]
+    ) -> None:
         log, head = growth.log, growth.head
         first = head.size - len(growth.entries)
-        writer.executemany(
-            f"INSERT INTO entries_{log} VALUES (?, ?)",  # noqa: S608
-            enumerate(growth.entries, first),
-        )
-        writer.executemany(
-            f"INSERT INTO leaves_{log} VALUES (?, ?)",  # noqa: S608
-            zip(growth.leaves, range(first, head.size), strict=True),
-        )
+        places = range(first, head.size)
+        _insert(writer, "INSERT", f"entries_{log}", zip(places, growth.entries, strict=True))
         writer.executemany(
             f"INSERT INTO hashes_{log} VALUES (?, ?, ?) "  # noqa: S608
             "ON CONFLICT DO UPDATE SET hashes = excluded.hashes",
             growth.tiles,
         )
-        if growth.identities:
-            writer.executemany(
-                "INSERT INTO identities VALUES (?, ?)",
-                zip(growth.identities, range(first, head.size), strict=True),
-            )
         writer.executemany("INSERT OR IGNORE INTO issuers VALUES (?, ?)", growth.issuers)
+        indexed = first
+        for index in self._indexes(log):
+            share = due[index]
+            if share is not None:
+                # After a start some rows are in memory and in the table.
+                _insert(writer, "INSERT OR IGNORE", index.table, index.rows(share))
+            indexed = min(indexed, index.least(share, first))
         writer.execute(
-            "UPDATE heads SET size = ?, root = ?, timestamp_ms = ? WHERE log = ?",
-            (head.size, head.root, head.timestamp_ms, log),
+            "UPDATE heads SET size = ?, root = ?, timestamp_ms = ?, indexed = ? WHERE log = ?",
+            (head.size, head.root, head.timestamp_ms, indexed, log),
         )
 
     def _commit(self, writer: sqlite3.Connection) -> None:
@@ -282,6 +377,10 @@ class SqliteLogStore:
                 reader = self._connect()
             try:
                 yield reader
+            except sqlite3.OperationalError as error:
+                raise LogUnavailable("The log cannot be read", why=str(error)) from error
+            except sqlite3.DatabaseError as error:
+                raise LogDamaged(why=str(error)) from error
             finally:
                 self._idle.append(reader)
 
@@ -293,6 +392,24 @@ class SqliteLogStore:
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return connection
+
+
+def _insert(
+    writer: sqlite3.Connection,
+    verb: str,
+    table: str,
+    rows: Iterable[tuple[int | bytes, int | bytes]],
+) -> None:
+    """Insert rows of two columns by as few statements as `ROWS_AT_ONCE` allows: each statement
+    gives up the interpreter's lock, which the submitters' threads then hold."""
+    values = [value for row in rows for value in row]
+    at = 0
+    for count in ROWS_AT_ONCE:
+        marks = ",".join(["(?,?)"] * count)
+        statement = f"{verb} INTO {table} VALUES {marks}"
+        while len(values) - at >= 2 * count:
+            writer.execute(statement, values[at : at + 2 * count])
+            at += 2 * count
 
 
 def _head(connection: sqlite3.Connection, log: int) -> Head:

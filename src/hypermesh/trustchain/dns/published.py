@@ -1,15 +1,16 @@
 """Zones that are stored, logged and then served: nobody is answered from a change that is not in
 the log.
 
-    1  the change is stored as pending, with the acts that will say so     durable
-    2  the acts are recorded in the log                                    durable, seen by others
-    3  the zone's records are stored, and the change with its leaf         durable
+    1  the change is stored as pending, with all that it holds             durable
+    2  its acts are recorded in the log                                    durable, seen by others
+    3  the zone's records are stored, and the change with its leaf
     4  the server answers from them
 
-After a kill between two steps, opening the store again does the rest, in this order; nothing that
-was acknowledged is lost. The log may then hold an act twice, with the same zone and serial: of a
-process that ended while it waited nobody knows whether the log had answered. Where the log refuses
-(`LogUnavailable`), the change is withdrawn and nothing has happened.
+After a kill or a power cut between two steps, opening the store again does the rest, in this order;
+nothing that was acknowledged is lost. Step 3 is not synced: step 1 is enough to do it again. The
+log may then hold an act twice, with the same zone and serial, for of a process that ended while it
+waited nobody knows whether the log had answered. Where the log refuses (`LogUnavailable`), the
+change is withdrawn and nothing has happened.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from hypermesh.trustchain.dns.zone import (
 )
 from hypermesh.trustchain.evidence import Act, ActLog, LogUnavailable
 from hypermesh.wire.codec import decode, encode
+from hypermesh.wire.errors import HyperMeshError
 
 UPDATE_KIND = "dns.update"
 """The kind of act that a change of a zone is."""
@@ -49,15 +51,17 @@ UPDATE_KIND = "dns.update"
 DOCUMENT_BYTES_MAX = 48 * 1024
 """Bytes of sets in one act; a larger change is several acts, recorded together."""
 
-PENDING_BYTES_MAX = 64 * 1024 * 1024
+PENDING_BYTES_MAX = 8 * 1024 * 1024
 """Bytes of one change as it is stored before the log has it."""
+
+ZONES_MAX = 1000
+"""Zones that are added at once."""
 
 HISTORY_MAX = 1000
 """Changes that a call answers with at most."""
 
 _SCHEMA = """
 PRAGMA journal_mode=WAL;
-PRAGMA synchronous=FULL;
 CREATE TABLE IF NOT EXISTS zone (
     apex BLOB PRIMARY KEY,
     serial INTEGER NOT NULL,
@@ -83,6 +87,11 @@ CREATE TABLE IF NOT EXISTS change (
 CREATE INDEX IF NOT EXISTS change_pending ON change (number) WHERE pending IS NOT NULL;
 CREATE INDEX IF NOT EXISTS change_by_zone ON change (apex, number);
 """
+
+
+_AT_ONCE = "FULL"
+_LATER = "NORMAL"
+"""When a transaction is on the disk: when it ends, or with the next one."""
 
 
 class ZoneUpdate(msgspec.Struct, frozen=True, array_like=True):
@@ -209,6 +218,8 @@ class PublishedZones:
 
         Raises `ZoneExists`, `ChangeInvalid`, `RecordInvalid`, `LogUnavailable`.
         """
+        if len(zones) > ZONES_MAX:
+            raise ChangeInvalid(f"At most {ZONES_MAX} zones are added at once")
         with self._settled():
             made: list[tuple[Zone, str]] = []
             for each in zones:
@@ -358,20 +369,23 @@ class PublishedZones:
                 ).fetchone()[0]
                 for each, content in zip(changes, contents, strict=True)
             ]
-        return self._record(list(zip(numbers, changes, strict=True)))
+        try:
+            return self._record(list(zip(numbers, changes, strict=True)))
+        except HyperMeshError:
+            self._withdraw(numbers)
+            raise
+
+    def _withdraw(self, numbers: Sequence[int]) -> None:
+        with self._transaction():
+            self._database.executemany(
+                "DELETE FROM change WHERE number = ?", [(number,) for number in numbers]
+            )
 
     def _record(self, changes: Sequence[tuple[int, _Pending]]) -> list[Published]:
         acts = [change.acts() for _, change in changes]
-        try:
-            leaves = list(self._acts.record([act for group in acts for act in group]))
-        except LogUnavailable:
-            with self._transaction():
-                self._database.executemany(
-                    "DELETE FROM change WHERE number = ?", [(number,) for number, _ in changes]
-                )
-            raise
+        leaves = list(self._acts.record([act for group in acts for act in group]))
         done = []
-        with self._transaction():
+        with self._transaction(_LATER):
             at = 0
             for (number, change), group in zip(changes, acts, strict=True):
                 self._apply(change)
@@ -411,29 +425,34 @@ class PublishedZones:
                 )
 
     def _finish_pending(self) -> None:
-        """Record and apply what is stored as pending. Where the log refuses, it is withdrawn, for
-        nobody was told that it would happen."""
+        """Record and apply what is stored as pending. It may have been acknowledged, so it stays
+        where the log takes nothing now, and goes only where no log can ever have taken it."""
         rows = self._database.execute(
             "SELECT number, pending FROM change WHERE pending IS NOT NULL ORDER BY number"
         ).fetchall()
         if not rows:
             return
-        changes = [
-            (number, decode(_Pending, pending, size_max=PENDING_BYTES_MAX))
-            for number, pending in rows
-        ]
-        self._record(changes)
-        if self._loaded:
-            self._load()
-            touched = {change.apex for _, change in changes}
-            self._server.remove([apex for apex in touched if apex not in self._zones])
-            self._server.put(
-                [
-                    (zone, self._key(key))
-                    for apex, (zone, key) in self._zones.items()
-                    if apex in touched
-                ]
-            )
+        touched: set[bytes] = set()
+        try:
+            for number, pending in rows:
+                change = decode(_Pending, pending, size_max=PENDING_BYTES_MAX)
+                try:
+                    self._record([(number, change)])
+                except LogUnavailable:
+                    raise
+                except HyperMeshError:
+                    self._withdraw([number])
+                touched.add(change.apex)
+        finally:
+            if self._loaded:
+                self._serve_again(touched)
+
+    def _serve_again(self, apexes: set[bytes]) -> None:
+        """Serve these zones as they are stored."""
+        self._load()
+        self._server.remove([apex for apex in apexes if apex not in self._zones])
+        found = [self._zones[apex] for apex in apexes if apex in self._zones]
+        self._server.put([(zone, self._key(key)) for zone, key in found])
 
     def _load(self) -> None:
         sets: dict[bytes, dict[tuple[bytes, int], RecordSet]] = {}
@@ -466,7 +485,8 @@ class PublishedZones:
             yield
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, synced: str = _AT_ONCE) -> Iterator[None]:
+        self._database.execute(f"PRAGMA synchronous={synced}")
         self._database.execute("BEGIN IMMEDIATE")
         try:
             yield

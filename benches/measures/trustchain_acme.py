@@ -1,0 +1,241 @@
+"""The whole flow of ACME, from a new order to the certificate, with http-01 on loopback.
+
+One flow is: new order, authorization, challenge, the server's request for the file and its lookups
+of the address and of CAA, the order until it is ready, finalization with issuance (durable and
+logged), the certificate. `CLIENTS` accounts run flows one after the other, each over one TLS
+connection that it keeps, and check every answer; the CSRs are made before the clock starts. Client,
+names and files are this process; the server is one other process on the same machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import itertools
+import json
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import dns.flags
+import dns.message
+import dns.rdatatype
+import dns.rrset
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from result import ROOT, Metric, metric, percentile
+
+CLIENTS = 5
+WARM_S = 2.0
+MEASURED_S = 15.0
+FLOWS_GOAL = 100.0
+P50_GOAL_MS = 60.0
+P99_GOAL_MS = 250.0
+POLL_S = 0.004
+HOST = "server.bench.example"
+SERVER = ROOT / "benches" / "peers" / "acme.py"
+TYPE = b"application/jose+json"
+
+
+def measure() -> list[Metric]:
+    with tempfile.TemporaryDirectory() as directory:
+        seconds, elapsed_s = asyncio.run(_measured(Path(directory)))
+    times_ms = [each * 1000 for each in seconds]
+    rate = len(seconds) / elapsed_s
+    return [
+        metric("trustchain.acme.flows", [rate], "/s", goal=FLOWS_GOAL, better="higher"),
+        metric("trustchain.acme.flow.p50", times_ms, "ms", goal=P50_GOAL_MS),
+        metric(
+            "trustchain.acme.flow.p99",
+            times_ms,
+            "ms",
+            value=percentile(times_ms, 0.99),
+            goal=P99_GOAL_MS,
+        ),
+    ]
+
+
+async def _measured(directory: Path) -> tuple[list[float], float]:
+    files: dict[bytes, bytes] = {}
+    loop = asyncio.get_running_loop()
+    names, _ = await loop.create_datagram_endpoint(_Names, local_addr=("127.0.0.1", 0))
+    web = await loop.create_server(lambda: _Web(files), "127.0.0.1", 0)
+    told = {
+        "directory": str(directory),
+        "dns_port": names.get_extra_info("sockname")[1],
+        "http_port": web.sockets[0].getsockname()[1],
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(SERVER), json.dumps(told), stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        port = int(await process.stdout.readline())
+        context = ssl.create_default_context(cafile=directory / "tls.pem")
+        clients = [_Client(port, context, files) for _ in range(CLIENTS)]
+        numbers = itertools.count()
+        await asyncio.gather(*(each.register() for each in clients))
+        begun = time.perf_counter()
+        await asyncio.gather(*(each.flows(numbers, begun + WARM_S) for each in clients))
+        begun = time.perf_counter()
+        found = await asyncio.gather(*(each.flows(numbers, begun + MEASURED_S) for each in clients))
+        elapsed_s = time.perf_counter() - begun
+        for each in clients:
+            each.close()
+    finally:
+        process.terminate()
+        await process.wait()
+        web.close()
+        names.close()
+    return [each for times in found for each in times], elapsed_s
+
+
+class _Client:
+    """One account and its connection."""
+
+    def __init__(self, port: int, context: ssl.SSLContext, files: dict[bytes, bytes]) -> None:
+        self._port = port
+        self._context = context
+        self._files = files
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        numbers = self._key.public_key().public_numbers()
+        x, y = (_base64(each.to_bytes(32, "big")) for each in (numbers.x, numbers.y))
+        self._jwk = {"crv": "P-256", "kty": "EC", "x": x, "y": y}
+        text = json.dumps(self._jwk, separators=(",", ":"), sort_keys=True).encode()
+        self._thumbprint = _base64(hashlib.sha256(text).digest())
+        self._url = f"https://{HOST}:{port}/acme"
+        self._kid = ""
+        self._nonce = ""
+        self._leaf_key = ec.generate_private_key(ec.SECP256R1())
+
+    async def register(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection(
+            "127.0.0.1", self._port, ssl=self._context, server_hostname=HOST
+        )
+        await self._exchange(b"HEAD /acme/new-nonce HTTP/1.1\r\nhost: bench\r\n\r\n")
+        _, headers, _ = await self._post("/new-account", {"termsOfServiceAgreed": True})
+        self._kid = headers["location"]
+
+    async def flows(self, numbers: itertools.count[int], until: float) -> list[float]:
+        """Flows until the instant `until`; how long each took, in seconds."""
+        times = []
+        while time.perf_counter() < until:
+            name = f"n{next(numbers)}.bench.example"
+            request = self._request(name)
+            begun = time.perf_counter()
+            await self._flow(name, request)
+            times.append(time.perf_counter() - begun)
+        return times
+
+    async def _flow(self, name: str, request: str) -> None:
+        identifiers = [{"type": "dns", "value": name}]
+        _, headers, order = await self._post("/new-order", {"identifiers": identifiers})
+        where = headers["location"]
+        authorization = order["authorizations"][0]
+        _, _, document = await self._post(authorization)
+        challenge = next(each for each in document["challenges"] if each["type"] == "http-01")
+        path = f"/.well-known/acme-challenge/{challenge['token']}".encode()
+        self._files[path] = f"{challenge['token']}.{self._thumbprint}".encode()
+        await self._post(challenge["url"], {})
+        while order["status"] == "pending":
+            await asyncio.sleep(POLL_S)
+            _, _, order = await self._post(where)
+        assert order["status"] == "ready", order
+        del self._files[path]
+        _, _, order = await self._post(order["finalize"], {"csr": request})
+        while order["status"] == "processing":
+            await asyncio.sleep(POLL_S)
+            _, _, order = await self._post(where)
+        _, _, pem = await self._post(order["certificate"])
+        leaf = x509.load_pem_x509_certificate(pem)
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert names.get_values_for_type(x509.DNSName) == [name]
+
+    def close(self) -> None:
+        self._writer.transport.abort()
+
+    def _request(self, name: str) -> str:
+        builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+        general = x509.SubjectAlternativeName([x509.DNSName(name)])
+        request = builder.add_extension(general, critical=False).sign(
+            self._leaf_key, hashes.SHA256()
+        )
+        return _base64(request.public_bytes(serialization.Encoding.DER))
+
+    async def _post(self, where: str, payload: Any = None) -> tuple[int, dict[str, str], Any]:
+        url = self._url + where if where.startswith("/") else where
+        who = {"kid": self._kid} if self._kid else {"jwk": self._jwk}
+        header = {"alg": "ES256", "nonce": self._nonce, "url": url, **who}
+        protected = _base64(json.dumps(header).encode())
+        body = "" if payload is None else _base64(json.dumps(payload).encode())
+        der = self._key.sign(f"{protected}.{body}".encode(), ec.ECDSA(hashes.SHA256()))
+        signature = b"".join(each.to_bytes(32, "big") for each in decode_dss_signature(der))
+        content = json.dumps(
+            {"protected": protected, "payload": body, "signature": _base64(signature)}
+        ).encode()
+        path = url.partition(f":{self._port}")[2]
+        status, headers, answer = await self._exchange(
+            b"POST %b HTTP/1.1\r\nhost: bench\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b"
+            % (path.encode(), TYPE, len(content), content)
+        )
+        assert status in (200, 201), answer
+        is_json = headers["content-type"] == "application/json"
+        return status, headers, json.loads(answer) if is_json else answer
+
+    async def _exchange(self, request: bytes) -> tuple[int, dict[str, str], bytes]:
+        self._writer.write(request)
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        pairs = (line.partition(": ") for line in head[1:-2])
+        headers = {name.lower(): value for name, _, value in pairs}
+        length = 0 if request.startswith(b"HEAD") else int(headers.get("content-length", 0))
+        body = await self._reader.readexactly(length)
+        self._nonce = headers["replay-nonce"]
+        return int(head[0].split(" ")[1]), headers, body
+
+
+class _Web(asyncio.Protocol):
+    """The files of challenges."""
+
+    def __init__(self, files: dict[bytes, bytes]) -> None:
+        self._files = files
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._head += data
+        if b"\r\n\r\n" in self._head:
+            body = self._files.get(self._head.split(b" ")[1], b"")
+            self._transport.write(
+                b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b"
+                % (len(body), body)
+            )
+            self._transport.close()
+
+
+class _Names(asyncio.DatagramProtocol):
+    """Every name leads to loopback, and none has CAA."""
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        query = dns.message.from_wire(data)
+        question = query.question[0]
+        answer = dns.message.make_response(query)
+        answer.flags |= dns.flags.AA | dns.flags.RA
+        if question.rdtype == dns.rdatatype.A:
+            answer.answer.append(dns.rrset.from_text(question.name, 60, "IN", "A", "127.0.0.1"))
+        self._transport.sendto(answer.to_wire(), addr)
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
