@@ -240,7 +240,7 @@ def test_dig_finds_the_trust_host_and_tls_reaches_it(server: Server, tmp_path: P
         checkpoint_of(client, leaf + 1, "/acts/checkpoint")
         zones = client.get("/v1/dns/zones").json()["items"]
         bad = client.put(f"{zone}/www.names.internal/AAAA", json={"data": ["1.2.3.4"]})
-    assert {each["zone"] for each in zones} == {"names.internal", "hypermesh.online"}
+    assert {"names.internal", "hypermesh.online"} <= {each["zone"] for each in zones}
     assert (bad.status_code, bad.json()["code"]) == (400, "HM-DNS-0002")
 
 
