@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypermesh.standalone.trust.call import Answer, Call
 from hypermesh.standalone.trust.parts import Parts
 from hypermesh.trustchain.bundle import VERSION, Bundle, LogKeys
+from hypermesh.trustchain.bundle_page import page
 from hypermesh.trustchain.ca.issuing import CertificateUnknown
 from hypermesh.trustchain.ct.checkpoint import read_checkpoint
 from hypermesh.trustchain.ct.note import read_note
@@ -13,7 +14,10 @@ MEDIA = "application/vnd.hypermesh.bundle+json"
 
 
 def bundle(parts: Parts, call: Call) -> Answer:
-    return Answer(of(parts, call.serial()).encoded(), MEDIA)
+    made = of(parts, call.serial())
+    if call.query.get("format") == "html" or "text/html" in call.accept:
+        return Answer(page(made).encode(), "text/html; charset=utf-8")
+    return Answer(made.encoded(), MEDIA)
 
 
 def of(parts: Parts, serial: int) -> Bundle:
