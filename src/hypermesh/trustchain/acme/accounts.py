@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,7 +12,7 @@ from josepy.jwk import JWK
 
 from hypermesh.trustchain.acme import jws
 from hypermesh.trustchain.acme import key as keys
-from hypermesh.trustchain.acme.encoding import base64url
+from hypermesh.trustchain.acme.encoding import base64url, drawn
 from hypermesh.trustchain.acme.places import Places, new_id
 from hypermesh.trustchain.acme.policy import HOUR_S, Policy
 from hypermesh.trustchain.acme.problem import AcmeRefusal, Kind, malformed
@@ -76,7 +75,7 @@ class Accounts:
     async def new_binding(self, label: str) -> NewBinding:
         """A key for one external account, durable. Raises `BindingsFull`."""
         binding = Binding(
-            new_id(), label[:LABEL_CHARACTERS_MAX], secrets.token_bytes(SECRET_BYTES), self._now_s()
+            new_id(), label[:LABEL_CHARACTERS_MAX], drawn(SECRET_BYTES), self._now_s()
         )
 
         def put(tables: Tables) -> None:

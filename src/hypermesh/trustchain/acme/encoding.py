@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import secrets
 
 from hypermesh.trustchain.acme.problem import malformed
+
+
+def drawn(size: int) -> bytes:
+    """`size` random bytes whose first bit is 0, so that their text begins with a letter: one with a
+    `-` in front is an option to the command lines that people paste it into."""
+    data = secrets.token_bytes(size)
+    return bytes([data[0] & 0x7F]) + data[1:]
 
 
 def base64url(data: bytes) -> str:
