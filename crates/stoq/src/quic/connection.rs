@@ -13,6 +13,7 @@ use quinn_proto::crypto::ExportKeyingMaterialError;
 use quinn_proto::{ConnectionError, ConnectionStats, Dir, StreamId, VarInt};
 
 use super::failures::SendDatagramError;
+use super::lane::Lane;
 use super::link::{wait, Link};
 use super::receiving::RecvStream;
 use super::scope;
@@ -20,65 +21,44 @@ use super::sending::SendStream;
 use super::shard::Shard;
 use crate::path::monitor::{Monitor, Report};
 
-/// A place among the links of a shard. Dropped, the connection ends.
+/// A place among the connections of a shard. Dropped, the connection ends.
 pub struct Hold {
     shard: Arc<Shard>,
-    key: usize,
+    lane: Arc<Lane>,
 }
 
 impl Hold {
-    pub fn new(shard: Arc<Shard>, key: usize) -> Arc<Hold> {
-        Arc::new(Hold { shard, key })
+    pub fn new(shard: Arc<Shard>, lane: Arc<Lane>) -> Arc<Hold> {
+        Arc::new(Hold { shard, lane })
     }
 
     pub fn shard(&self) -> &Arc<Shard> {
         &self.shard
     }
 
-    /// Looks at the connection, or does something that leaves nothing to be sent. `None` cannot
-    /// be: a link stays until its last hold is dropped.
-    pub fn look<T>(&self, look: impl FnOnce(&mut Link) -> T) -> Option<T> {
-        self.shard
-            .with(|core, _| core.links.get_mut(self.key).map(|link| look(link)))
+    /// Looks at the connection, or does something that leaves nothing to be sent.
+    pub fn look<T>(&self, look: impl FnOnce(&mut Link) -> T) -> T {
+        look(&mut self.lane.lock())
     }
 
     /// Does something on the connection, and then has it send what that left to be sent.
-    pub fn act<T>(&self, act: impl FnOnce(&mut Link) -> T) -> Option<T> {
-        self.shard.with(|core, _| {
-            let result = act(core.links.get_mut(self.key)?);
-            core.mark(self.key);
-            Some(result)
-        })
+    pub fn act<T>(&self, act: impl FnOnce(&mut Link) -> T) -> T {
+        self.shard.act(&self.lane, |link| (act(link), true))
     }
 
     /// Does something that may have to wait. `try_it` says whether it leaves something to be sent.
-    pub fn attempt<T>(
-        &self,
-        lost: impl FnOnce() -> T,
-        try_it: impl FnOnce(&mut Link) -> (Poll<T>, bool),
-    ) -> Poll<T> {
-        let attempted = self.shard.with(|core, _| {
-            let (result, sends) = try_it(core.links.get_mut(self.key)?);
-            if sends {
-                core.mark(self.key);
-            }
-            Some(result)
-        });
-        match attempted {
-            Some(Poll::Pending) => {
-                scope::await_on(&self.shard);
-                Poll::Pending
-            }
-            Some(ready) => ready,
-            None => Poll::Ready(lost()),
+    pub fn attempt<T>(&self, try_it: impl FnOnce(&mut Link) -> (Poll<T>, bool)) -> Poll<T> {
+        let attempted = self.shard.act(&self.lane, try_it);
+        if attempted.is_pending() {
+            scope::await_on(&self.shard);
         }
+        attempted
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let key = self.key;
-        self.shard.with(|core, _| core.abandon(key, Instant::now()));
+        self.shard.abandon(&self.lane);
     }
 }
 
@@ -102,7 +82,7 @@ impl Connecting {
     pub fn into_0rtt(mut self) -> Result<(Connection, ZeroRttAccepted), Connecting> {
         let able = self.hold.as_ref().is_some_and(|hold| {
             let able = |link: &mut Link| link.inner.has_0rtt() || link.inner.side().is_server();
-            hold.look(able).unwrap_or(false)
+            hold.look(able)
         });
         match self.hold.take() {
             Some(hold) if able => {
@@ -119,32 +99,29 @@ impl Connecting {
             return Err(GONE);
         };
         poll_fn(|context| {
-            hold.attempt(
-                || Err(GONE),
-                |link| {
-                    let ready = match link.inner.crypto_session().handshake_data() {
-                        Some(data) => Poll::Ready(Ok(data)),
-                        None => match &link.error {
-                            Some(error) => Poll::Ready(Err(error.clone())),
-                            None => {
-                                wait(&mut link.connecting, context);
-                                Poll::Pending
-                            }
-                        },
-                    };
-                    (ready, false)
-                },
-            )
+            hold.attempt(|link| {
+                let ready = match link.inner.crypto_session().handshake_data() {
+                    Some(data) => Poll::Ready(Ok(data)),
+                    None => match &link.error {
+                        Some(error) => Poll::Ready(Err(error.clone())),
+                        None => {
+                            wait(&mut link.connecting, context);
+                            Poll::Pending
+                        }
+                    },
+                };
+                (ready, false)
+            })
         })
         .await
     }
 
     pub fn remote_address(&self) -> Option<SocketAddr> {
-        self.hold.as_ref()?.look(|link| link.inner.remote_address())
+        Some(self.hold.as_ref()?.look(|link| link.inner.remote_address()))
     }
 
     pub fn local_ip(&self) -> Option<IpAddr> {
-        self.hold.as_ref()?.look(|link| link.inner.local_ip())?
+        self.hold.as_ref()?.look(|link| link.inner.local_ip())
     }
 }
 
@@ -152,20 +129,17 @@ fn poll_connected(
     hold: &Arc<Hold>,
     context: &mut Context<'_>,
 ) -> Poll<Result<(), ConnectionError>> {
-    hold.attempt(
-        || Err(GONE),
-        |link| {
-            let ready = if link.connected {
-                Poll::Ready(Ok(()))
-            } else if let Some(error) = &link.error {
-                Poll::Ready(Err(error.clone()))
-            } else {
-                wait(&mut link.connecting, context);
-                Poll::Pending
-            };
-            (ready, false)
-        },
-    )
+    hold.attempt(|link| {
+        let ready = if link.connected {
+            Poll::Ready(Ok(()))
+        } else if let Some(error) = &link.error {
+            Poll::Ready(Err(error.clone()))
+        } else {
+            wait(&mut link.connecting, context);
+            Poll::Pending
+        };
+        (ready, false)
+    })
 }
 
 impl Future for Connecting {
@@ -196,7 +170,7 @@ impl Future for ZeroRttAccepted {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
         poll_connected(&self.0, context).map(|connected| {
             let accepted = |link: &mut Link| !link.rejected_0rtt();
-            connected.is_ok() && self.0.look(accepted).unwrap_or(false)
+            connected.is_ok() && self.0.look(accepted)
         })
     }
 }
@@ -223,21 +197,18 @@ impl Connection {
         dir: Dir,
         context: &mut Context<'_>,
     ) -> Poll<Result<(StreamId, bool), ConnectionError>> {
-        self.0.attempt(
-            || Err(GONE),
-            |link| {
-                let ready = if let Some(error) = &link.error {
-                    Poll::Ready(Err(error.clone()))
-                } else if let Some(id) = link.inner.streams().open(dir) {
-                    let early = link.inner.side().is_client() && link.inner.is_handshaking();
-                    Poll::Ready(Ok((id, early)))
-                } else {
-                    wait(&mut link.opening[dir as usize], context);
-                    Poll::Pending
-                };
-                (ready, false)
-            },
-        )
+        self.0.attempt(|link| {
+            let ready = if let Some(error) = &link.error {
+                Poll::Ready(Err(error.clone()))
+            } else if let Some(id) = link.inner.streams().open(dir) {
+                let early = link.inner.side().is_client() && link.inner.is_handshaking();
+                Poll::Ready(Ok((id, early)))
+            } else {
+                wait(&mut link.opening[dir as usize], context);
+                Poll::Pending
+            };
+            (ready, false)
+        })
     }
 
     /// The next stream that the peer has opened one way.
@@ -257,25 +228,22 @@ impl Connection {
         dir: Dir,
         context: &mut Context<'_>,
     ) -> Poll<Result<(StreamId, bool), ConnectionError>> {
-        self.0.attempt(
-            || Err(GONE),
-            |link| {
-                // Streams that came before the end are still to be had.
-                if let Some(id) = link.inner.streams().accept(dir) {
-                    link.widen(dir);
-                    // The peer may now open another one.
-                    return (Poll::Ready(Ok((id, link.inner.is_handshaking()))), true);
+        self.0.attempt(|link| {
+            // Streams that came before the end are still to be had.
+            if let Some(id) = link.inner.streams().accept(dir) {
+                link.widen(dir);
+                // The peer may now open another one.
+                return (Poll::Ready(Ok((id, link.inner.is_handshaking()))), true);
+            }
+            let ready = match &link.error {
+                Some(error) => Poll::Ready(Err(error.clone())),
+                None => {
+                    wait(&mut link.accepting[dir as usize], context);
+                    Poll::Pending
                 }
-                let ready = match &link.error {
-                    Some(error) => Poll::Ready(Err(error.clone())),
-                    None => {
-                        wait(&mut link.accepting[dir as usize], context);
-                        Poll::Pending
-                    }
-                };
-                (ready, false)
-            },
-        )
+            };
+            (ready, false)
+        })
     }
 
     fn both(&self, id: StreamId, early: bool) -> (SendStream, RecvStream) {
@@ -296,51 +264,45 @@ impl Connection {
                 .send(data, true)
                 .map_err(datagram_failure),
         });
-        sent.unwrap_or(Err(GONE.into()))
+        sent
     }
 
     /// The same, and waits for room.
     pub async fn send_datagram_wait(&self, data: Bytes) -> Result<(), SendDatagramError> {
         let mut waiting = Some(data);
         poll_fn(|context| {
-            self.0.attempt(
-                || Err(GONE.into()),
-                |link| {
-                    if let Some(error) = &link.error {
-                        return (Poll::Ready(Err(error.clone().into())), false);
+            self.0.attempt(|link| {
+                if let Some(error) = &link.error {
+                    return (Poll::Ready(Err(error.clone().into())), false);
+                }
+                let data = waiting.take().unwrap_or_default();
+                match link.inner.datagrams().send(data, false) {
+                    Ok(()) => (Poll::Ready(Ok(())), true),
+                    Err(quinn_proto::SendDatagramError::Blocked(data)) => {
+                        waiting = Some(data);
+                        wait(&mut link.datagram_writers, context);
+                        (Poll::Pending, false)
                     }
-                    let data = waiting.take().unwrap_or_default();
-                    match link.inner.datagrams().send(data, false) {
-                        Ok(()) => (Poll::Ready(Ok(())), true),
-                        Err(quinn_proto::SendDatagramError::Blocked(data)) => {
-                            waiting = Some(data);
-                            wait(&mut link.datagram_writers, context);
-                            (Poll::Pending, false)
-                        }
-                        Err(error) => (Poll::Ready(Err(datagram_failure(error))), false),
-                    }
-                },
-            )
+                    Err(error) => (Poll::Ready(Err(datagram_failure(error))), false),
+                }
+            })
         })
         .await
     }
 
     pub async fn read_datagram(&self) -> Result<Bytes, ConnectionError> {
         poll_fn(|context| {
-            self.0.attempt(
-                || Err(GONE),
-                |link| {
-                    let ready = match (link.inner.datagrams().recv(), &link.error) {
-                        (Some(data), _) => Poll::Ready(Ok(data)),
-                        (None, Some(error)) => Poll::Ready(Err(error.clone())),
-                        (None, None) => {
-                            wait(&mut link.datagram_readers, context);
-                            Poll::Pending
-                        }
-                    };
-                    (ready, false)
-                },
-            )
+            self.0.attempt(|link| {
+                let ready = match (link.inner.datagrams().recv(), &link.error) {
+                    (Some(data), _) => Poll::Ready(Ok(data)),
+                    (None, Some(error)) => Poll::Ready(Err(error.clone())),
+                    (None, None) => {
+                        wait(&mut link.datagram_readers, context);
+                        Poll::Pending
+                    }
+                };
+                (ready, false)
+            })
         })
         .await
     }
@@ -348,67 +310,58 @@ impl Connection {
     /// Bytes; the largest datagram that the path and the peer take now. `None`: the peer takes
     /// none.
     pub fn max_datagram_size(&self) -> Option<usize> {
-        self.0.look(|link| link.inner.datagrams().max_size())?
+        self.0.look(|link| link.inner.datagrams().max_size())
     }
 
     /// Bytes; what can be sent without pushing out an older datagram.
     pub fn datagram_send_buffer_space(&self) -> usize {
         let space = |link: &mut Link| link.inner.datagrams().send_buffer_space();
-        self.0.look(space).unwrap_or(0)
+        self.0.look(space)
     }
 
     /// Ends the connection at once, with a code and a reason for the peer.
     pub fn close(&self, code: VarInt, reason: &[u8]) {
-        let (key, reason) = (self.0.key, Bytes::copy_from_slice(reason));
-        self.0.shard.with(|core, _| {
-            if core.links.get(key).is_some_and(|link| link.error.is_none()) {
-                core.close(key, Instant::now(), code, reason);
-            }
-        });
+        let reason = Bytes::copy_from_slice(reason);
+        let hold = &self.0;
+        hold.shard.close(&hold.lane, Instant::now(), code, reason);
     }
 
     /// Waits for the end of the connection.
     pub async fn closed(&self) -> ConnectionError {
         poll_fn(|context| {
-            self.0.attempt(
-                || GONE,
-                |link| {
-                    let ready = match &link.error {
-                        Some(error) => Poll::Ready(error.clone()),
-                        None => {
-                            wait(&mut link.closing, context);
-                            Poll::Pending
-                        }
-                    };
-                    (ready, false)
-                },
-            )
+            self.0.attempt(|link| {
+                let ready = match &link.error {
+                    Some(error) => Poll::Ready(error.clone()),
+                    None => {
+                        wait(&mut link.closing, context);
+                        Poll::Pending
+                    }
+                };
+                (ready, false)
+            })
         })
         .await
     }
 
     /// Why it has ended; `None` while it lives.
     pub fn close_reason(&self) -> Option<ConnectionError> {
-        self.0.look(|link| link.error.clone())?
+        self.0.look(|link| link.error.clone())
     }
 
     pub fn remote_address(&self) -> SocketAddr {
-        let unknown = SocketAddr::from(([0u16; 8], 0));
-        self.0
-            .look(|link| link.inner.remote_address())
-            .unwrap_or(unknown)
+        self.0.look(|link| link.inner.remote_address())
     }
 
     pub fn local_ip(&self) -> Option<IpAddr> {
-        self.0.look(|link| link.inner.local_ip())?
+        self.0.look(|link| link.inner.local_ip())
     }
 
     pub fn rtt(&self) -> Duration {
-        self.0.look(|link| link.inner.rtt()).unwrap_or_default()
+        self.0.look(|link| link.inner.rtt())
     }
 
     pub fn stats(&self) -> ConnectionStats {
-        self.0.look(|link| link.inner.stats()).unwrap_or_default()
+        self.0.look(|link| link.inner.stats())
     }
 
     /// Has `monitor` judge the path from now on.
@@ -421,7 +374,7 @@ impl Connection {
         self.0.look(|link| {
             let monitor = link.monitor.as_ref()?;
             Some(monitor.report(Instant::now()))
-        })?
+        })
     }
 
     /// Shows the state of the congestion controller to `look`.
@@ -429,19 +382,20 @@ impl Connection {
         &self,
         look: impl FnOnce(&dyn quinn_proto::congestion::Controller) -> T,
     ) -> Option<T> {
-        self.0.look(|link| look(link.inner.congestion_state()))
+        self.0
+            .look(|link| Some(look(link.inner.congestion_state())))
     }
 
     /// What the handshake has agreed on, `crypto::rustls::HandshakeData` here.
     pub fn handshake_data(&self) -> Option<Box<dyn Any>> {
         self.0
-            .look(|link| link.inner.crypto_session().handshake_data())?
+            .look(|link| link.inner.crypto_session().handshake_data())
     }
 
     /// The certificates that the peer has shown, a `Vec<CertificateDer>` here.
     pub fn peer_identity(&self) -> Option<Box<dyn Any>> {
         self.0
-            .look(|link| link.inner.crypto_session().peer_identity())?
+            .look(|link| link.inner.crypto_session().peer_identity())
     }
 
     /// The TLS exporter (RFC 8446 section 7.5).
@@ -455,9 +409,7 @@ impl Connection {
             let session = link.inner.crypto_session();
             session.export_keying_material(output, label, context)
         };
-        self.0
-            .look(export)
-            .unwrap_or(Err(ExportKeyingMaterialError))
+        self.0.look(export)
     }
 
     /// Changes the keys of the connection now (RFC 9001 section 6). Does nothing while an earlier
@@ -511,7 +463,7 @@ impl std::fmt::Debug for Connection {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Connection")
-            .field("key", &self.0.key)
+            .field("key", &self.0.lane.key)
             .finish_non_exhaustive()
     }
 }

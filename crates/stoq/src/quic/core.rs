@@ -1,6 +1,8 @@
-//! The state machines of a shard, under its lock: datagrams in, datagrams out, timers, and the
-//! wakers of those whom an event concerns. Wakers are collected here and woken by the caller after
-//! the lock is released.
+//! What the connections of a shard have in common, under its lock: which datagram is whose, new
+//! connections, timers. A connection itself is behind a lock of its own ([`super::lane`]), which
+//! may be held while this one is taken, and never the other way round.
+//!
+//! Wakers are collected here and woken by the caller after the lock is released.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -12,25 +14,24 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{
-    ClientConfig, ConnectError, ConnectionError, ConnectionHandle, DatagramEvent, EcnCodepoint,
-    EndpointConfig, Incoming, ServerConfig, Side, Transmit, VarInt,
+    ClientConfig, ConnectError, ConnectionError, ConnectionEvent, ConnectionHandle, DatagramEvent,
+    EcnCodepoint, EndpointConfig, EndpointEvent, Incoming, ServerConfig, Transmit, VarInt,
 };
 use quinn_udp::RecvMeta;
 use slab::Slab;
 
 use super::allowance::Allowance;
+use super::lane::Lane;
 use super::link::Link;
-use crate::limits::{TRANSMITS_PER_FLUSH_MAX, UDP_PAYLOAD_BYTES_MAX};
 use crate::socket::Socket;
 
 const NOWHERE: usize = usize::MAX;
 
 pub struct Core {
     endpoint: quinn_proto::Endpoint,
-    pub links: Slab<Box<Link>>,
-    /// Where in `links` the connections of `endpoint` are.
+    pub lanes: Slab<Arc<Lane>>,
+    /// Where in `lanes` the connections of `endpoint` are.
     places: Vec<usize>,
-    dirty: VecDeque<usize>,
     /// Entries may be earlier than what a link wants by now, never later.
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
     /// Each with the bytes of its first datagram.
@@ -43,20 +44,7 @@ pub struct Core {
     pub closed: Option<(VarInt, Bytes)>,
     /// Connections that are not drained.
     pub live: usize,
-    /// Datagrams of `unsent`, or room for the next.
-    buffer: Vec<u8>,
-    /// The kernel had no room for these.
-    unsent: Option<Transmit>,
     response: Vec<u8>,
-}
-
-/// What became of a connection's wish to send.
-enum Sent {
-    All,
-    /// There is more, and others come first.
-    Some,
-    /// The kernel has no room.
-    Blocked,
 }
 
 impl Core {
@@ -67,9 +55,8 @@ impl Core {
     ) -> Core {
         Core {
             endpoint: quinn_proto::Endpoint::new(config, server, !may_fragment, None),
-            links: Slab::new(),
+            lanes: Slab::new(),
             places: Vec::new(),
-            dirty: VecDeque::new(),
             timers: BinaryHeap::new(),
             incoming: VecDeque::new(),
             accepting: Vec::new(),
@@ -77,8 +64,6 @@ impl Core {
             woken: Vec::new(),
             closed: None,
             live: 0,
-            buffer: Vec::with_capacity(UDP_PAYLOAD_BYTES_MAX),
-            unsent: None,
             response: Vec::new(),
         }
     }
@@ -87,31 +72,18 @@ impl Core {
         self.endpoint.set_server_config(config);
     }
 
-    /// Whether a flush would have something to look at.
-    pub fn has_work(&self) -> bool {
-        !self.dirty.is_empty()
-    }
-
-    pub fn is_blocked(&self) -> bool {
-        self.unsent.is_some()
-    }
-
     pub fn next_timer(&self) -> Option<Instant> {
         self.timers.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// A link may have something to send.
-    pub fn mark(&mut self, key: usize) {
-        if let Some(link) = self.links.get_mut(key) {
-            if !link.dirty {
-                link.dirty = true;
-                self.dirty.push_back(key);
-            }
-        }
-    }
-
-    /// One datagram from the network.
-    pub fn receive(&mut self, now: Instant, meta: &RecvMeta, data: BytesMut, socket: &Socket) {
+    /// One datagram from the network. What it means to a connection, if it is for one.
+    pub fn route(
+        &mut self,
+        now: Instant,
+        meta: &RecvMeta,
+        data: BytesMut,
+        socket: &Socket,
+    ) -> Option<(&Arc<Lane>, ConnectionEvent)> {
         let ecn = meta.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8));
         let bytes = data.len() as u64;
         self.response.clear();
@@ -120,11 +92,8 @@ impl Core {
                 .handle(now, meta.addr, meta.dst_ip, ecn, data, &mut self.response);
         match event {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                let key = self.place(handle);
-                if let Some(link) = self.links.get_mut(key) {
-                    link.inner.handle_event(event);
-                    self.mark(key);
-                }
+                let lane = self.lanes.get(self.place(handle))?;
+                return Some((lane, event));
             }
             Some(DatagramEvent::NewConnection(incoming)) => {
                 if self.closed.is_some() {
@@ -137,97 +106,44 @@ impl Core {
             Some(DatagramEvent::Response(transmit)) => self.respond(&transmit, socket),
             None => {}
         }
+        None
     }
 
-    /// Passes on the events of all links that were touched.
-    pub fn settle_dirty(&mut self) {
-        for at in 0..self.dirty.len() {
-            if let Some(key) = self.dirty.get(at).copied() {
-                self.settle(key);
+    /// An event that a connection has for the endpoint. What the endpoint answers to it.
+    pub fn hear(&mut self, link: &mut Link, event: EndpointEvent) -> Option<ConnectionEvent> {
+        let drained = event.is_drained();
+        let answer = self.endpoint.handle_event(link.handle, event);
+        if drained && !link.drained {
+            link.drained = true;
+            if let Some(place) = self.places.get_mut(link.handle.0) {
+                *place = NOWHERE;
+            }
+            self.live -= 1;
+            if self.live == 0 {
+                self.woken.append(&mut self.idling);
             }
         }
+        answer
     }
 
-    pub fn fire_timers(&mut self, now: Instant) {
+    /// The connection at `key` wants to be looked at.
+    pub fn schedule(&mut self, at: Instant, key: usize) {
+        self.timers.push(Reverse((at, key)));
+    }
+
+    /// Takes the connections that wanted to be looked at by `now`, and when.
+    pub fn due(&mut self, now: Instant) -> Vec<(Instant, Arc<Lane>)> {
+        let mut due = Vec::new();
         while let Some(Reverse((at, key))) = self.timers.peek().copied() {
             if at > now {
                 break;
             }
             self.timers.pop();
-            let Some(link) = self.links.get_mut(key) else {
-                continue;
-            };
-            if link.queued != Some(at) {
-                continue;
-            }
-            link.queued = None;
-            if link.inner.poll_timeout().is_some_and(|due| due <= now) {
-                link.inner.handle_timeout(now);
-                self.mark(key);
-            }
-            self.settle(key);
-        }
-    }
-
-    /// Sends what links have to send, and returns whether some have more. Nothing is sent while
-    /// the kernel has no room.
-    pub fn flush(&mut self, now: Instant, socket: &Socket) -> bool {
-        if !self.resend(socket) {
-            return false;
-        }
-        let mut more = false;
-        for _ in 0..self.dirty.len() {
-            let Some(key) = self.dirty.pop_front() else {
-                break;
-            };
-            let Some(link) = self.links.get_mut(key) else {
-                continue;
-            };
-            link.dirty = false;
-            let sent = self.transmit(key, now, socket);
-            self.settle(key);
-            match sent {
-                Sent::All => {}
-                Sent::Some => {
-                    more = true;
-                    self.mark(key);
-                }
-                Sent::Blocked => {
-                    self.mark(key);
-                    return false;
-                }
+            if let Some(lane) = self.lanes.get(key) {
+                due.push((at, lane.clone()));
             }
         }
-        more
-    }
-
-    fn transmit(&mut self, key: usize, now: Instant, socket: &Socket) -> Sent {
-        let Some(link) = self.links.get_mut(key) else {
-            return Sent::All;
-        };
-        for _ in 0..TRANSMITS_PER_FLUSH_MAX {
-            self.buffer.clear();
-            let Some(transmit) = link.poll_transmit(now, socket, &mut self.buffer) else {
-                link.look_at_path(now);
-                return Sent::All;
-            };
-            if !send(socket, &transmit, &self.buffer) {
-                self.unsent = Some(transmit);
-                return Sent::Blocked;
-            }
-        }
-        link.look_at_path(now);
-        Sent::Some
-    }
-
-    fn resend(&mut self, socket: &Socket) -> bool {
-        if let Some(transmit) = self.unsent.take() {
-            if !send(socket, &transmit, &self.buffer) {
-                self.unsent = Some(transmit);
-                return false;
-            }
-        }
-        true
+        due
     }
 
     /// Sends what the endpoint itself answers. Where the kernel has no room, nobody gets it: who
@@ -266,7 +182,7 @@ impl Core {
         now: Instant,
         config: Option<Arc<ServerConfig>>,
         socket: &Socket,
-    ) -> Result<usize, ConnectionError> {
+    ) -> Result<Arc<Lane>, ConnectionError> {
         self.response.clear();
         let proven = incoming.remote_address_validated();
         match self
@@ -292,7 +208,7 @@ impl Core {
         config: ClientConfig,
         remote: SocketAddr,
         server_name: &str,
-    ) -> Result<usize, ConnectError> {
+    ) -> Result<Arc<Lane>, ConnectError> {
         if self.closed.is_some() {
             return Err(ConnectError::EndpointStopping);
         }
@@ -305,9 +221,11 @@ impl Core {
         handle: ConnectionHandle,
         connection: quinn_proto::Connection,
         allowance: Option<Allowance>,
-    ) -> usize {
-        let link = Link::new(handle, connection, allowance);
-        let key = self.links.insert(Box::new(link));
+    ) -> Arc<Lane> {
+        let entry = self.lanes.vacant_entry();
+        let key = entry.key();
+        let lane = Arc::new(Lane::new(key, Link::new(handle, connection, allowance)));
+        entry.insert(lane.clone());
         if self.places.len() <= handle.0 {
             self.places.resize(handle.0 + 1, NOWHERE);
         }
@@ -315,123 +233,44 @@ impl Core {
             *place = key;
         }
         self.live += 1;
-        self.mark(key);
-        self.settle(key);
-        key
+        lane
     }
 
     fn place(&self, handle: ConnectionHandle) -> usize {
         self.places.get(handle.0).copied().unwrap_or(NOWHERE)
     }
 
-    /// Ends a connection from this side.
-    pub fn close(&mut self, key: usize, now: Instant, code: VarInt, reason: Bytes) {
-        if let Some(link) = self.links.get_mut(key) {
-            link.inner.close(now, code, reason);
-            link.end(ConnectionError::LocallyClosed, &mut self.woken);
-            self.mark(key);
-        }
+    /// Nobody holds the link at `key` any more, and the state machine is done with it.
+    pub fn remove(&mut self, key: usize) {
+        self.lanes.try_remove(key);
     }
 
-    /// Ends everything. Later connections are refused.
-    pub fn close_all(&mut self, now: Instant, code: VarInt, reason: &Bytes, socket: &Socket) {
+    /// Refuses connections from now on. Those that there are have to be closed.
+    pub fn shut(&mut self, code: VarInt, reason: &Bytes, socket: &Socket) -> Vec<Arc<Lane>> {
         self.closed = Some((code, reason.clone()));
-        for (incoming, _) in std::mem::take(&mut self.incoming) {
-            self.refuse(incoming, socket);
-        }
-        let keys: Vec<usize> = self.links.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            self.close(key, now, code, reason.clone());
-        }
+        self.refuse_all(socket);
         self.woken.append(&mut self.accepting);
         if self.live == 0 {
             self.woken.append(&mut self.idling);
         }
+        self.all()
     }
 
-    /// What others opened ends, for only who opened a connection can move it (RFC 9000 section 9).
-    /// Says so as far as the kernel has room for it.
-    pub fn part(&mut self, now: Instant, reason: &Bytes, socket: &Socket) {
+    /// Refuses those who have not been accepted yet.
+    pub fn refuse_all(&mut self, socket: &Socket) {
         for (incoming, _) in std::mem::take(&mut self.incoming) {
             self.refuse(incoming, socket);
         }
-        for key in self.live_links(Side::Server) {
-            self.close(key, now, VarInt::from_u32(0), reason.clone());
-        }
-        self.flush(now, socket);
     }
 
-    /// What we opened goes on from where the socket is by now.
-    pub fn follow(&mut self) {
-        for key in self.live_links(Side::Client) {
-            if let Some(link) = self.links.get_mut(key) {
-                link.inner.local_address_changed();
-                self.mark(key);
-            }
-        }
-    }
-
-    fn live_links(&self, side: Side) -> Vec<usize> {
-        let live = |link: &Link| link.error.is_none() && link.inner.side() == side;
-        let links = self.links.iter().filter(|(_, link)| live(link));
-        links.map(|(key, _)| key).collect()
-    }
-
-    /// Nobody holds the link any more.
-    pub fn abandon(&mut self, key: usize, now: Instant) {
-        let Some(link) = self.links.get_mut(key) else {
-            return;
-        };
-        link.abandoned = true;
-        if link.drained {
-            self.links.remove(key);
-        } else if link.error.is_none() {
-            self.close(key, now, VarInt::from_u32(0), Bytes::new());
-        }
-    }
-
-    /// Passes on the events of a link, and queues its next timer.
-    fn settle(&mut self, key: usize) {
-        let Some(link) = self.links.get_mut(key) else {
-            return;
-        };
-        while let Some(event) = link.inner.poll_endpoint_events() {
-            let drained = event.is_drained();
-            if let Some(answer) = self.endpoint.handle_event(link.handle, event) {
-                link.inner.handle_event(answer);
-            }
-            if drained && !link.drained {
-                link.drained = true;
-                if let Some(place) = self.places.get_mut(link.handle.0) {
-                    *place = NOWHERE;
-                }
-                self.live -= 1;
-                if self.live == 0 {
-                    self.woken.append(&mut self.idling);
-                }
-            }
-        }
-        while let Some(event) = link.inner.poll() {
-            link.hear(event, &mut self.woken);
-        }
-        if link.drained {
-            if link.abandoned {
-                self.links.remove(key);
-            }
-            return;
-        }
-        if let Some(due) = link.inner.poll_timeout() {
-            if link.queued.is_none_or(|queued| due < queued) {
-                link.queued = Some(due);
-                self.timers.push(Reverse((due, key)));
-            }
-        }
+    pub fn all(&self) -> Vec<Arc<Lane>> {
+        self.lanes.iter().map(|(_, lane)| lane.clone()).collect()
     }
 }
 
 /// Whether the kernel took the datagrams. Those that it refuses count as lost on the way: a probe
 /// that is larger than the link is meant to end so.
-fn send(socket: &Socket, transmit: &Transmit, buffer: &[u8]) -> bool {
+pub fn send(socket: &Socket, transmit: &Transmit, buffer: &[u8]) -> bool {
     let Some(contents) = buffer.get(..transmit.size) else {
         return true;
     };

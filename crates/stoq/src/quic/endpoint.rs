@@ -95,16 +95,15 @@ impl Endpoint {
         let Some(shard) = self.shards.get(turn) else {
             return Err(ConnectError::EndpointStopping);
         };
-        let key =
-            shard.with(|core, _| core.connect(Instant::now(), config, remote, server_name))?;
-        Ok(Connecting::new(Hold::new(shard.clone(), key)))
+        let lane = shard.connect(config, remote, server_name)?;
+        Ok(Connecting::new(Hold::new(shard.clone(), lane)))
     }
 
     /// Ends all connections, and refuses those to come.
     pub fn close(&self, code: VarInt, reason: &[u8]) {
         let (now, reason) = (Instant::now(), Bytes::copy_from_slice(reason));
         for shard in &self.shards {
-            shard.with(|core, socket| core.close_all(now, code, &reason, socket));
+            shard.close_all(now, code, &reason);
         }
     }
 

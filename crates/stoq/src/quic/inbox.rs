@@ -7,10 +7,15 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
+use std::iter::Take;
+use std::sync::Arc;
+use std::vec::Drain;
 
 use bytes::BytesMut;
+use quinn_proto::ConnectionEvent;
 use quinn_udp::{RecvMeta, BATCH_SIZE};
 
+use super::lane::Lane;
 use crate::limits::{RECEIVE_DENSE_BYTES, RECEIVE_LENT_MAX};
 use crate::socket::Socket;
 
@@ -29,6 +34,37 @@ pub struct Inbox {
     /// Messages to ask for next time: many where they are small, few where they are large, so that
     /// the next ones are not yet in the cache's way.
     width: usize,
+    /// Empty between two batches; kept for its room.
+    pub received: Received,
+}
+
+/// Datagrams of a batch, by the connections that they are for, in order.
+#[derive(Default)]
+pub struct Received {
+    /// Each with how many of `events` are its.
+    runs: Vec<(Arc<Lane>, usize)>,
+    events: Vec<ConnectionEvent>,
+}
+
+impl Received {
+    pub fn add(&mut self, lane: &Arc<Lane>, event: ConnectionEvent) {
+        match self.runs.last_mut() {
+            Some((last, count)) if Arc::ptr_eq(last, lane) => *count += 1,
+            _ => self.runs.push((lane.clone(), 1)),
+        }
+        self.events.push(event);
+    }
+
+    /// Empties it.
+    pub fn each(
+        &mut self,
+        mut take: impl FnMut(&Arc<Lane>, Take<&mut Drain<'_, ConnectionEvent>>),
+    ) {
+        let mut events = self.events.drain(..);
+        for (lane, count) in self.runs.drain(..) {
+            take(&lane, events.by_ref().take(count));
+        }
+    }
 }
 
 impl Inbox {
@@ -38,6 +74,7 @@ impl Inbox {
             meta: [RecvMeta::default(); BATCH_SIZE],
             lent: VecDeque::new(),
             width: WIDTH_MIN,
+            received: Received::default(),
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
 
 use quinn_proto::{ConnectionError, ServerConfig};
 
@@ -41,14 +40,8 @@ impl Incoming {
         let Some(inner) = self.inner.take() else {
             return Err(ConnectionError::LocallyClosed);
         };
-        let key = self.shard.with(|core, socket| {
-            if core.closed.is_some() {
-                core.refuse(*inner, socket);
-                return Err(ConnectionError::LocallyClosed);
-            }
-            core.accept(*inner, self.first, Instant::now(), config, socket)
-        })?;
-        Ok(Connecting::new(Hold::new(self.shard.clone(), key)))
+        let lane = self.shard.accept(*inner, self.first, config)?;
+        Ok(Connecting::new(Hold::new(self.shard.clone(), lane)))
     }
 
     /// Tells the client that it is not wanted.

@@ -3,9 +3,10 @@
 use std::task::{Context, Waker};
 use std::time::Instant;
 
+use bytes::Bytes;
 use quinn_proto::{
-    Connection, ConnectionError, ConnectionHandle, Dir, Event, StreamEvent, StreamId, Transmit,
-    VarInt,
+    Connection, ConnectionError, ConnectionHandle, Dir, Event, Side, StreamEvent, StreamId,
+    Transmit, VarInt,
 };
 use rustc_hash::FxHashMap;
 
@@ -17,8 +18,6 @@ use crate::socket::Socket;
 pub struct Link {
     pub inner: Connection,
     pub handle: ConnectionHandle,
-    /// In the list of those that may have something to send.
-    pub dirty: bool,
     /// The earliest of its entries in the timer queue.
     pub queued: Option<Instant>,
     pub connected: bool,
@@ -28,6 +27,10 @@ pub struct Link {
     pub drained: bool,
     /// Nobody holds it any more.
     pub abandoned: bool,
+    /// Its place is free.
+    pub removed: bool,
+    /// The kernel had no room for these datagrams.
+    pub unsent: Option<(Transmit, Vec<u8>)>,
     /// `None` where the peer's address is known to be its own.
     pub allowance: Option<Allowance>,
     /// Judges its path.
@@ -56,12 +59,13 @@ impl Link {
         Link {
             inner,
             handle,
-            dirty: false,
             queued: None,
             connected: false,
             error: None,
             drained: false,
             abandoned: false,
+            removed: false,
+            unsent: None,
             allowance,
             monitor: None,
             readers: FxHashMap::default(),
@@ -156,6 +160,17 @@ impl Link {
                 }
             },
         }
+    }
+
+    /// Ends it from this side.
+    pub fn close(&mut self, now: Instant, code: VarInt, reason: Bytes, woken: &mut Vec<Waker>) {
+        self.inner.close(now, code, reason);
+        self.end(ConnectionError::LocallyClosed, woken);
+    }
+
+    /// Whether it lives, and was opened by this `side`.
+    pub fn lives_as(&self, side: Side) -> bool {
+        self.error.is_none() && self.inner.side() == side
     }
 
     /// It has ended: everyone who waits learns why.

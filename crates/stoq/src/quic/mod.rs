@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! endpoint ─ incoming ─ connection ─ sending, receiving      what the crate uses: futures
-//!     └──── shard                          one socket, one lock, one I/O thread
-//!             ├── core ── link             the state machines, those who wait for them
+//!     └──── shard                          one socket, its connections, one I/O thread
+//!             ├── core                     what connections share, behind a lock
+//!             ├── lane ── link             a state machine behind a lock, those who wait for it
 //!             │            └── allowance   what an unproven address is sent
 //!             ├── padding                  probes of the path, without what fills them
 //!             ├── inbox                    receive buffers
@@ -11,9 +12,10 @@
 //!             └── readiness                who watches the socket
 //!           scope, waiter                  a thread that polls futures, and one that waits
 //! ```
-//! Any thread may receive, send and fire timers: all of it happens under the lock of the shard, and
+//! Any thread may receive, send and fire timers: each happens under the lock of the connection, and
 //! whoever does it wakes those it concerns. So the I/O thread serves everyone, and a thread that
-//! waits for an answer may serve itself ([`crate::drive`]) without a hop between threads.
+//! waits for an answer may serve itself ([`crate::drive`]) without a hop between threads. While one
+//! does, it sends for the others as well. Locks are taken in the order inbox, lane, core.
 //!
 //! Names and meanings of the futures are those of the `quinn` crate.
 
@@ -25,6 +27,7 @@ mod endpoint;
 mod failures;
 mod inbox;
 mod incoming;
+mod lane;
 mod link;
 mod padding;
 mod readiness;

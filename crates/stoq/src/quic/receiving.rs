@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes};
-use quinn_proto::{Chunk, Chunks, ClosedStream, ConnectionError, ReadableError, StreamId, VarInt};
+use quinn_proto::{Chunk, Chunks, ClosedStream, ReadableError, StreamId, VarInt};
 
 use super::connection::{Connection, Hold};
 use super::failures::{ReadError, ReadExactError, ReadToEndError};
@@ -162,7 +162,6 @@ impl RecvStream {
             }
             link.inner.recv_stream(self.id).stop(code)
         });
-        let stopped = stopped.unwrap_or_else(|| Err(ClosedStream::default()));
         if stopped.is_ok() {
             self.done = true;
         }
@@ -173,28 +172,25 @@ impl RecvStream {
     pub async fn received_reset(&mut self) -> Result<Option<VarInt>, ReadError> {
         poll_fn(|context| {
             let (early, id) = (self.early, self.id);
-            let looked = self.hold.attempt(
-                || Err(ConnectionError::LocallyClosed.into()),
-                |link| {
-                    if early && link.rejected_0rtt() {
-                        return (Poll::Ready(Err(ReadError::ZeroRttRejected)), false);
+            let looked = self.hold.attempt(|link| {
+                if early && link.rejected_0rtt() {
+                    return (Poll::Ready(Err(ReadError::ZeroRttRejected)), false);
+                }
+                match link.inner.recv_stream(id).received_reset() {
+                    Err(_) => (Poll::Ready(Ok(None)), false),
+                    Ok(Some(code)) => (Poll::Ready(Ok(Some(code))), true),
+                    Ok(None) => {
+                        let ready = match &link.error {
+                            Some(error) => Poll::Ready(Err(error.clone().into())),
+                            None => {
+                                link.readers.insert(id, context.waker().clone());
+                                Poll::Pending
+                            }
+                        };
+                        (ready, false)
                     }
-                    match link.inner.recv_stream(id).received_reset() {
-                        Err(_) => (Poll::Ready(Ok(None)), false),
-                        Ok(Some(code)) => (Poll::Ready(Ok(Some(code))), true),
-                        Ok(None) => {
-                            let ready = match &link.error {
-                                Some(error) => Poll::Ready(Err(error.clone().into())),
-                                None => {
-                                    link.readers.insert(id, context.waker().clone());
-                                    Poll::Pending
-                                }
-                            };
-                            (ready, false)
-                        }
-                    }
-                },
-            );
+                }
+            });
             if let Poll::Ready(Ok(Some(code))) = looked {
                 self.done = true;
                 self.reset = Some(code);
@@ -219,48 +215,45 @@ impl RecvStream {
         }
         let (early, id) = (self.early, self.id);
         let (mut done, mut reset) = (false, None);
-        let looked = self.hold.attempt(
-            || Err(ConnectionError::LocallyClosed.into()),
-            |link| {
-                if early && link.rejected_0rtt() {
-                    return (Poll::Ready(Err(ReadError::ZeroRttRejected)), false);
+        let looked = self.hold.attempt(|link| {
+            if early && link.rejected_0rtt() {
+                return (Poll::Ready(Err(ReadError::ZeroRttRejected)), false);
+            }
+            let mut stream = link.inner.recv_stream(id);
+            let mut chunks = match stream.read(ordered) {
+                Ok(chunks) => chunks,
+                Err(error) => return (Poll::Ready(Err(unreadable(error))), false),
+            };
+            let result = look(&mut chunks);
+            let sends = chunks.finalize().should_transmit();
+            let ready = match result {
+                Ok(Looked::Some(value)) => Poll::Ready(Ok(Some(value))),
+                Ok(Looked::Last(value)) => {
+                    done = true;
+                    Poll::Ready(Ok(Some(value)))
                 }
-                let mut stream = link.inner.recv_stream(id);
-                let mut chunks = match stream.read(ordered) {
-                    Ok(chunks) => chunks,
-                    Err(error) => return (Poll::Ready(Err(unreadable(error))), false),
-                };
-                let result = look(&mut chunks);
-                let sends = chunks.finalize().should_transmit();
-                let ready = match result {
-                    Ok(Looked::Some(value)) => Poll::Ready(Ok(Some(value))),
-                    Ok(Looked::Last(value)) => {
-                        done = true;
-                        Poll::Ready(Ok(Some(value)))
+                Ok(Looked::End) => {
+                    done = true;
+                    Poll::Ready(Ok(None))
+                }
+                Err((Proto::Reset(code), value)) => {
+                    reset = Some(code);
+                    match value {
+                        Some(value) => Poll::Ready(Ok(Some(value))),
+                        None => Poll::Ready(Err(ReadError::Reset(code))),
                     }
-                    Ok(Looked::End) => {
-                        done = true;
-                        Poll::Ready(Ok(None))
+                }
+                Err((Proto::Blocked, Some(value))) => Poll::Ready(Ok(Some(value))),
+                Err((Proto::Blocked, None)) => match &link.error {
+                    Some(error) => Poll::Ready(Err(error.clone().into())),
+                    None => {
+                        link.readers.insert(id, context.waker().clone());
+                        Poll::Pending
                     }
-                    Err((Proto::Reset(code), value)) => {
-                        reset = Some(code);
-                        match value {
-                            Some(value) => Poll::Ready(Ok(Some(value))),
-                            None => Poll::Ready(Err(ReadError::Reset(code))),
-                        }
-                    }
-                    Err((Proto::Blocked, Some(value))) => Poll::Ready(Ok(Some(value))),
-                    Err((Proto::Blocked, None)) => match &link.error {
-                        Some(error) => Poll::Ready(Err(error.clone().into())),
-                        None => {
-                            link.readers.insert(id, context.waker().clone());
-                            Poll::Pending
-                        }
-                    },
-                };
-                (ready, sends)
-            },
-        );
+                },
+            };
+            (ready, sends)
+        });
         self.done |= done || reset.is_some();
         self.reset = reset;
         looked

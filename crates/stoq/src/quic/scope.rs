@@ -1,4 +1,5 @@
-//! A thread that polls futures: what they write on is flushed once, when the polling is done.
+//! A thread that polls futures: what they write on is flushed once, when the polling is done, by
+//! this thread or by one that drives the shard meanwhile.
 //!
 //! Outside of a scope each operation flushes by itself, at the cost of a packet for each.
 
@@ -18,6 +19,8 @@ struct Scope {
     awaited: Option<Arc<Shard>>,
     /// The shard that this thread goes on to flush.
     served: Option<Arc<Shard>>,
+    /// This thread drives it.
+    drives: bool,
 }
 
 thread_local! {
@@ -28,10 +31,11 @@ thread_local! {
 struct Entered(Option<Scope>);
 
 impl Entered {
-    fn new(home: &Arc<Shard>, served: Option<&Arc<Shard>>) -> Entered {
+    fn new(home: &Arc<Shard>, served: Option<&Arc<Shard>>, drives: bool) -> Entered {
         let scope = Scope {
             home: Some(home.clone()),
             served: served.cloned(),
+            drives,
             ..Scope::default()
         };
         Entered(SCOPE.with(|current| current.borrow_mut().replace(scope)))
@@ -46,8 +50,11 @@ impl Drop for Entered {
         if !scope.touched.is_empty() {
             let now = Instant::now();
             for shard in scope.touched {
-                let serves = |served| Arc::ptr_eq(served, &shard);
-                if shard.flush(now) && !scope.served.as_ref().is_some_and(serves) {
+                let serves = scope.served.as_ref();
+                let serves = serves.is_some_and(|served| Arc::ptr_eq(served, &shard));
+                // Two that send at once only hinder each other where the cores are busy.
+                let left = !(serves && scope.drives) && shard.is_served();
+                if !left && shard.flush(now) && !serves {
                     shard.rouse();
                 }
             }
@@ -58,13 +65,13 @@ impl Drop for Entered {
 /// Runs `polling`, then flushes. `home` keeps the timeouts. What one flush leaves, the I/O thread
 /// takes up.
 pub fn enter<T>(home: &Arc<Shard>, polling: impl FnOnce() -> T) -> T {
-    let _entered = Entered::new(home, None);
+    let _entered = Entered::new(home, None, false);
     polling()
 }
 
 /// The same on the I/O thread of `home`, which takes up what is left by itself.
 pub fn enter_at_home<T>(home: &Arc<Shard>, polling: impl FnOnce() -> T) -> T {
-    let _entered = Entered::new(home, Some(home));
+    let _entered = Entered::new(home, Some(home), false);
     polling()
 }
 
@@ -75,7 +82,7 @@ pub fn enter_and_await<T>(
     served: Option<&Arc<Shard>>,
     polling: impl FnOnce() -> T,
 ) -> (T, Option<Arc<Shard>>) {
-    let _entered = Entered::new(home, served);
+    let _entered = Entered::new(home, served, true);
     let result = polling();
     let awaited = SCOPE.with(|scope| scope.borrow_mut().as_mut()?.awaited.take());
     (result, awaited)

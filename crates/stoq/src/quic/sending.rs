@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use quinn_proto::{ClosedStream, ConnectionError, FinishError, StreamId, VarInt};
+use quinn_proto::{ClosedStream, FinishError, StreamId, VarInt};
 
 use super::connection::Hold;
 use super::failures::{StoppedError, WriteError};
@@ -82,29 +82,24 @@ impl SendStream {
         write: impl FnOnce(&mut quinn_proto::SendStream<'_>) -> Result<T, quinn_proto::WriteError>,
     ) -> Poll<Result<T, WriteError>> {
         use quinn_proto::WriteError as Proto;
-        self.hold.attempt(
-            || Err(ConnectionError::LocallyClosed.into()),
-            |link| {
-                if self.early && link.rejected_0rtt() {
-                    return (Poll::Ready(Err(WriteError::ZeroRttRejected)), false);
+        self.hold.attempt(|link| {
+            if self.early && link.rejected_0rtt() {
+                return (Poll::Ready(Err(WriteError::ZeroRttRejected)), false);
+            }
+            if let Some(error) = &link.error {
+                return (Poll::Ready(Err(error.clone().into())), false);
+            }
+            match write(&mut link.inner.send_stream(self.id)) {
+                Ok(written) => (Poll::Ready(Ok(written)), true),
+                // The peer learns that this side would send more.
+                Err(Proto::Blocked) => {
+                    link.writers.insert(self.id, context.waker().clone());
+                    (Poll::Pending, true)
                 }
-                if let Some(error) = &link.error {
-                    return (Poll::Ready(Err(error.clone().into())), false);
-                }
-                match write(&mut link.inner.send_stream(self.id)) {
-                    Ok(written) => (Poll::Ready(Ok(written)), true),
-                    // The peer learns that this side would send more.
-                    Err(Proto::Blocked) => {
-                        link.writers.insert(self.id, context.waker().clone());
-                        (Poll::Pending, true)
-                    }
-                    Err(Proto::Stopped(code)) => {
-                        (Poll::Ready(Err(WriteError::Stopped(code))), false)
-                    }
-                    Err(Proto::ClosedStream) => (Poll::Ready(Err(WriteError::ClosedStream)), false),
-                }
-            },
-        )
+                Err(Proto::Stopped(code)) => (Poll::Ready(Err(WriteError::Stopped(code))), false),
+                Err(Proto::ClosedStream) => (Poll::Ready(Err(WriteError::ClosedStream)), false),
+            }
+        })
     }
 
     /// Says that no more bytes follow. Does not wait for the peer to have them.
@@ -123,7 +118,7 @@ impl SendStream {
             }
         });
         self.ended = true;
-        finished.unwrap_or_else(|| Err(ClosedStream::default()))
+        finished
     }
 
     /// Gives up what has not arrived yet.
@@ -135,47 +130,41 @@ impl SendStream {
             link.inner.send_stream(self.id).reset(code)
         });
         self.ended = true;
-        reset.unwrap_or_else(|| Err(ClosedStream::default()))
+        reset
     }
 
     /// Streams with a higher priority are sent first; 0 is where all begin.
     pub fn set_priority(&self, priority: i32) -> Result<(), ClosedStream> {
         let set = |link: &mut Link| link.inner.send_stream(self.id).set_priority(priority);
-        self.hold
-            .look(set)
-            .unwrap_or_else(|| Err(ClosedStream::default()))
+        self.hold.look(set)
     }
 
     pub fn priority(&self) -> Result<i32, ClosedStream> {
         self.hold
             .look(|link| link.inner.send_stream(self.id).priority())
-            .unwrap_or_else(|| Err(ClosedStream::default()))
     }
 
     /// Waits until the peer has acknowledged a finished stream (`None`) or has stopped it, with the
     /// code it gave.
     pub async fn stopped(&self) -> Result<Option<VarInt>, StoppedError> {
         poll_fn(|context| {
-            self.hold.attempt(
-                || Err(ConnectionError::LocallyClosed.into()),
-                |link| {
-                    if self.early && link.rejected_0rtt() {
-                        return (Poll::Ready(Err(StoppedError::ZeroRttRejected)), false);
-                    }
-                    let ready = match link.inner.send_stream(self.id).stopped() {
-                        Err(_) => Poll::Ready(Ok(None)),
-                        Ok(Some(code)) => Poll::Ready(Ok(Some(code))),
-                        Ok(None) => match &link.error {
-                            Some(error) => Poll::Ready(Err(error.clone().into())),
-                            None => {
-                                link.finishers.insert(self.id, context.waker().clone());
-                                Poll::Pending
-                            }
-                        },
-                    };
-                    (ready, false)
-                },
-            )
+            self.hold.attempt(|link| {
+                if self.early && link.rejected_0rtt() {
+                    return (Poll::Ready(Err(StoppedError::ZeroRttRejected)), false);
+                }
+                let ready = match link.inner.send_stream(self.id).stopped() {
+                    Err(_) => Poll::Ready(Ok(None)),
+                    Ok(Some(code)) => Poll::Ready(Ok(Some(code))),
+                    Ok(None) => match &link.error {
+                        Some(error) => Poll::Ready(Err(error.clone().into())),
+                        None => {
+                            link.finishers.insert(self.id, context.waker().clone());
+                            Poll::Pending
+                        }
+                    },
+                };
+                (ready, false)
+            })
         })
         .await
     }

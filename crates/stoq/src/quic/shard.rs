@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -11,38 +12,70 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use quinn_proto::{EndpointConfig, ServerConfig};
+use quinn_proto::{
+    ClientConfig, ConnectError, ConnectionError, EndpointConfig, Incoming, ServerConfig, Side,
+    VarInt,
+};
 use quinn_udp::RecvMeta;
 use slab::Slab;
 
-use super::core::Core;
+use super::core::{self, Core};
 use super::deadlines::Deadlines;
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Received};
+use super::lane::Lane;
+use super::link::Link;
 use super::readiness::{Interest, Readiness};
 use super::scope;
 use super::tasks::Tasks;
-use crate::limits::{FORWARDED_MAX, SPIN, TASKS_PER_TURN_MAX};
+use crate::limits::{
+    FORWARDED_MAX, SPIN, TASKS_PER_TURN_MAX, TRANSMITS_PER_FLUSH_MAX, UDP_PAYLOAD_BYTES_MAX,
+};
 use crate::socket::Socket;
 
-/// In `planned`: the I/O thread is awake, and looks at everything before it sleeps.
+/// In `planned` and `dozing`: the thread is awake, and looks at everything before it sleeps.
 const AWAKE: u64 = 0;
 const NEVER: u64 = u64::MAX;
 
-/// The longest sleep of the I/O thread. A deadline that is later costs nobody a wake-up.
-const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// The longest sleep of a thread. A deadline that is later costs nobody a wake-up. In tests it is
+/// too long to hide that a wake-up was lost.
+pub const SLEEP_MAX: Duration = Duration::from_secs(if cfg!(test) { 600 } else { 1 });
+
+/// Rooms for datagrams that are kept for the next who sends.
+const BUFFERS_KEPT_MAX: usize = 4;
+
+/// What became of a connection's wish to send.
+enum Sent {
+    All,
+    /// There is more, and others come first.
+    Some,
+    /// The kernel has no room.
+    Blocked,
+}
 
 pub struct Shard {
     index: usize,
     socket: Socket,
+    /// Taken while a connection's own lock is held or none, never before one.
     core: Mutex<Core>,
     /// Held while receiving and while what was received is handled, so that datagrams keep their
-    /// order. Taken before `core`.
+    /// order. Taken before any connection's.
     inbox: Mutex<Inbox>,
+    /// Connections that may have something to send. Nothing is locked while this is.
+    dirty: Mutex<VecDeque<Arc<Lane>>>,
+    /// Room for the datagrams of one system call, each.
+    buffers: Mutex<Vec<Vec<u8>>>,
     pub tasks: Tasks,
     pub deadlines: Deadlines,
     readiness: Readiness,
-    /// A thread that waits for an answer watches the socket.
+    /// A thread that waits for an answer drives: it receives, and fires the timers of connections.
     driven: AtomicBool,
+    /// When that thread will wake by itself, in nanoseconds since `start`; `AWAKE` where it does not
+    /// sleep, or nobody drives.
+    dozing: AtomicU64,
+    /// That thread polls its own future, which may take long.
+    absent: AtomicBool,
+    /// Wakes it.
+    driver: Mutex<Option<Waker>>,
     /// When the I/O thread will wake by itself, in nanoseconds since `start`.
     planned: AtomicU64,
     /// The next timer of a connection, likewise.
@@ -76,11 +109,16 @@ impl Shard {
             index,
             core: Mutex::new(Core::new(config, server, socket.may_fragment())),
             inbox: Mutex::new(Inbox::new()),
+            dirty: Mutex::default(),
+            buffers: Mutex::default(),
             tasks: Tasks::default(),
             deadlines: Deadlines::default(),
             readiness: Readiness::new(socket.fd())?,
             socket,
             driven: AtomicBool::new(false),
+            dozing: AtomicU64::new(AWAKE),
+            absent: AtomicBool::new(false),
+            driver: Mutex::default(),
             planned: AtomicU64::new(AWAKE),
             timer: AtomicU64::new(NEVER),
             work: AtomicBool::new(false),
@@ -104,91 +142,354 @@ impl Shard {
         &self.socket
     }
 
-    /// Goes on over `socket`. Connections that others opened end with `reason`.
+    /// Goes on over `socket`. What we opened goes on from there. What others opened ends with
+    /// `reason`, for only who opened a connection can move it (RFC 9000 section 9); they are told
+    /// as far as the kernel has room for it.
     pub fn rebind(self: &Arc<Self>, socket: &Socket, reason: &Bytes) -> io::Result<()> {
-        self.with(|core, old| {
-            core.part(Instant::now(), reason, old);
-            self.readiness.replace(|| old.replace(socket))?;
-            core.follow();
-            Ok(())
-        })
+        let now = Instant::now();
+        let lanes = self.with(|core, old| {
+            core.refuse_all(old);
+            core.all()
+        });
+        for lane in &lanes {
+            self.change(lane, |link, woken| {
+                if link.lives_as(Side::Server) {
+                    link.close(now, VarInt::from_u32(0), reason.clone(), woken);
+                    // Before anybody else can, who might do so from the new address.
+                    self.transmit(link, now);
+                }
+            });
+        }
+        self.readiness.replace(|| self.socket.replace(socket))?;
+        for lane in &lanes {
+            self.change(lane, |link, _| {
+                if link.lives_as(Side::Client) {
+                    link.inner.local_address_changed();
+                }
+            });
+            self.mark(lane);
+        }
+        self.send();
+        Ok(())
     }
 
-    /// Runs `operation` on the connections. What it leaves to be sent is sent when the polling of
-    /// this thread is done, or at once where it polls nothing.
-    pub fn with<T>(self: &Arc<Self>, operation: impl FnOnce(&mut Core, &Socket) -> T) -> T {
+    /// Runs `operation` on what the connections have in common.
+    pub fn with<T>(&self, operation: impl FnOnce(&mut Core, &Socket) -> T) -> T {
         let mut core = self.core.lock();
         let result = operation(&mut core, &self.socket);
-        let work = core.has_work();
         let woken = self.publish(&mut core);
         drop(core);
         wake(woken);
-        if work && !scope::touch(self) && self.flush(Instant::now()) {
-            self.rouse();
+        result
+    }
+
+    /// Runs `operation` on one connection. Where it says so, what it leaves to be sent is sent when
+    /// the polling of this thread is done, or at once where it polls nothing.
+    pub fn act<T>(
+        self: &Arc<Self>,
+        lane: &Arc<Lane>,
+        operation: impl FnOnce(&mut Link) -> (T, bool),
+    ) -> T {
+        let (result, sends) = operation(&mut lane.lock());
+        if sends {
+            self.mark(lane);
+            self.send();
         }
         result
     }
 
-    /// Sends what there is to send, up to a bound. Whether there is more.
+    /// Runs `operation` on one connection, and passes on the events that come of it.
+    fn change<T>(
+        &self,
+        lane: &Arc<Lane>,
+        operation: impl FnOnce(&mut Link, &mut Vec<Waker>) -> T,
+    ) -> T {
+        let mut woken = Vec::new();
+        let mut link = lane.lock();
+        let result = operation(&mut link, &mut woken);
+        self.settle(lane, &mut link, &mut woken);
+        drop(link);
+        wake(woken);
+        result
+    }
+
+    /// Begins to connect.
+    pub fn connect(
+        self: &Arc<Self>,
+        config: ClientConfig,
+        remote: SocketAddr,
+        server_name: &str,
+    ) -> Result<Arc<Lane>, ConnectError> {
+        let now = Instant::now();
+        let lane = self.with(|core, _| core.connect(now, config, remote, server_name))?;
+        self.begin(&lane);
+        Ok(lane)
+    }
+
+    /// Begins the handshake with a client whose first datagram had `first` bytes.
+    pub fn accept(
+        self: &Arc<Self>,
+        incoming: Incoming,
+        first: u64,
+        config: Option<Arc<ServerConfig>>,
+    ) -> Result<Arc<Lane>, ConnectionError> {
+        let now = Instant::now();
+        let lane = self.with(|core, socket| {
+            if core.closed.is_some() {
+                core.refuse(incoming, socket);
+                return Err(ConnectionError::LocallyClosed);
+            }
+            core.accept(incoming, first, now, config, socket)
+        })?;
+        self.begin(&lane);
+        Ok(lane)
+    }
+
+    fn begin(self: &Arc<Self>, lane: &Arc<Lane>) {
+        self.change(lane, |_, _| ());
+        self.mark(lane);
+        self.send();
+    }
+
+    /// Ends a connection from this side, unless it has ended.
+    pub fn close(self: &Arc<Self>, lane: &Arc<Lane>, now: Instant, code: VarInt, reason: Bytes) {
+        self.change(lane, |link, woken| {
+            if link.error.is_none() {
+                link.close(now, code, reason, woken);
+            }
+        });
+        self.mark(lane);
+        self.send();
+    }
+
+    /// Ends everything. Later connections are refused.
+    pub fn close_all(self: &Arc<Self>, now: Instant, code: VarInt, reason: &Bytes) {
+        for lane in self.with(|core, socket| core.shut(code, reason, socket)) {
+            self.close(&lane, now, code, reason.clone());
+        }
+    }
+
+    /// Nobody holds the connection any more.
+    pub fn abandon(self: &Arc<Self>, lane: &Arc<Lane>) {
+        self.change(lane, |link, woken| {
+            link.abandoned = true;
+            if link.error.is_none() {
+                link.close(Instant::now(), VarInt::from_u32(0), Bytes::new(), woken);
+            }
+        });
+        self.mark(lane);
+        self.send();
+    }
+
+    /// The connection may have something to send.
+    fn mark(&self, lane: &Arc<Lane>) {
+        if lane.enlist() {
+            let mut dirty = self.dirty.lock();
+            dirty.push_back(lane.clone());
+            self.work.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// The next connection that may have something to send.
+    fn next_marked(&self) -> Option<Arc<Lane>> {
+        let mut dirty = self.dirty.lock();
+        let lane = dirty.pop_front();
+        self.work.store(!dirty.is_empty(), Ordering::SeqCst);
+        drop(dirty);
+        if let Some(lane) = &lane {
+            lane.delist();
+        }
+        lane
+    }
+
+    /// Has what is marked sent: by the scope of this thread, by the one that drives, or at once.
+    fn send(self: &Arc<Self>) {
+        if !scope::touch(self) && !self.is_served() && self.flush(Instant::now()) {
+            self.rouse();
+        }
+    }
+
+    /// Sends what there is to send, up to a bound. Whether there is more. Nothing more is sent once
+    /// the kernel has no room.
     pub fn flush(&self, now: Instant) -> bool {
         if !self.work.load(Ordering::SeqCst) {
+            self.unblock();
             return false;
         }
-        let mut core = self.core.lock();
-        let more = core.flush(now, &self.socket);
-        let woken = self.publish(&mut core);
-        drop(core);
-        wake(woken);
-        more
+        let marked = self.dirty.lock().len();
+        for _ in 0..marked {
+            let Some(lane) = self.next_marked() else {
+                break;
+            };
+            let sent = self.change(&lane, |link, _| self.transmit(link, now));
+            match sent {
+                Sent::All => self.unblock(),
+                Sent::Some => {
+                    self.unblock();
+                    self.mark(&lane);
+                }
+                Sent::Blocked => {
+                    self.mark(&lane);
+                    self.blocked.store(true, Ordering::SeqCst);
+                    self.watch_if_asleep();
+                    return false;
+                }
+            }
+        }
+        self.work.load(Ordering::SeqCst)
+    }
+
+    /// The kernel has room.
+    fn unblock(&self) {
+        if self.blocked.load(Ordering::SeqCst) && self.blocked.swap(false, Ordering::SeqCst) {
+            self.watch_if_asleep();
+        }
+    }
+
+    /// Sends what one connection has to send, up to a bound.
+    fn transmit(&self, link: &mut Link, now: Instant) -> Sent {
+        if let Some((transmit, buffer)) = link.unsent.take() {
+            if !core::send(&self.socket, &transmit, &buffer) {
+                link.unsent = Some((transmit, buffer));
+                return Sent::Blocked;
+            }
+        }
+        let buffer = self.buffers.lock().pop();
+        let mut buffer = buffer.unwrap_or_else(|| Vec::with_capacity(UDP_PAYLOAD_BYTES_MAX));
+        let mut sent = Sent::Some;
+        for _ in 0..TRANSMITS_PER_FLUSH_MAX {
+            buffer.clear();
+            let Some(transmit) = link.poll_transmit(now, &self.socket, &mut buffer) else {
+                sent = Sent::All;
+                break;
+            };
+            if !core::send(&self.socket, &transmit, &buffer) {
+                link.unsent = Some((transmit, buffer));
+                return Sent::Blocked;
+            }
+        }
+        link.look_at_path(now);
+        let mut buffers = self.buffers.lock();
+        if buffers.len() < BUFFERS_KEPT_MAX {
+            buffers.push(buffer);
+        }
+        sent
+    }
+
+    /// Passes on the events of a connection, and queues its next timer.
+    fn settle(&self, lane: &Lane, link: &mut Link, woken: &mut Vec<Waker>) {
+        while let Some(event) = link.inner.poll_endpoint_events() {
+            let mut core = self.core.lock();
+            let answer = core.hear(link, event);
+            woken.append(&mut core.woken);
+            drop(core);
+            if let Some(answer) = answer {
+                link.inner.handle_event(answer);
+            }
+        }
+        while let Some(event) = link.inner.poll() {
+            link.hear(event, woken);
+        }
+        if link.drained {
+            if link.abandoned && !link.removed {
+                link.removed = true;
+                self.core.lock().remove(lane.key);
+            }
+            return;
+        }
+        if let Some(due) = link.inner.poll_timeout() {
+            if link.queued.is_none_or(|queued| due < queued) {
+                link.queued = Some(due);
+                let mut core = self.core.lock();
+                core.schedule(due, lane.key);
+                woken.append(&mut self.publish(&mut core));
+            }
+        }
     }
 
     /// Says outside of the lock what changed under it.
     fn publish(&self, core: &mut Core) -> Vec<Waker> {
-        self.work.store(core.has_work(), Ordering::SeqCst);
-        if core.is_blocked() != self.blocked.load(Ordering::SeqCst) {
-            self.blocked.store(core.is_blocked(), Ordering::SeqCst);
-            self.watch_if_asleep();
-        }
         let timer = core.next_timer();
         let timer_ns = timer.map_or(NEVER, |at| self.nanoseconds(at));
         self.timer.store(timer_ns, Ordering::SeqCst);
-        self.due_at(timer_ns);
+        if !self.driven.load(Ordering::SeqCst) {
+            self.due_at(timer_ns);
+        } else if timer_ns < self.dozing.load(Ordering::SeqCst) {
+            self.rouse_driver();
+        }
         std::mem::take(&mut core.woken)
     }
 
     /// Receives and handles a batch, fires timers, and wakes those concerned. Whether anything
     /// happened. Sends nothing.
     pub fn turn(&self, now: Instant) -> bool {
-        // Where another thread is at it, there is nothing left for this one.
-        let Some(mut inbox) = self.inbox.try_lock() else {
-            return false;
-        };
+        let mut inbox = self.inbox.lock();
         let count = inbox.fill(&self.socket).map_or(0, |(count, _)| count);
         let due = self.timer.load(Ordering::SeqCst) <= self.nanoseconds(now);
         let forwarded = std::mem::take(&mut *self.forwarded.lock());
         if count == 0 && !due && forwarded.is_empty() {
             return false;
         }
-        let mut core = self.core.lock();
-        for (meta, datagram) in forwarded {
-            core.receive(now, &meta, datagram, &self.socket);
+        if count > 0 || !forwarded.is_empty() {
+            let mut received = self.route(now, &mut inbox, count, forwarded);
+            received.each(|lane, events| {
+                self.change(lane, |link, _| {
+                    for event in events {
+                        link.inner.handle_event(event);
+                    }
+                });
+                self.mark(lane);
+            });
+            inbox.received = received;
         }
-        for at in 0..count {
-            inbox.open(at, |meta, datagram| {
-                if let Some(datagram) = self.forward(meta, datagram) {
-                    core.receive(now, meta, datagram, &self.socket);
+        if due {
+            self.fire_timers(now);
+        }
+        true
+    }
+
+    /// Which connections the datagrams are for.
+    fn route(
+        &self,
+        now: Instant,
+        inbox: &mut Inbox,
+        count: usize,
+        forwarded: VecDeque<(RecvMeta, BytesMut)>,
+    ) -> Received {
+        let mut received = std::mem::take(&mut inbox.received);
+        self.with(|core, socket| {
+            let mut route = |meta: &RecvMeta, datagram| {
+                if let Some((lane, event)) = core.route(now, meta, datagram, socket) {
+                    received.add(lane, event);
+                }
+            };
+            for (meta, datagram) in forwarded {
+                route(&meta, datagram);
+            }
+            for at in 0..count {
+                inbox.open(at, |meta, datagram| {
+                    if let Some(datagram) = self.forward(meta, datagram) {
+                        route(meta, datagram);
+                    }
+                });
+            }
+        });
+        received
+    }
+
+    fn fire_timers(&self, now: Instant) {
+        for (at, lane) in self.with(|core, _| core.due(now)) {
+            self.change(&lane, |link, _| {
+                if link.queued != Some(at) {
+                    return;
+                }
+                link.queued = None;
+                if link.inner.poll_timeout().is_some_and(|due| due <= now) {
+                    link.inner.handle_timeout(now);
+                    self.mark(&lane);
                 }
             });
         }
-        core.settle_dirty();
-        if due {
-            core.fire_timers(now);
-        }
-        let woken = self.publish(&mut core);
-        drop(core);
-        drop(inbox);
-        wake(woken);
-        true
     }
 
     /// Gives a datagram to the shard whose connection it names; back where that is this one.
@@ -205,13 +506,39 @@ impl Shard {
         }
         self.strays.fetch_add(1, Ordering::Relaxed);
         let sibling = siblings.get(owner)?.upgrade()?;
-        let mut forwarded = sibling.forwarded.lock();
+        sibling.hand_over(*meta, datagram);
+        None
+    }
+
+    /// Whether there is something for a turn that the thread which drives may not see: another
+    /// shard does not know who drives this one, and timers do not wait for a future.
+    fn is_left_alone(&self, now: Instant) -> bool {
+        let absent = self.absent.load(Ordering::SeqCst);
+        let due = || self.timer.load(Ordering::SeqCst) <= self.nanoseconds(now);
+        self.has_forwarded() || (absent && due())
+    }
+
+    pub fn has_forwarded(&self) -> bool {
+        !self.forwarded.lock().is_empty()
+    }
+
+    #[cfg(test)]
+    pub fn is_asleep(&self) -> bool {
+        self.planned.load(Ordering::SeqCst) != AWAKE
+    }
+
+    pub fn is_dozing(&self) -> bool {
+        self.dozing.load(Ordering::SeqCst) != AWAKE
+    }
+
+    /// Takes a datagram that came to another shard, as far as there is room for it.
+    pub fn hand_over(&self, meta: RecvMeta, datagram: BytesMut) {
+        let mut forwarded = self.forwarded.lock();
         if forwarded.len() < FORWARDED_MAX {
-            forwarded.push_back((*meta, datagram));
+            forwarded.push_back((meta, datagram));
         }
         drop(forwarded);
-        sibling.rouse();
-        None
+        self.rouse();
     }
 
     /// Datagrams that came here and were another shard's.
@@ -239,6 +566,26 @@ impl Shard {
         }
     }
 
+    /// Wakes the thread that drives, where it sleeps.
+    fn rouse_driver(&self) {
+        if self.dozing.swap(AWAKE, Ordering::SeqCst) != AWAKE {
+            let driver = self.driver.lock().clone();
+            if let Some(driver) = driver {
+                driver.wake();
+            }
+        }
+    }
+
+    /// Whether a thread drives that will look at what there is to send before it sleeps.
+    ///
+    /// Said after something was put into the list. Who drives says that it sleeps, is absent or
+    /// leaves before it looks at the list the last time, so one of the two always sees the other.
+    pub fn is_served(&self) -> bool {
+        self.driven.load(Ordering::SeqCst)
+            && !self.is_dozing()
+            && !self.absent.load(Ordering::SeqCst)
+    }
+
     fn watch_if_asleep(&self) {
         if self.planned.load(Ordering::SeqCst) != AWAKE {
             self.watch();
@@ -257,12 +604,18 @@ impl Shard {
         // From here on whoever adds something finds that this thread has to be woken.
         self.planned.store(NEVER, Ordering::SeqCst);
         let idle = {
-            let core = self.core.lock();
-            core.is_blocked() || !core.has_work() || self.driven.load(Ordering::SeqCst)
+            let seen = |flag: &AtomicBool| flag.load(Ordering::SeqCst);
+            // Who found the driver asleep, and this thread still awake, has left the rest to it.
+            !seen(&self.work) || seen(&self.blocked) || self.is_served()
         };
         let now = Instant::now();
+        let timer = match self.timer.load(Ordering::SeqCst) {
+            // The thread that drives is about to fire it, or to leave and say so.
+            timer if timer <= self.nanoseconds(now) && self.driven.load(Ordering::SeqCst) => NEVER,
+            timer => timer,
+        };
         let next = [
-            self.timer.load(Ordering::SeqCst),
+            timer,
             self.deadlines
                 .next()
                 .map_or(NEVER, |at| self.nanoseconds(at)),
@@ -271,7 +624,7 @@ impl Shard {
         let next = next.into_iter().min().unwrap_or(NEVER);
         let quiet = idle
             && self.tasks.is_idle()
-            && self.forwarded.lock().is_empty()
+            && !self.has_forwarded()
             && !self.ended.load(Ordering::SeqCst);
         let patience = Duration::from_nanos(next.saturating_sub(self.nanoseconds(now)));
         if quiet && !patience.is_zero() {
@@ -290,10 +643,11 @@ impl Shard {
     }
 
     /// Makes the calling thread the one that watches the socket, unless there is one already.
-    pub fn drive(self: &Arc<Self>) -> Option<Driver> {
+    pub fn drive(self: &Arc<Self>, waker: &Waker) -> Option<Driver> {
         if self.driven.swap(true, Ordering::SeqCst) {
             return None;
         }
+        *self.driver.lock() = Some(waker.clone());
         self.watch_if_asleep();
         Some(Driver(self.clone()))
     }
@@ -380,30 +734,50 @@ impl Driver {
         &self.0
     }
 
-    /// Has the scope of this thread flush what there is.
-    pub fn touch(&self) {
+    /// Polls within a scope, which then flushes what others have left as well.
+    pub fn poll<T>(&self, polling: impl FnOnce() -> T) -> T {
+        self.0.absent.store(true, Ordering::SeqCst);
         if self.0.work.load(Ordering::SeqCst) {
             scope::touch(&self.0);
         }
+        let polled = polling();
+        self.0.absent.store(false, Ordering::SeqCst);
+        polled
     }
 
     pub fn socket(&self) -> RawFd {
         self.0.socket.fd()
     }
 
-    /// How long nothing is due.
-    pub fn patience(&self, now: Instant) -> Duration {
-        let next = self.0.timer.load(Ordering::SeqCst);
-        Duration::from_nanos(next.saturating_sub(self.0.nanoseconds(now))).min(SLEEP_MAX)
+    /// Runs `sleep` with the time that it may take, unless there is something to do. Whoever comes
+    /// with something meanwhile wakes this thread.
+    pub fn doze(&self, now: Instant, patience: Duration, sleep: impl FnOnce(Duration)) {
+        let (shard, order) = (&self.0, Ordering::SeqCst);
+        // From here on others find that this thread has to be woken.
+        shard.dozing.store(NEVER, order);
+        let now = shard.nanoseconds(now);
+        let patience = patience.min(SLEEP_MAX).as_nanos() as u64;
+        let next = shard.timer.load(order).min(now + patience);
+        let exchange = || shard.dozing.compare_exchange(NEVER, next, order, order);
+        if next > now && !self.has_work() && exchange().is_ok() {
+            sleep(Duration::from_nanos(next - now));
+        }
+        shard.dozing.store(AWAKE, order);
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.0.driven.store(false, Ordering::SeqCst);
-        self.0.watch_if_asleep();
+        let shard = &self.0;
+        *shard.driver.lock() = None;
+        // Where the future panicked.
+        shard.absent.store(false, Ordering::SeqCst);
+        shard.driven.store(false, Ordering::SeqCst);
+        shard.watch_if_asleep();
+        // The timers are the I/O thread's again.
+        shard.due_at(shard.timer.load(Ordering::SeqCst));
         if self.has_work() {
-            self.0.rouse();
+            shard.rouse();
         }
     }
 }
@@ -442,8 +816,7 @@ pub fn run(shard: &Arc<Shard>) {
         let now = Instant::now();
         let busy = scope::enter_at_home(shard, || {
             let driven = shard.driven.load(Ordering::SeqCst);
-            let due = shard.timer.load(Ordering::SeqCst) <= shard.nanoseconds(now);
-            let received = (!driven || due) && shard.turn(now);
+            let received = (!driven || shard.is_left_alone(now)) && shard.turn(now);
             if shard.deadlines.next().is_some_and(|at| at <= now) {
                 shard.deadlines.fire(now);
             }
@@ -451,7 +824,9 @@ pub fn run(shard: &Arc<Shard>) {
             received || ran
         });
         let driven = shard.driven.load(Ordering::SeqCst);
-        let more = shard.flush(now);
+        // Where the kernel had no room, this thread alone hears that it has.
+        let served = shard.is_served() && !shard.blocked.load(Ordering::SeqCst);
+        let more = !served && shard.flush(now);
         if busy || more {
             spin_until = now + spin_budget();
         } else if driven || now >= spin_until {

@@ -4,12 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hm_crypto::hybrid::SecretKeys;
 
 use super::*;
@@ -228,6 +228,148 @@ fn many_threads_on_many_connections_lose_no_wake_up() {
     for thread in threads {
         thread.join().unwrap();
     }
+}
+
+/// A connection that nothing but its own data keeps alive: no packet of another kind comes along to
+/// make good for a forgotten one.
+fn silent() -> TransportConfig {
+    let mut settings = settings();
+    settings.keep_alive_interval(None).max_idle_timeout(None);
+    settings
+}
+
+/// Small requests, bulk data, timeouts, connections that come and go, and a kernel without room, all
+/// at once on a few connections. Threads never sleep for longer than something asks for
+/// (`SLEEP_MAX`), so a wake-up or a word that is lost leaves somebody waiting.
+fn crowd(shards: usize) {
+    let server = server_on(vec![socket()], silent());
+    let sockets = Socket::bind_all(LOOPBACK.parse().unwrap(), Stack::Ipv6, shards).unwrap();
+    let client = Arc::new(Running::new(sockets, None));
+    let to = server.quic.local_addr();
+    let (done, results) = mpsc::channel();
+    let mut threads = Vec::new();
+    let mut begin = |work: Box<dyn FnOnce() + Send>| {
+        let done = done.clone();
+        threads.push(thread::spawn(move || {
+            work();
+            done.send(()).unwrap();
+        }));
+    };
+    for _ in 0..4 {
+        let connection = client.dial(to, silent());
+        for number in 0..3u8 {
+            let (client, connection) = (client.clone(), connection.clone());
+            begin(Box::new(move || {
+                for turn in 0..80usize {
+                    let message = vec![number; 1 + turn * 37 % 5_000];
+                    assert_eq!(client.wait(echoed(&connection, &message)), message);
+                    if turn % 16 == 15 {
+                        // Those who drive fall asleep, or leave it to others.
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                }
+            }));
+        }
+        let (bulk, full) = (client.clone(), connection.shard().clone());
+        begin(Box::new(move || {
+            for turn in 0..4 {
+                full.socket().full.store(turn, Ordering::SeqCst);
+                bulk.wait(echoed_bulk(&connection, 1_500_000));
+            }
+        }));
+        let dialling = client.clone();
+        begin(Box::new(move || {
+            for turn in 0..6u8 {
+                let connection = dialling.dial(to, silent());
+                assert_eq!(dialling.wait(echoed(&connection, &[turn])), [turn]);
+                connection.close(VarInt::from_u32(0), b"");
+                dialling.wait(async { Ok(connection.closed().await) });
+            }
+        }));
+        let timing = client.clone();
+        begin(Box::new(move || {
+            for turn in 1..20 {
+                let patience = Duration::from_micros(400 * turn);
+                let never = timeout(patience, std::future::pending::<()>());
+                assert_eq!(timing.wait(async { Ok(never.await) }), Err(Elapsed));
+            }
+        }));
+    }
+    for _ in 0..threads.len() {
+        let waited = results.recv_timeout(2 * PATIENCE);
+        waited.expect("a thread waits for what nobody does");
+    }
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn many_callers_of_all_kinds_lose_no_wake_up() {
+    crowd(1);
+}
+
+#[test]
+fn many_callers_of_several_shards_lose_no_wake_up() {
+    crowd(3);
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn whoever_drives_hears_each_word_or_is_not_told() {
+    let (server, client) = (server(), client());
+    let connection = client.dial(server.quic.local_addr(), silent());
+    client.wait(echoed(&connection, b"a"));
+    let shard = &client.quic.shards()[0];
+    let sent = || connection.stats().udp_tx.datagrams;
+    let say = || {
+        connection
+            .send_datagram(Bytes::from_static(b"word"))
+            .unwrap()
+    };
+    let driver = shard.drive(std::task::Waker::noop()).unwrap();
+    assert!(shard.drive(std::task::Waker::noop()).is_none());
+    // Awake: what is left is seen before it sleeps.
+    say();
+    let no_word = || assert!(!driver.has_work(), "it sleeps on a word");
+    driver.doze(Instant::now(), PATIENCE, |_| no_word());
+    driver.flush(Instant::now());
+    // It polls, or sleeps: whoever comes sends.
+    let before = sent();
+    driver.poll(say);
+    until("it was left to one that polls", || sent() > before);
+    let mut slept = false;
+    while !slept {
+        driver.turn(Instant::now());
+        driver.flush(Instant::now());
+        driver.doze(Instant::now(), PATIENCE, |_| {
+            let before = sent();
+            say();
+            until("it was left to one that sleeps", || sent() > before);
+            // A datagram of nobody, as another shard hands it over, which knows of no driver.
+            let meta = quinn_udp::RecvMeta {
+                addr: server.quic.local_addr(),
+                ..quinn_udp::RecvMeta::default()
+            };
+            shard.hand_over(meta, BytesMut::from(&[0x40; 40][..]));
+            until("nobody looks at it", || !shard.has_forwarded());
+            slept = true;
+        });
+    }
+    // It leaves, and somebody else goes on.
+    until("the I/O thread does not sleep", || shard.is_asleep());
+    let before = sent();
+    say();
+    drop(driver);
+    until("it was left to one that is gone", || sent() > before);
+    assert_eq!(client.wait(echoed(&connection, b"z")), b"z");
 }
 
 #[test]
@@ -527,15 +669,11 @@ fn relay(client_side: UdpSocket, server_side: UdpSocket, to: Arc<parking_lot::Mu
 }
 
 fn remotes(server: &Running) -> Vec<SocketAddr> {
-    let of = |shard: &Arc<Shard>| {
-        shard.with(|core, _| {
-            let links = core.links.iter();
-            links
-                .map(|(_, link)| link.inner.remote_address())
-                .collect::<Vec<_>>()
-        })
-    };
-    server.quic.shards().iter().flat_map(of).collect()
+    let shards = server.quic.shards().iter();
+    let lanes = shards.flat_map(|shard| shard.with(|core, _| core.all()));
+    lanes
+        .map(|lane| lane.lock().inner.remote_address())
+        .collect()
 }
 
 #[test]
@@ -544,19 +682,19 @@ fn a_client_moves_to_another_socket_in_the_middle_of_a_transfer() {
         let bind = || Socket::bind_all(LOOPBACK.parse().unwrap(), Stack::Ipv6, shards).unwrap();
         let (server, client) = (server(), Arc::new(Running::new(bind(), None)));
         let connection = client.dial(server.quic.local_addr(), settings());
-        let (moving, moved) = mpsc::channel();
+        // It lasts until the last move, however fast it is and however late this thread looks.
+        let enough = Arc::new(AtomicBool::new(false));
         let transfer = {
-            let (client, connection) = (client.clone(), connection.clone());
+            let (client, connection, enough) = (client.clone(), connection.clone(), enough.clone());
             thread::spawn(move || {
-                for _ in 0..8 {
-                    // From here on the bytes are those of this round, however late they are read.
-                    moving.send(connection.stats().udp_rx.bytes).unwrap();
+                while !enough.load(Ordering::SeqCst) {
                     client.wait(echoed_bulk(&connection, 4_000_000));
                 }
             })
         };
         let mut ports = vec![client.quic.local_addr().port()];
-        for before in moved {
+        for _ in 0..8 {
+            let before = connection.stats().udp_rx.bytes;
             let deadline = Instant::now() + PATIENCE;
             while connection.stats().udp_rx.bytes < before + 500_000 {
                 assert!(Instant::now() < deadline, "the transfer stands still");
@@ -565,6 +703,7 @@ fn a_client_moves_to_another_socket_in_the_middle_of_a_transfer() {
             client.quic.rebind(&bind(), b"").unwrap();
             ports.push(client.quic.local_addr().port());
         }
+        enough.store(true, Ordering::SeqCst);
         transfer.join().unwrap();
         client.wait(echoed(&connection, b"there"));
         let last = *ports.last().unwrap();
@@ -752,7 +891,7 @@ fn a_dropped_connection_closes_and_frees_its_place() {
         for running in [&server, &client] {
             let shard = &running.quic.shards()[0];
             let deadline = Instant::now() + PATIENCE;
-            while shard.with(|core, _| core.links.len()) > 0 {
+            while shard.with(|core, _| core.lanes.len()) > 0 {
                 assert!(Instant::now() < deadline, "a link was left behind");
                 thread::yield_now();
             }

@@ -16,7 +16,7 @@ use crate::bell::Bell;
 
 use super::readiness::sleep_on;
 use super::scope;
-use super::shard::{spin_budget, Driver, Shard};
+use super::shard::{spin_budget, Driver, Shard, SLEEP_MAX};
 
 /// Wakes one thread.
 struct Waiter {
@@ -51,10 +51,13 @@ impl Waiter {
                 }
                 None => sleep_on(&mut fds[..1], patience),
             }
+            // Whoever wakes says so before it rings. A ring may come after this thread has gone on
+            // for another reason: then it ends the next sleep, and must not end any other.
+            if fds[0].revents != 0 {
+                self.bell.silence();
+            }
         }
-        if !self.asleep.swap(false, Ordering::SeqCst) {
-            self.bell.silence();
-        }
+        self.asleep.store(false, Ordering::SeqCst);
     }
 }
 
@@ -106,11 +109,12 @@ pub fn wait<F: Future>(
         }
         let (polled, awaited) =
             scope::enter_and_await(home, driver.as_ref().map(Driver::shard), || {
-                if let Some(driver) = &driver {
+                let mut poll = || future.as_mut().poll(&mut context);
+                match &driver {
                     // What this thread received is acknowledged with what the future writes next.
-                    driver.touch();
+                    Some(driver) => driver.poll(poll),
+                    None => poll(),
                 }
-                future.as_mut().poll(&mut context)
             });
         if let Poll::Ready(output) = polled {
             return Waited::Done(output);
@@ -121,7 +125,7 @@ pub fn wait<F: Future>(
             }
         }
         if driver.is_none() {
-            driver = Shard::drive(awaited.as_ref().unwrap_or(home));
+            driver = Shard::drive(awaited.as_ref().unwrap_or(home), &waker);
         }
         let mut spin_until = Instant::now() + spin_budget();
         while !waiter.woken.load(Ordering::SeqCst) {
@@ -142,12 +146,29 @@ pub fn wait<F: Future>(
                 driver.flush(now);
                 spin_until = now + spin_budget();
             } else if now >= spin_until {
-                waiter.sleep(Some(driver), left.min(driver.patience(now)));
+                driver.doze(now, left, |patience| waiter.sleep(Some(driver), patience));
                 spin_until = now;
             }
         }
     }
 }
 
-/// A look at the clock now and then costs little and forgives a lost wake-up.
-const SLEEP_MAX: Duration = Duration::from_secs(1);
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_that_came_too_late_ends_one_sleep() {
+        let waiter = Waiter {
+            woken: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
+            bell: Bell::new().unwrap(),
+        };
+        waiter.bell.ring();
+        waiter.sleep(None, SLEEP_MAX);
+        let mut fds = [pollfd(waiter.bell.fd())];
+        sleep_on(&mut fds, Duration::ZERO);
+        assert_eq!(fds[0].revents, 0, "it would end the next sleep as well");
+    }
+}
