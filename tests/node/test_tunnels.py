@@ -309,9 +309,11 @@ def test_datagrams(network: Network) -> None:
 def test_two_hundred_at_once(network: Network) -> None:
     """More than the streams of one connection. All are open before the first ends."""
     together = threading.Barrier(200, timeout=60.0)
+    whys: list[str] = []
+    telling = threading.Lock()
     with serving(echo) as to, tunnel(network.alice, network.bob, to) as (_, opened):
 
-        def one(number: int) -> None:
+        def carry(number: int) -> None:
             said = number.to_bytes(4, "big") * 1000
             with dialled(opened) as connection:
                 connection.settimeout(60.0)
@@ -321,8 +323,19 @@ def test_two_hundred_at_once(network: Network) -> None:
                 connection.shutdown(socket.SHUT_WR)
                 assert whole(connection) == said[1:]
 
+        def one(number: int) -> None:
+            try:
+                carry(number)
+            except (OSError, AssertionError, threading.BrokenBarrierError) as error:
+                # Only the first says why: those that wait for it fail after it, because of it.
+                with telling:
+                    if not whys:
+                        whys.append(f"{error!r}, and the tunnel says {seen(network.bob, opened)}")
+                together.abort()
+
         with ThreadPoolExecutor(200) as pool:
             list(pool.map(one, range(200)))
+        assert whys == []
         counters = seen(network.bob, opened).counters
         assert (counters.opened, counters.failed, counters.refused) == (200, 0, 0)
 

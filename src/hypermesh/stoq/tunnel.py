@@ -42,7 +42,8 @@ QUIET_S = 3.0
 TRIAL_TIMEOUT_MS = 2_000
 RETRY_S = 1.0
 """How long after a failed dial the next connections fail with the same reason at once."""
-BACKLOG = 128
+BACKLOG = LIMIT_MAX
+"""All of a tunnel may come at once; the kernel lets at most `net.core.somaxconn` wait."""
 POLL_S = 0.5
 
 log = logging.getLogger(__name__)

@@ -120,8 +120,8 @@ async fn accept(
                 senders.lock().insert(sender, flow.clone());
                 let (shared, connection) = (shared.clone(), connection.clone());
                 let (senders, begun) = (senders.clone(), flow.clone());
+                let lent = connection.lend();
                 connection.drive().clone().spawn(async move {
-                    let lent = connection.lend();
                     let carried = forward(&shared, &connection, &opening, &begun, aside);
                     shared.run(async { shared.count(carried.await) }).await;
                     senders.lock().remove(&sender);

@@ -155,7 +155,8 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Carries `socket`, an accepted connection, to and from a new stream of `connection`.
+    /// Carries `socket`, an accepted connection, to and from a new stream of `connection`, which
+    /// counts it from now on.
     pub fn forward(
         &self,
         connection: &Arc<Connection>,
@@ -165,10 +166,12 @@ impl Tunnel {
         let socket = Socket::from(socket);
         pump::reset_when_closed(&socket);
         let place = self.shared.place()?;
+        // Counted before it runs: the caller decides by the count where the next one goes, and may be
+        // many ahead of the thread that opens the streams.
+        let lent = connection.lend();
         let connection = connection.clone();
         connection.drive().clone().spawn(async move {
             let shared = place.shared.clone();
-            let lent = connection.lend();
             shared
                 .run(forward(&shared, &connection, socket, &opening))
                 .await;
