@@ -31,7 +31,7 @@ THREADS = 64
 def application(parts: Parts, pool: ThreadPoolExecutor) -> Litestar:
     """The routes. Put a `Guard` around them for each listener."""
     return Litestar(
-        route_handlers=[_handler(route, parts, pool) for route in ROUTES],
+        route_handlers=[_served(route, parts, pool) for route in ROUTES],
         exception_handlers={
             HyperMeshError: on_error,
             HTTPException: on_http_error,
@@ -63,7 +63,7 @@ class WithAcme:
             await self._routes(scope, receive, send)
 
 
-def _handler(route: Route, parts: Parts, pool: ThreadPoolExecutor) -> HTTPRouteHandler:
+def _served(route: Route, parts: Parts, pool: ThreadPoolExecutor) -> HTTPRouteHandler:
     async def endpoint(request: Request[Any, Any, Any]) -> Response[bytes]:
         state: Any = request.scope["state"]
         principal: Principal = state["principal"]
