@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sqlite3
 import stat
 from pathlib import Path
 
@@ -86,16 +85,3 @@ def settle(directory: Path) -> None:
                     sync(path)
         with contextlib.suppress(FileNotFoundError):
             sync(Path(folder))
-
-
-def database(file: Path, schema: str) -> sqlite3.Connection:
-    """An SQLite file of mode 0600, for the threads of one process that take turns. `schema` is
-    applied each time, and no transaction begins unasked. Raises `sqlite3.Error`, `OSError`."""
-    file.touch(mode=0o600)
-    opened = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-    try:
-        opened.executescript(schema)
-    except BaseException:
-        opened.close()
-        raise
-    return opened

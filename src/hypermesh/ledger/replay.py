@@ -5,7 +5,6 @@ It reads the database without claiming it, so a node may go on meanwhile, and it
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from hypermesh.ledger.errors import LedgerDamaged
 from hypermesh.ledger.follower import follow
 from hypermesh.ledger.kernel import Execution, Kernel
 from hypermesh.ledger.state import MemoryBase
+from hypermesh.sqlite.file import opened_to_read
 from hypermesh.wire.block import Block, Genesis
 from hypermesh.wire.codec import decode
 from hypermesh.wire.errors import NotFound
@@ -66,9 +66,7 @@ class Archive:
         path = directory / "ledger.sqlite"
         if not path.exists():
             raise NotFound(f"There is no ledger in {directory}")
-        self._connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
-        )
+        self._connection = opened_to_read(path)
 
     def close(self) -> None:
         self._connection.close()

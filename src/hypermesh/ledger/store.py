@@ -41,6 +41,7 @@ from hypermesh.ledger.errors import (
 from hypermesh.ledger.kernel import Execution
 from hypermesh.ledger.module import Event
 from hypermesh.ledger.tree import BUCKETS, Changes, Entries, Tree, bucket_of
+from hypermesh.sqlite.file import is_full, lay_out, opened, transaction, version
 from hypermesh.wire.block import BucketProof, Genesis, Header
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.ids import ZERO_HASH, Hash, TxId
@@ -373,24 +374,17 @@ class Store:
     def _connect(self, cache_kib: int = CACHE_KIB) -> sqlite3.Connection:
         if self._closed:
             raise LedgerStopped("The ledger is closed")
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        connection = opened(self._path, cache_kib=cache_kib)
         self._connections.append(connection)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute(f"PRAGMA cache_size = -{cache_kib}")
         return connection
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._writer.execute("BEGIN IMMEDIATE")
         try:
-            yield
-            self._writer.execute("COMMIT")
-        except BaseException as error:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error) and _primary(error) == sqlite3.SQLITE_FULL:
+            with transaction(self._writer):
+                yield
+        except sqlite3.Error as error:
+            if is_full(error):
                 raise DiskFull(why=str(error)) from error
             raise
 
@@ -426,16 +420,14 @@ class Store:
 
     def _adopt(self, genesis: Genesis) -> None:
         """Check that the database is ours, or make it so."""
-        (schema,) = self._writer.execute("PRAGMA user_version").fetchone()
+        schema = version(self._writer)
         if schema > SCHEMA:
             raise NewerSchema(why=f"it has schema {schema}, this version knows {SCHEMA}")
         if schema == 0:
             with self._transaction():
-                for statement in _TABLES.split(";")[:-1]:
-                    self._writer.execute(statement)
+                lay_out(self._writer, _TABLES, SCHEMA)
                 self._writer.execute("INSERT INTO meta VALUES ('genesis', ?)", (encode(genesis),))
                 self._writer.execute(_EVENTS_TABLE)
-                self._writer.execute(f"PRAGMA user_version = {SCHEMA}")
             return
         stored = self._rows.meta("genesis")
         if stored != encode(genesis):
@@ -465,10 +457,6 @@ class Store:
             raise LedgerDamaged(
                 why=f"the state tree at height {self._height} does not lead to the app hash"
             )
-
-
-def _primary(error: sqlite3.Error) -> int:
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _claim(lock: Path) -> int:

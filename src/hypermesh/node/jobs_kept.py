@@ -17,8 +17,8 @@ from typing import Any
 
 import msgspec
 
-from hypermesh.crypto import files
 from hypermesh.node.jobs import Record, Said
+from hypermesh.sqlite.file import opened
 from hypermesh.wire.api.job import FINAL, JobState, JobSubmit, UnknownJob
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
 from hypermesh.wire.ids import JobId
@@ -29,7 +29,6 @@ OUTPUT_BYTES_KEPT_MAX = 256 << 20
 CURSOR_DIGITS_MAX = 18
 
 _SCHEMA = """
-PRAGMA journal_mode = WAL;
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, job BLOB NOT NULL UNIQUE, state TEXT NOT NULL,
     owed INTEGER NOT NULL, size INTEGER NOT NULL, stdout INTEGER NOT NULL, stderr INTEGER NOT NULL,
@@ -68,7 +67,7 @@ class KeptJobs:
     def __init__(self, file: Path) -> None:
         """Raises `JobsNotKept` where the file is damaged or cannot be written."""
         try:
-            self._database = files.database(file, _SCHEMA)
+            self._database = opened(file, _SCHEMA)
         except (sqlite3.Error, OSError) as error:
             raise JobsNotKept(
                 f"{file} cannot be used",

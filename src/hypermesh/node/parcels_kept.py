@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from hypermesh.crypto import files
+from hypermesh.sqlite.file import opened
 from hypermesh.stoq.custody import INBOX_BYTES_MAX, INBOX_PARCELS_MAX, Load
 from hypermesh.stoq.parcel import is_over, parcel_id
 from hypermesh.wire.codec import decode, encode
@@ -46,7 +46,6 @@ CURSOR_DIGITS_MAX = 18
 PARCEL_BYTES_MAX = CONTENT_BYTES_MAX + 8192
 
 _SCHEMA = """
-PRAGMA journal_mode = WAL;
 CREATE TABLE IF NOT EXISTS held (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, giver BLOB NOT NULL,
     hops INTEGER NOT NULL, size INTEGER NOT NULL, expires_ms INTEGER NOT NULL,
@@ -134,7 +133,7 @@ class KeptParcels:
     def __init__(self, file: Path, own: NodeId) -> None:
         """Raises `ParcelsNotKept` where the file is damaged or cannot be written."""
         try:
-            self._database = files.database(file, _SCHEMA)
+            self._database = opened(file, _SCHEMA)
         except (sqlite3.Error, OSError) as error:
             raise ParcelsNotKept(
                 f"{file} cannot be used",

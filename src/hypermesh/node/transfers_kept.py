@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from hypermesh.crypto import files
 from hypermesh.node.transfers import Record
+from hypermesh.sqlite.file import opened
 from hypermesh.wire.api.transfer import FINAL, UnknownTransfer
 from hypermesh.wire.delivery import TransferId
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
@@ -22,8 +22,6 @@ KEPT_MAX = 10_000
 CURSOR_DIGITS_MAX = 18
 
 _SCHEMA = """
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = FULL;
 CREATE TABLE IF NOT EXISTS transfers (
     number INTEGER PRIMARY KEY AUTOINCREMENT, transfer BLOB NOT NULL UNIQUE,
     is_over INTEGER NOT NULL, record BLOB NOT NULL
@@ -48,7 +46,7 @@ class KeptTransfers:
     def __init__(self, file: Path) -> None:
         """Raises `TransfersNotKept` where the file is damaged or cannot be written."""
         try:
-            self._database = files.database(file, _SCHEMA)
+            self._database = opened(file, _SCHEMA)
         except (sqlite3.Error, OSError) as error:
             raise TransfersNotKept(
                 f"{file} cannot be used",

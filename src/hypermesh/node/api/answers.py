@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from hypermesh.crypto import files
+from hypermesh.sqlite.file import opened
 from hypermesh.wire.errors import Conflict, HyperMeshError, Overloaded
 
 KEPT_MS = 24 * 60 * 60 * 1000
@@ -31,8 +31,6 @@ NOT_TAKEN = frozenset({429, 503})
 """Statuses that say that nothing was done: the same request may come again and run."""
 
 _SCHEMA = """
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = FULL;
 CREATE TABLE IF NOT EXISTS answers (
     principal TEXT NOT NULL, key TEXT NOT NULL, request BLOB NOT NULL, started_ms INTEGER NOT NULL,
     answer BLOB, PRIMARY KEY (principal, key)
@@ -80,7 +78,7 @@ class Answers:
     def __init__(self, file: Path) -> None:
         """Raises `KeysNotKept` where the file is damaged or cannot be written."""
         try:
-            self._database = files.database(file, _SCHEMA)
+            self._database = opened(file, _SCHEMA)
         except (sqlite3.Error, OSError) as error:
             raise KeysNotKept(
                 f"{file} cannot be used",

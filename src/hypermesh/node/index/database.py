@@ -17,7 +17,6 @@ blocks behind, and those are read again.
 from __future__ import annotations
 
 import re
-import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from hypermesh.crypto.digest import digest_of
 from hypermesh.ledger.kernel import Malformed, decode_entry
 from hypermesh.ledger.module import Event
 from hypermesh.node.index.movements import Movement, movements, postings
+from hypermesh.sqlite.file import Synced, opened
 from hypermesh.wire.asset import Asset, AssetKind, Lease, LeaseState
 from hypermesh.wire.block import Block
 from hypermesh.wire.codec import decode, encode
@@ -130,11 +130,8 @@ class Database:
     def __init__(self, file: Path) -> None:
         """Raises `sqlite3.Error` where the file is no index."""
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+        self._connection = opened(file, synced=Synced.LATER)
         try:
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute("PRAGMA trusted_schema = OFF")
             if not self._all("SELECT name FROM sqlite_master WHERE type = 'table'"):
                 with self._transaction():
                     for statement in _TABLES.split(";")[:-1]:

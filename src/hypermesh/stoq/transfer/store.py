@@ -25,7 +25,8 @@ from typing import Any
 import msgspec
 
 from hypermesh.crypto.digest import digest_of
-from hypermesh.crypto.files import database, make_directory, publish
+from hypermesh.crypto.files import make_directory, publish
+from hypermesh.sqlite.file import opened
 from hypermesh.stoq.errors import FileFailed, NoSpace
 from hypermesh.stoq.transfer.errors import AlreadyComing, InboxDamaged
 from hypermesh.stoq.transfer.manifest import Chunk
@@ -48,7 +49,6 @@ SPARE_BYTES = 64 << 20
 NAMES_TRIED = 1_000
 
 _SCHEMA = """
-PRAGMA journal_mode = WAL;
 CREATE TABLE IF NOT EXISTS files (
     number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, transfer BLOB, owner BLOB NOT NULL,
     state TEXT NOT NULL, name TEXT NOT NULL, record BLOB
@@ -99,7 +99,7 @@ class Store:
         try:
             make_directory(directory, 0o700)
             make_directory(self._arriving, 0o700)
-            self._database = database(file, _SCHEMA)
+            self._database = opened(file, _SCHEMA)
         except (sqlite3.Error, OSError) as error:
             raise InboxDamaged(
                 f"{file} cannot be used",

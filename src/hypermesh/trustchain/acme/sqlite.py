@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hypermesh.sqlite.file import opened_to_read
 from hypermesh.trustchain.acme.order import Authorization, Order, OrderStatus
 from hypermesh.trustchain.acme.store import Account, Binding, Certificate, StoreBusy, Tables
 from hypermesh.trustchain.ca.database import Database, StoreUnavailable
@@ -86,12 +87,7 @@ class SqliteStore:
         self._database = Database(path, _SCHEMA)
         self._path = path
         with self._reported():
-            self._reader = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-            )
+            self._reader = opened_to_read(path)
         self._reading = threading.Lock()
         self._waiting: queue.Queue[_Write | None] = queue.Queue(WAITING_MAX)
         self._thread = threading.Thread(target=self._run, name="acme-store", daemon=True)

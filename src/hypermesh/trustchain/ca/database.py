@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hypermesh.crypto.files import make_directory
+from hypermesh.sqlite.file import opened, transaction
 from hypermesh.wire.errors import HyperMeshError
-
-BUSY_WAIT_S = 5.0
-"""Seconds to wait for another process that holds the file, a backup say."""
 
 
 class StoreUnavailable(HyperMeshError):
@@ -33,29 +31,13 @@ class Database:
         self._lock = threading.Lock()
         with self._reported():
             make_directory(path.parent, 0o700)
-            self._connection = sqlite3.connect(
-                path, timeout=BUSY_WAIT_S, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._connection.execute("PRAGMA journal_mode=WAL")
-                self._connection.execute("PRAGMA synchronous=FULL")
-                self._connection.executescript(schema)
-            except sqlite3.Error:
-                self._connection.close()
-                raise
+            self._connection = opened(path, schema)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction that writes: on the disk when the block ends, undone if it raises."""
-        with self._lock, self._reported():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._lock, self._reported(), transaction(self._connection):
+            yield self._connection
 
     def close(self) -> None:
         """Release the file. Nothing is lost without it."""

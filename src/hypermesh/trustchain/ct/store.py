@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+from hypermesh.sqlite.file import is_full, lay_out, opened, transaction, version
 from hypermesh.trustchain.ct.entry import read_tile_leaves
 from hypermesh.trustchain.ct.errors import LogDamaged
 from hypermesh.trustchain.ct.tree import EMPTY_ROOT, leaf_hash
@@ -193,13 +194,14 @@ class SqliteLogStore:
         self._connections: list[sqlite3.Connection] = []
         self._identities = _Index("identities")
         self._leaves = {log: _Index(f"leaves_{log}") for log in LOGS}
-        path.touch(mode=0o600)
         try:
             self._writer = self._connect()
             self._writer.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-            (schema,) = self._writer.execute("PRAGMA user_version").fetchone()
+            schema = version(self._writer)
             if schema == 0:
-                self._lay_out()
+                tables = _TABLES + "".join(_TABLES_OF_A_LOG.format(log=log) for log in LOGS)
+                with self._transaction() as writer:
+                    lay_out(writer, tables, SCHEMA)
             else:
                 _require_known(schema)
             self._index_again()
@@ -345,23 +347,13 @@ class SqliteLogStore:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._turn:
-            self._writer.execute("BEGIN IMMEDIATE")
             try:
-                yield self._writer
-                self._commit(self._writer)
-            except BaseException as error:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                if isinstance(error, sqlite3.Error) and _primary(error) == sqlite3.SQLITE_FULL:
+                with transaction(self._writer, self._commit):
+                    yield self._writer
+            except sqlite3.Error as error:
+                if is_full(error):
                     raise StoreFull(str(error)) from error
                 raise
-
-    def _lay_out(self) -> None:
-        with self._transaction() as writer:
-            statements = _TABLES + "".join(_TABLES_OF_A_LOG.format(log=log) for log in LOGS)
-            for statement in statements.split(";")[:-1]:
-                writer.execute(statement)
-            writer.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def _one(self, query: str, *parameters: bytes | int) -> bytes | None:
         with self._reader() as reader:
@@ -385,12 +377,8 @@ class SqliteLogStore:
                 self._idle.append(reader)
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        connection = opened(self._path, cache_kib=CACHE_KIB)
         self._connections.append(connection)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return connection
 
 
@@ -426,7 +414,3 @@ def _require_known(schema: int) -> None:
             why=f"they have schema {schema}, this version knows {SCHEMA}",
             fix="Install the version that wrote them",
         )
-
-
-def _primary(error: sqlite3.Error) -> int:
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -26,8 +26,9 @@ import msgspec
 from dns.rdatatype import RdataType
 
 from hypermesh._native import DnsKey
-from hypermesh.crypto.files import database, make_directory
+from hypermesh.crypto.files import make_directory
 from hypermesh.crypto.keystore import KeyStore
+from hypermesh.sqlite.file import Synced, opened, sync, transaction
 from hypermesh.trustchain.dns.keys import Algorithm, ds, key_name, key_sets, stored_or_new
 from hypermesh.trustchain.dns.records import RecordSet, name_text
 from hypermesh.trustchain.dns.zone import (
@@ -61,7 +62,6 @@ HISTORY_MAX = 1000
 """Changes that a call answers with at most."""
 
 _SCHEMA = """
-PRAGMA journal_mode=WAL;
 CREATE TABLE IF NOT EXISTS zone (
     apex BLOB PRIMARY KEY,
     serial INTEGER NOT NULL,
@@ -87,11 +87,6 @@ CREATE TABLE IF NOT EXISTS change (
 CREATE INDEX IF NOT EXISTS change_pending ON change (number) WHERE pending IS NOT NULL;
 CREATE INDEX IF NOT EXISTS change_by_zone ON change (apex, number);
 """
-
-
-_AT_ONCE = "FULL"
-_LATER = "NORMAL"
-"""When a transaction is on the disk: when it ends, or with the next one."""
 
 
 class ZoneUpdate(msgspec.Struct, frozen=True, array_like=True):
@@ -203,7 +198,7 @@ class PublishedZones:
         self._zones: dict[bytes, tuple[Zone, str]] = {}
         self._loaded = False
         make_directory(directory, 0o700)
-        self._database = database(directory / "zones.sqlite", _SCHEMA)
+        self._database = opened(directory / "zones.sqlite", _SCHEMA)
         try:
             self._finish_pending()
             self._load()
@@ -385,7 +380,7 @@ class PublishedZones:
         acts = [change.acts() for _, change in changes]
         leaves = list(self._acts.record([act for group in acts for act in group]))
         done = []
-        with self._transaction(_LATER):
+        with self._transaction(Synced.LATER):
             at = 0
             for (number, change), group in zip(changes, acts, strict=True):
                 self._apply(change)
@@ -485,16 +480,10 @@ class PublishedZones:
             yield
 
     @contextlib.contextmanager
-    def _transaction(self, synced: str = _AT_ONCE) -> Iterator[None]:
-        self._database.execute(f"PRAGMA synchronous={synced}")
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
+    def _transaction(self, synced: Synced = Synced.AT_ONCE) -> Iterator[None]:
+        sync(self._database, synced)
+        with transaction(self._database):
             yield
-            self._database.execute("COMMIT")
-        except BaseException:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
-            raise
 
 
 def _content(content: bytes) -> tuple[int, tuple[bytes, ...]]:
