@@ -5,8 +5,8 @@ python tools/setup.py [dashboard | browser | clients]
 Each step says what it does and is skipped where it was done before: the virtual environment from
 the hashed lock file, bubblewrap from Debian where we may, the native extension, and the dashboard
 (with a Node of its own where the machine has none). With a word only that: `dashboard` builds it or
-fails; `browser` and `clients` get from Debian what tests use: Chromium, and programs of others that
-ask TrustChain.
+fails; `browser` and `clients` get what tests use: Chromium, and programs of others that ask
+TrustChain.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ CLIENTS = {
     "softhsm2-util": "softhsm2",
 }
 """Programs, and the Debian packages that hold them."""
+TOOLS = ROOT / ".tools"
+ZLINT = "github.com/zmap/zlint/v3/cmd/zlint@v3.6.8"
 BUILD_LINES_SHOWN_MAX = 20
 NPM_QUIET = ["--no-audit", "--no-fund", "--loglevel=error"]
 
@@ -108,6 +110,22 @@ def clients() -> None:
         if shutil.which(program) is None and not done(package, "asked"):
             without = "the tests that ask it are left out"
             from_debian(package, package, "tests ask it", without)
+    linter()
+
+
+def linter() -> None:
+    """zlint, which Go builds from its modules. Without Go its tests say so and are left out."""
+    if shutil.which("zlint", path=f"{os.environ.get('PATH', '')}:{TOOLS}") or done("zlint", ZLINT):
+        return
+    if shutil.which("go") is None:
+        say("zlint is missing, so the tests that ask it are left out. To add it, install Go")
+    else:
+        say("Building zlint into .tools (tests ask it; about a minute)")
+        TOOLS.mkdir(exist_ok=True)
+        if quietly(["env", f"GOBIN={TOOLS}", "go", "install", ZLINT]):
+            say("zlint cannot be built, so the tests that ask it are left out. To see why:")
+            say(f"  GOBIN={TOOLS} go install {ZLINT}")
+    finish("zlint", ZLINT)
 
 
 def from_debian(step: str, package: str, purpose: str, without: str) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from fuzz.decoders import names, transport
+from fuzz.decoders import names, requests, transport
 from fuzz.decoders.mutator import Lots, altered
 from fuzz.decoders.shapes import value_of
 
@@ -356,5 +356,7 @@ TARGETS = (
     Target("parcel", transport.parcels, transport.read_parcel),
     Target("dns-update", names.updates, names.read_update),
     Target("dns-data", names.sets, names.read_data),
+    Target("certificate-request", requests.whole, requests.read_whole),
+    Target("requested-names", requests.lines, requests.read_lines),
     Target("delivery", transport.deliveries, transport.read_delivery),
 )

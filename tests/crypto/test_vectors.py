@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import mldsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM1024PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM1024PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
@@ -100,3 +105,61 @@ def test_merkle_roots(vector):
     for entry in vector("merkle"):
         leaves = [number.to_bytes(4, "big") for number in range(entry["count"])]
         assert merkle.root(leaves) == entry["root"]
+
+
+ML_DSA = {
+    "ML-DSA-44": mldsa.MLDSA44PrivateKey,
+    "ML-DSA-65": mldsa.MLDSA65PrivateKey,
+    "ML-DSA-87": mldsa.MLDSA87PrivateKey,
+}
+ML_KEM = {"ML-KEM-768": MLKEM768PrivateKey, "ML-KEM-1024": MLKEM1024PrivateKey}
+
+
+def test_ml_dsa(vector):
+    """Keys from their seeds, signatures as the standard makes them without random bytes."""
+    entries = vector("mldsa")
+    assert [entry["name"] for entry in entries] == [name for name in ML_DSA for _ in range(5)]
+    for entry in entries:
+        key = ML_DSA[entry["name"]].from_seed_bytes(entry["seed"])
+        public = key.public_key()
+        assert hashlib.sha256(public.public_bytes_raw()).digest() == entry["public_sha256"]
+        message, context = entry["message"], entry["context"]
+        public.verify(entry["signature"], message, context)
+        public.verify(key.sign(message, context), message, context)
+        for wrong in ((message + b"x", context), (message, context[1:]), (message, b"")):
+            with pytest.raises(InvalidSignature):
+                public.verify(entry["signature"], *wrong)
+
+
+@pytest.mark.parametrize("name", ML_DSA)
+def test_no_byte_of_an_ml_dsa_signature_can_be_changed(vector, name):
+    entry = next(entry for entry in vector("mldsa") if entry["name"] == name)
+    public = ML_DSA[name].from_seed_bytes(entry["seed"]).public_key()
+    signature = bytearray(entry["signature"])
+    passed = []
+    for position in range(len(signature)):
+        signature[position] ^= 1 << position % 8
+        try:
+            public.verify(bytes(signature), entry["message"], entry["context"])
+        except InvalidSignature:
+            pass
+        else:
+            passed.append(position)
+        signature[position] ^= 1 << position % 8
+    public.verify(bytes(signature), entry["message"], entry["context"])
+    assert passed == []
+
+
+def test_ml_kem(vector):
+    """Keys from their seeds, what a ciphertext holds, and what an altered one gives instead (FIPS
+    203 section 6.3: a secret that nobody else has). aws-lc answers the same in `hm-crypto`."""
+    entries = vector("mlkem")
+    assert [entry["name"] for entry in entries] == [name for name in ML_KEM for _ in range(3)]
+    for entry in entries:
+        key = ML_KEM[entry["name"]].from_seed_bytes(entry["seed"])
+        public = key.public_key().public_bytes_raw()
+        assert hashlib.sha256(public).digest() == entry["public_sha256"]
+        assert key.decapsulate(entry["ciphertext"]) == entry["shared"]
+        assert key.decapsulate(entry["altered"]) == entry["altered_shared"]
+        shared, ciphertext = key.public_key().encapsulate()
+        assert key.decapsulate(ciphertext) == shared

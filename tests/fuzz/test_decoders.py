@@ -3,11 +3,14 @@ where these stop."""
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import pytest
 from fuzz.decoders.mutator import Lots, altered
 from fuzz.decoders.shapes import value_of
 from fuzz.decoders.targets import TARGETS, Failure, Target, exercise, structs
 
+from hypermesh.trustchain.ca import names, request
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import InvalidInput
 
@@ -48,6 +51,32 @@ def test_a_planted_defect_is_found_and_told_with_its_input(planted: object) -> N
     assert found.value.input.hex() in str(found.value)
     with pytest.raises(Exception, match=r".*"):
         planted(found.value.input)  # type: ignore[operator]
+
+
+def _target(name: str) -> Target:
+    return next(target for target in TARGETS if target.name == name)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "check"),
+    [
+        ("certificate-request", request, "_require_possession"),
+        ("requested-names", names, "_address"),
+        ("requested-names", names, "_dns"),
+    ],
+)
+def test_a_check_that_is_left_out_of_requests_is_missed(
+    name: str, module: ModuleType, check: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, check, lambda first, *_: first)
+    with pytest.raises(Failure):
+        exercise(_target(name), SEED, lambda number: number < 3_000)
+
+
+def test_names_without_a_limit_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "NAMES_MAX", 10**6)
+    with pytest.raises(Failure):
+        exercise(_target("requested-names"), SEED, lambda number: number < 10)
 
 
 def test_the_same_seed_gives_the_same_inputs_and_another_gives_others() -> None:

@@ -16,9 +16,6 @@ from hypermesh.trustchain.ca.profile import Kind
 
 from .companies import Company, company, issued, parsed
 
-LONG = 3000
-"""Bytes of a certificate; those of other algorithms have less."""
-
 
 def is_believed(certificate: bytes, issuer: bytes) -> bool:
     try:
@@ -41,12 +38,8 @@ def unused_bits(data: bytes) -> int:
 
 
 def positions(data: bytes) -> list[int]:
-    """All bytes that count; of the long keys and signatures of ML-DSA every 5th."""
-    count = len(data)
-    chosen = range(count)
-    if count > LONG:
-        chosen = sorted({*range(700), *range(700, count, 5), *range(count - 50, count)})
-    return [position for position in chosen if position != unused_bits(data)]
+    """All bytes that count."""
+    return [position for position in range(len(data)) if position != unused_bits(data)]
 
 
 def flipped(data: bytes, position: int) -> bytes:
