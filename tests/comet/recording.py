@@ -52,6 +52,8 @@ from hypermesh.wire.tx import (
     LeaseClaim,
     LeaseOpen,
     LeaseSettle,
+    NameDrop,
+    NameSet,
     SignedTransaction,
     StakeBond,
     StakeUnbond,
@@ -279,6 +281,9 @@ class Recorder:
         spare, owner = f"spare {number}", f"guest {number}"
         self._add(self._network.own(owner))
         self._add(self._network.enrol(spare, owner))
+        self._say(owner, NameSet(f"guest-{number}", self._network.id(spare), None))
+        self._say("founder", NameDrop(f"guest-{number}"))
+        self._say(owner, NameDrop(f"guest-{number}"))
         self._say(owner, IdentityRevoke(self._network.id(spare), "sold"))
         self._add(self._network.faucet(spare, 1))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypermesh.assets.lease import Leases
-from hypermesh.assets.registry import Registry
+from hypermesh.assets.registry import ASSETS, Registry
 from hypermesh.assets.title import Titles
 from hypermesh.caesar.economics.staking import Staking
 from hypermesh.caesar.token.bank import Bank
@@ -11,8 +11,9 @@ from hypermesh.consensus.module import Consensus
 from hypermesh.ledger import identity
 from hypermesh.ledger.kernel import Kernel
 from hypermesh.ledger.module import State
+from hypermesh.ledger.names import Holding, Names
 from hypermesh.wire.block import Genesis
-from hypermesh.wire.ids import NodeId, OwnerId
+from hypermesh.wire.ids import AssetId, NodeId, OwnerId
 
 
 def kernel(genesis: Genesis) -> Kernel:
@@ -26,12 +27,18 @@ def kernel(genesis: Genesis) -> Kernel:
         Registry(),
         Titles(_owner_known),
         Leases(),
+        Names(_holding),
     )
     return Kernel(genesis, modules, identities)
 
 
 def _owner_known(state: State, owner: OwnerId) -> bool:
     return identity.owner(state, owner) is not None
+
+
+def _holding(state: State, asset_id: AssetId) -> Holding | None:
+    asset = ASSETS.get(state, asset_id)
+    return None if asset is None else Holding(asset.owner, asset.host)
 
 
 def _node_known(state: State, node: NodeId) -> bool:

@@ -70,6 +70,25 @@ class IdentityRevoke(msgspec.Struct, frozen=True, array_like=True, tag="identity
     reason: Annotated[str, Meta(min_length=1, max_length=200)]
 
 
+Label: TypeAlias = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[a-z0-9-]*\Z")]
+"""A label of the DNS in lower case; the module of names says which may be used."""
+
+
+class NameSet(msgspec.Struct, frozen=True, array_like=True, tag="name.set"):
+    """The signer's owner calls a node or an asset of his `label` in the zone of the network; one of
+    the two is None. It takes the place of what the label named before."""
+
+    label: Label
+    node: NodeId | None
+    asset: AssetId | None
+
+
+class NameDrop(msgspec.Struct, frozen=True, array_like=True, tag="name.drop"):
+    """The signer's owner gives a label up."""
+
+    label: Label
+
+
 class BankFaucet(msgspec.Struct, frozen=True, array_like=True, tag="bank.faucet"):
     """A certified node claims its one grant of test units for its owner."""
 
@@ -251,6 +270,8 @@ Body: TypeAlias = (
     IdentityOwn
     | IdentityEnrol
     | IdentityRevoke
+    | NameSet
+    | NameDrop
     | BankFaucet
     | BankTransfer
     | StakeBond

@@ -34,6 +34,8 @@ from hypermesh.wire.tx import (
     LeaseClaim,
     LeaseOpen,
     LeaseSettle,
+    NameDrop,
+    NameSet,
     StakeBond,
     StakeUnbond,
 )
@@ -90,6 +92,14 @@ def operation(body: Body, signer: str, names: Names) -> str:
             return f"{signer} makes its certificate known"
         case IdentityRevoke():
             return f"{signer} revokes node {names.node(body.node)}: {body.reason}"
+        case NameSet(label=label, node=None, asset=None):
+            return f"{signer} calls nothing {label}"
+        case NameSet(label=label, asset=asset_id) if asset_id is not None:
+            return f"{signer} calls {_asset(asset_id, names)} {label}"
+        case NameSet(label=label, node=node):
+            return f"{signer} calls node {names.node(node or b'')} {label}"
+        case NameDrop():
+            return f"{signer} gives up the name {body.label}"
         case BankFaucet():
             return f"{signer} claims its grant from the faucet"
         case BankTransfer():
