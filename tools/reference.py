@@ -269,6 +269,8 @@ def configuration() -> str:
         "tls.port": str(Settings("", 0, PrivacyLevel.PRIVATE, "", 0).tls_port),
         "parcels.carry": Settings("", 0, PrivacyLevel.PRIVATE, "", 0).carry.value,
         "stoq.stack": Settings("", 0, PrivacyLevel.PRIVATE, "", 0).stoq_stack.value,
+        "dns.listen": Settings("", 0, PrivacyLevel.PRIVATE, "", 0).dns_listen,
+        "dns.upstream": "none",
         "log.level": "info",
         "output": "table",
     }

@@ -27,6 +27,7 @@ from hypermesh.wire.api.caesar import CaesarView
 from hypermesh.wire.api.catalog import CatalogView
 from hypermesh.wire.api.certificate import CertificateDetail, CertificatePage
 from hypermesh.wire.api.consensus import ConsensusStatus
+from hypermesh.wire.api.dns import DnsNamePage, DnsResolved, DnsView
 from hypermesh.wire.api.event import BlockEvent
 from hypermesh.wire.api.health import HealthView
 from hypermesh.wire.api.job import JobOutput, JobPage, JobState, JobView
@@ -798,7 +799,45 @@ def test_what_the_router_has_learned(client: httpx.Client, bob: Running) -> None
     assert read(client.get("/v1/mfn", params={"cursor": "f" * 64}), RoutePage).items == []
 
 
-@pytest.mark.parametrize("path", ["/v1/ct", "/v1/dns", "/v1/proxy", "/v1/senate", "/v1/ngauge"])
+def test_the_names_of_the_mesh(client: httpx.Client, alice: Running, bob: Running) -> None:
+    view = read(client.get("/v1/dns"), DnsView)
+    assert (view.phase, view.phase_name, view.failure) == (3, "ledger only", None)
+    assert {each.transport for each in view.addresses} == {"udp", "tcp"}
+    assert view.height is not None
+    named = f"{bob.node[:16]}.{view.zones[0].zone}"
+    deadline = time.monotonic() + SEEN_S_MAX
+    while not (found := read(resolved(client, named), DnsResolved)).exists:
+        assert time.monotonic() < deadline, "a name follows its block at once"
+        time.sleep(0.05)
+    assert (found.origin, found.agreement, found.type) == ("ledger", "not asked", "AAAA")
+    items, cursor = [], None
+    while True:
+        query = {"limit": "5"} | ({} if cursor is None else {"cursor": cursor})
+        page = read(client.get("/v1/dns/names", params=query), DnsNamePage)
+        items += [each.name for each in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert named in items
+    assert len(items) == len(set(items))
+    problem(client.get("/v1/dns/names", params={"cursor": "a..b"}), 400)
+    problem(client.get("/v1/dns/resolve"), 400)
+    problem(resolved(client, "a..b"), 400)
+    problem(resolved(client, named, "NOTHING"), 400)
+    assert problem(resolved(client, "www.example.org"), 404)["code"] == "HM-DNS-0022"
+    assert problem(client.put("/v1/dns/phase", json={"phase": 1}), 409)["code"] == "HM-DNS-0021"
+    problem(client.put("/v1/dns/phase", json={"phase": 4}), 400)
+    assert read(client.put("/v1/dns/phase", json={"phase": 3}), DnsView).phase == 3
+    local = read(resolved(client, "trust.hypermesh.online"), DnsResolved)
+    assert (local.origin, local.data) == ("local", ["::1"])
+    assert not read(resolved(client, "nobody.hypermesh.online"), DnsResolved).exists
+
+
+def resolved(client: httpx.Client, name: str, kind: str = "AAAA") -> httpx.Response:
+    return client.get("/v1/dns/resolve", params={"name": name, "type": kind})
+
+
+@pytest.mark.parametrize("path", ["/v1/ct", "/v1/proxy", "/v1/senate", "/v1/ngauge"])
 def test_what_is_promised_is_told_apart_from_what_is_unknown(
     client: httpx.Client, path: str
 ) -> None:

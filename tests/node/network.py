@@ -80,6 +80,8 @@ class Node:
     carry: str = "own"
     stoq_host: str = "::1"
     stack: str = "ipv6"
+    dns_listen: str = "[::1]:5353"
+    dns_upstream: str = ""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -97,6 +99,8 @@ class Node:
             stoq_port=stoq_port,
             carry=self.carry,
             stoq_stack=self.stack,
+            dns_listen=self.dns_listen,
+            dns_upstream=self.dns_upstream,
         )
 
     def begin(

@@ -26,6 +26,8 @@ SAMPLES: dict[str, tuple[object, object]] = {
     "stoq.port": (4433, 4433),
     "tls.port": (0, 0),
     "parcels.carry": ("network", "network"),
+    "dns.listen": ("[::1]:5399", "[::1]:5399"),
+    "dns.upstream": ("[::1]:53, 192.0.2.1", "[::1]:53, 192.0.2.1"),
     "log.level": ("debug", "debug"),
     "output": ("jsonl", "jsonl"),
 }
@@ -41,6 +43,8 @@ WRONG: dict[str, list[object]] = {
     "stoq.port": [-1, 65536, "x", True, 1.5],
     "tls.port": [-1, 65536, False],
     "parcels.carry": ["everybody", True, ""],
+    "dns.listen": ["", "::1", "here:5353", "[::1]:65536", 5353],
+    "dns.upstream": ["dns.example", ",".join(["[::1]:53"] * 4), 53],
     "log.level": ["verbose", 3],
     "output": ["yaml", []],
 }
@@ -126,7 +130,11 @@ def test_empty_tables_and_files_say_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["data", "level", "stoq.host", "stoq.stack", "tls.port", "parcels.carry"]
+    "key",
+    [
+        *("data", "level", "stoq.host", "stoq.stack", "tls.port", "parcels.carry"),
+        *("dns.listen", "dns.upstream"),
+    ],
 )
 def test_a_project_cannot_say_where_the_keys_lie_nor_who_gets_in(key: str) -> None:
     with pytest.raises(ConfigurationInvalid, match="a project file may not set"):

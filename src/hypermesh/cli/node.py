@@ -60,6 +60,18 @@ def node_options(command: Decorated) -> Decorated:
             type=click.Choice(["own", "network"]),
             help="For whose nodes it keeps parcels on their way: the owner's (own), or all.",
         ),
+        click.option(
+            "--dns-listen",
+            default=None,
+            metavar="ADDRESS:PORT",
+            help="Where names are served, or the next free port; off for nowhere ([::1]:5353).",
+        ),
+        click.option(
+            "--dns-upstream",
+            default=None,
+            metavar="ADDRESS:PORT,...",
+            help="DNS servers that look up other names (none).",
+        ),
         click.option("--foreground", is_flag=True, help="Stay, and log to stderr."),
     ):
         command = option(command)
@@ -249,6 +261,7 @@ def _show(here: Mesh, output: str) -> None:
                 "stoq": status.stoq,
                 "api": status.api,
                 "tls": status.tls or "off",
+                "dns": status.dns or "off; see `hm dns`",
                 "keys": f"{status.key_protection}; certificate until "
                 f"{moment(status.certificate_expires_ms)}",
                 "assets": status.assets,

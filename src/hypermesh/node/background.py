@@ -50,6 +50,7 @@ def command(
     words += ["--stoq-stack", settings.stoq_stack.value]
     words += ["--tls-port", str(settings.tls_port)]
     words += ["--carry", settings.carry.value]
+    words += ["--dns-listen", settings.dns_listen, "--dns-upstream", settings.dns_upstream]
     return words
 
 

@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from hypermesh.catalog.engines.ladder import Ladder
@@ -48,6 +49,8 @@ from hypermesh.node.measurements import Measurements
 from hypermesh.node.membership import Membership
 from hypermesh.node.memory_use import MemoryUse
 from hypermesh.node.metrics import Metrics
+from hypermesh.node.names.naming import Naming
+from hypermesh.node.names.served import Names
 from hypermesh.node.neighbours import Neighbours
 from hypermesh.node.offering import Offering
 from hypermesh.node.owning import Owning
@@ -81,6 +84,7 @@ from hypermesh.node.whereabouts import Whereabouts
 from hypermesh.stoq.custody import Neighbour
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.trust import Identity
+from hypermesh.trustchain.ca.authority import CertificateAuthority
 from hypermesh.trustchain.certificate import server_name
 from hypermesh.wire.api.event import EventKind
 from hypermesh.wire.api.ledger import TransactionView
@@ -215,6 +219,10 @@ class Node:
             self.views.lease,
             lambda: self._settling.state == "ok",
         )
+        self.names = Names(
+            membership, self.chain, self.whereabouts.locators, self.configuration.settings, data
+        )
+        self.naming = Naming(membership, self.chain, self.wallet, self.names)
         self._admitting = Admitting(membership, data, self.chain, lambda: [self._own_locator()])
         self.certificates = Certificates(membership, self.chain, self._admitting.authority, names)
         self.offering = Offering(self._ladder)
@@ -343,10 +351,17 @@ class Node:
     def owner(self) -> OwnerId:
         return self.membership.owner
 
+    @property
+    def authority(self) -> CertificateAuthority | None:
+        """The network's certificate authority, where it is here."""
+        return self._admitting.authority
+
     def start(self) -> None:
         """Answer calls, follow or order the ledger, and settle in the background."""
         self._service.start()
         self._watching.start()
+        self.names.start(self.listening.tls)
+        self.listening = replace(self.listening, dns=self.names.place)
         self.chain.start()
         self._index.start()
         self._settling.start()
@@ -363,6 +378,7 @@ class Node:
         self._attesting.stop()
         self._drain()
         self.tunnels.stop()
+        self.names.stop()
         self._service.stop()
         self.services.close()
         self.sending.close()
@@ -407,6 +423,7 @@ class Node:
     def _threads(self) -> Iterator[threading.Thread]:
         parts = (
             self._watching,
+            self.names,
             self._index,
             self._settling,
             self._attesting,

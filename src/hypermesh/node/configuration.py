@@ -20,6 +20,7 @@ from hypermesh.wire.errors import HyperMeshError, InvalidInput
 API_PORT = 5173
 API_PORTS_TRIED = 32
 TLS_PORT = 8444
+DNS_LISTEN = "[::1]:5353"
 SETTINGS_FILE = "settings.json"
 DEFAULT_SHARE = BASIS_POINTS // 2
 SOCKET_PATH_BYTES_MAX = 107
@@ -42,7 +43,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What outlives a process: `settings.json` in the data directory. `share` is in basis points;
     `stoq_port` is 0 until the first start has chosen one; `tls_port` is 0 for no TLS listener, else
     where it looks first for a free port; `carry` says for whom it keeps parcels; `stoq_stack` which
-    versions of IP STOQ speaks."""
+    versions of IP STOQ speaks. `dns_listen` is where it looks first for a place to serve names,
+    `off` for none; `dns_upstream` names the servers that look up other names, between commas."""
 
     name: str
     share: int
@@ -52,6 +54,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls_port: int = TLS_PORT
     carry: Carry = Carry.OWN
     stoq_stack: Stack = Stack.IPV6
+    dns_listen: str = DNS_LISTEN
+    dns_upstream: str = ""
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -73,6 +77,8 @@ class Configuration(msgspec.Struct, frozen=True):
         tls_port: int | None = None,
         carry: str | None = None,
         stoq_stack: str | None = None,
+        dns_listen: str | None = None,
+        dns_upstream: str | None = None,
     ) -> Configuration:
         """What is given on a command line, else what was chosen before, else the defaults."""
         kept = kept_settings(data / SETTINGS_FILE)
@@ -90,6 +96,8 @@ class Configuration(msgspec.Struct, frozen=True):
             tls_port=kept.tls_port if tls_port is None else tls_port,
             carry=kept.carry if carry is None else Carry(carry),
             stoq_stack=kept.stoq_stack if stoq_stack is None else Stack(stoq_stack),
+            dns_listen=kept.dns_listen if dns_listen is None else dns_listen,
+            dns_upstream=kept.dns_upstream if dns_upstream is None else dns_upstream,
         )
         return cls(data, settings)
 

@@ -10,11 +10,11 @@ start: from then on what the node has kept counts for them, whatever a file says
 
 A project file comes with a repository or an archive, and is found from any directory below it: who
 wrote it need not be who runs `hm`. So it may not say where the keys and the purse lie (`data`), nor
-who may reach this machine (`level`, `stoq.host`, `stoq.stack`, `tls.port`), nor for whom it works
-(`parcels.carry`). Otherwise a directory that a stranger left in `/tmp`, or a clone, would have its
-visitor pay from another's data directory, or start a node whose keys the stranger knows. Besides, a
-file of any layer is refused where somebody other than the user or root owns it or may write it, as
-SSH does with its own.
+who may reach this machine (`level`, `stoq.host`, `stoq.stack`, `tls.port`, `dns.listen`), nor for
+whom it works (`parcels.carry`), nor whose word it takes for a name (`dns.upstream`). Otherwise a
+directory that a stranger left in `/tmp`, or a clone, would have its visitor pay from another's data
+directory, or start a node whose keys the stranger knows. Besides, a file of any layer is refused
+where somebody other than the user or root owns it or may write it, as SSH does with its own.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from hypermesh.node.configuration import (
     kept_settings,
     parse_share,
 )
+from hypermesh.node.names.place import parse_listen, parse_upstream
 from hypermesh.stoq.custody import Carry
 from hypermesh.stoq.stack import Stack
 from hypermesh.wire.amount import BASIS_POINTS
@@ -136,6 +137,24 @@ def _share_text(points: int) -> str:
     return f"{points * 100 / BASIS_POINTS:g}%"
 
 
+def _place(value: object) -> Value:
+    try:
+        parse_listen(value if isinstance(value, str) else "")
+    except InvalidInput:
+        raise ValueError("an address and a port, such as [::1]:5353, or off") from None
+    return str(value)
+
+
+def _places(value: object) -> Value:
+    try:
+        found = parse_upstream(value) if isinstance(value, str) else None
+    except InvalidInput:
+        found = None
+    if found is None:
+        raise ValueError("addresses and ports between commas, such as [2001:db8::53]:53")
+    return str(value)
+
+
 def _directory(value: object) -> Value:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("the path of a directory")
@@ -177,6 +196,18 @@ KEYS: Mapping[str, Key] = {
             _one_of(*(carry.value for carry in Carry)),
             project=False,
         ),
+        Key(
+            "dns.listen",
+            "Address and port of the name server, or the next free port; off for none.",
+            _place,
+            project=False,
+        ),
+        Key(
+            "dns.upstream",
+            "Servers that look up other names, between commas, as [2001:db8::53]:53.",
+            _places,
+            project=False,
+        ),
         Key("log.level", "How much the node's log says.", _one_of(*LOG_LEVELS)),
         Key("output", "How commands print.", _one_of(*OUTPUTS)),
     )
@@ -190,6 +221,8 @@ NODE_OPTIONS: Mapping[str, str] = {
     "stoq_port": "stoq.port",
     "tls_port": "tls.port",
     "carry": "parcels.carry",
+    "dns_listen": "dns.listen",
+    "dns_upstream": "dns.upstream",
 }
 """The key of each field of `Settings`, which `Configuration.of` takes."""
 

@@ -157,7 +157,7 @@ async def _listen(node: Node, answers: Answers, listeners: AsyncExitStack) -> No
     remote = remote_socket(wanted) if wanted else None
     if remote is not None:
         tls = f"https://[::]:{remote.getsockname()[1]}"
-        context = ServerCertificate(node.membership).context
+        context = ServerCertificate(node.membership, node.authority).context
         guard = Guard(page, Remote(node.tokens))
         await listeners.enter_async_context(serving(guard, [remote], context))
     elif wanted:

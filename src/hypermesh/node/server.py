@@ -10,13 +10,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hypermesh import __version__
 from hypermesh.node import layers
 from hypermesh.node.configuration import Configuration
 from hypermesh.node.lifecycle import run
+from hypermesh.node.names.place import parse_listen, parse_upstream
 from hypermesh.node.supervision import Manager
 from hypermesh.stoq.custody import Carry
 from hypermesh.stoq.stack import Stack
@@ -87,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--stoq-port", type=_port, help="UDP port of STOQ; 0 chooses one")
     add("--tls-port", type=_port, help="TCP port of the API for others; 0 for none (8444)")
     add("--carry", choices=[each.value for each in Carry], help="for whom it keeps parcels (own)")
+    add("--dns-listen", type=_place, help="where names are served; off for nowhere ([::1]:5353)")
+    add("--dns-upstream", type=_places, help="DNS servers that look up other names")
     add("--clock-is-right", action="store_true", help="start although the clock jumped by a day")
     return parser
 
@@ -95,6 +98,22 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port")
     return int(text)
+
+
+def _place(text: str) -> str:
+    return _checked(parse_listen, text)
+
+
+def _places(text: str) -> str:
+    return _checked(parse_upstream, text)
+
+
+def _checked(parse: Callable[[str], object], text: str) -> str:
+    try:
+        parse(text)
+    except InvalidInput as error:
+        raise argparse.ArgumentTypeError(f"{error.what}: {error.why}") from None
+    return text
 
 
 def _complain(error: HyperMeshError) -> None:

@@ -46,6 +46,7 @@ class Listening:
     stoq: str
     api: str
     tls: str | None = None
+    dns: str | None = None
 
 
 class Views:
@@ -87,6 +88,7 @@ class Views:
             stoq=listening.stoq,
             api=listening.api,
             tls=listening.tls,
+            dns=listening.dns,
             height=ledger.height,
             app_hash=ledger.app_hash.hex(),
             block_time_ms=self._chain.now_ms(),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hypermesh.sdk.catalog import AsyncCatalog, Catalog
     from hypermesh.sdk.certificate import AsyncCertificates, Certificates
     from hypermesh.sdk.consensus import AsyncConsensus, Consensus
+    from hypermesh.sdk.dns import AsyncDns, Dns
     from hypermesh.sdk.events import AsyncEvents, Events
     from hypermesh.sdk.inbox import AsyncInbox, Inbox
     from hypermesh.sdk.job import AsyncJobs, Jobs
@@ -48,6 +49,7 @@ _MODULES = {
     "catalog": "catalog",
     "certificates": "certificate",
     "consensus": "consensus",
+    "dns": "dns",
     "events": "events",
     "inbox": "inbox",
     "jobs": "job",
@@ -100,6 +102,7 @@ class Mesh(_Nouns):
     catalog: Catalog
     certificates: Certificates
     consensus: Consensus
+    dns: Dns
     events: Events
     inbox: Inbox
     jobs: Jobs
@@ -152,6 +155,7 @@ class AsyncMesh(_Nouns):
     catalog: AsyncCatalog
     certificates: AsyncCertificates
     consensus: AsyncConsensus
+    dns: AsyncDns
     events: AsyncEvents
     inbox: AsyncInbox
     jobs: AsyncJobs

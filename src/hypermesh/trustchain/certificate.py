@@ -11,11 +11,15 @@ Serial numbers and times are arguments; times are whole seconds since 1970.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+)
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -103,6 +107,31 @@ def node_certificate(
     )
     builder = _below(issuing, _leaf(node).add_extension(names, critical=False))
     return _signed(_timed(builder, validity, serial), issuing.keys)
+
+
+def service_certificate(
+    public: EllipticCurvePublicKey,
+    names: Sequence[str],
+    issuing: Authority,
+    validity: Validity,
+    serial: int,
+) -> bytes:
+    """The certificate of a TLS server at `names`, DER: P-256, which every client knows. It names no
+    node, so STOQ believes it of nobody."""
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .public_key(public)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        # Critical, for there is no subject beside it (RFC 5280 section 4.2.1.6).
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), critical=True
+        )
+    )
+    return _signed(_timed(_below(issuing, builder), validity, serial), issuing.keys)
 
 
 def server_name(node: NodeId, genesis: GenesisId) -> str:

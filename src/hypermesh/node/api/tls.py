@@ -3,24 +3,46 @@
 The chain is the classical part of the node's hybrid chain: P-256 signatures up to the network's
 root, an Ed25519 key in the leaf. OpenSSL, and so curl and Python, take it with the root as their
 CA; browsers know no Ed25519 certificates (`docs/how-to/reach-a-node-from-elsewhere.md`).
-The key never touches a file: OpenSSL reads it from anonymous memory.
+Where the network's authority is on this machine, whoever names one of `local.NAMES` (SNI, RFC 6066)
+gets a certificate for these, with a P-256 key.
+The keys never touch a file: OpenSSL reads them from anonymous memory.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
+import time
+from collections.abc import Sequence
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
 from hypermesh.node.membership import Membership
+from hypermesh.node.names import local
+from hypermesh.trustchain.ca.algorithm import KeyKind
+from hypermesh.trustchain.ca.authority import NODE_LIFETIME_S, CertificateAuthority
+from hypermesh.trustchain.ca.signer import stored_signer
+from hypermesh.wire.errors import HyperMeshError
+
+SERVICE_SECRET = "tls"
+"""The key of the certificate for `local.NAMES`, in the key store."""
+
+log = logging.getLogger(__name__)
 
 
 class ServerCertificate:
     """The node's present certificate as a server's: each handshake gets the one that the node has
     at that moment, so a renewed one needs no restart."""
 
-    def __init__(self, membership: Membership) -> None:
+    def __init__(
+        self, membership: Membership, authority: CertificateAuthority | None = None
+    ) -> None:
+        """`authority`: that of the network, where it is here."""
         self._membership = membership
+        self._services = None if authority is None else _Services(membership, authority)
         self._certificate = b""
         self._present = self._renewed()
         self.context = self._renewed()
@@ -28,25 +50,63 @@ class ServerCertificate:
         self.context.sni_callback = self._choose
 
     def _choose(self, connection: Any, name: str | None, context: ssl.SSLContext) -> None:
-        del name, context
+        del context
+        if self._services is not None and name is not None and name.lower() in local.NAMES:
+            try:
+                connection.context = self._services.present()
+            except HyperMeshError as error:
+                # The client sees a certificate for another name, and says so to its user.
+                log.warning("there is no certificate for %s: %s", name, error)
+            else:
+                return
         if self._membership.chain[0] != self._certificate:
             self._present = self._renewed()
         connection.context = self._present
 
     def _renewed(self) -> ssl.SSLContext:
-        chain = self._membership.chain
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.set_alpn_protocols(["http/1.1"])
-        key = ssl.DER_cert_to_PEM_cert(self._membership.keys.ed25519_pkcs8())
         # A root that a client does not have already is worth nothing to it: leaf and issuing only.
-        pem = "".join(ssl.DER_cert_to_PEM_cert(each) for each in chain[:2])
-        pem += key.replace("CERTIFICATE", "PRIVATE KEY")
-        descriptor = os.memfd_create("tls", os.MFD_CLOEXEC)
-        try:
-            os.write(descriptor, pem.encode())
-            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-        finally:
-            os.close(descriptor)
+        chain = self._membership.chain
+        context = _context(chain[:2], self._membership.keys.ed25519_pkcs8())
         self._certificate = chain[0]
         return context
+
+
+class _Services:
+    """The certificate for the names that lead to this machine, made at first use and anew in the
+    middle of its life. Used by one thread."""
+
+    def __init__(self, membership: Membership, authority: CertificateAuthority) -> None:
+        self._membership = membership
+        self._authority = authority
+        self._present: ssl.SSLContext | None = None
+        self._due_s = 0
+
+    def present(self) -> ssl.SSLContext:
+        """The context to go on with. Raises `StoreUnavailable`, `SignerUnusable`."""
+        now_s = int(time.time())
+        if self._present is None or now_s >= self._due_s:
+            signer, _ = stored_signer(
+                self._membership.store, SERVICE_SECRET, KeyKind.P256, is_hybrid=False
+            )
+            public = load_der_public_key(signer.public_key)
+            if not isinstance(public, ec.EllipticCurvePublicKey):
+                raise TypeError(f"the secret {SERVICE_SECRET!r} is no P-256 key")
+            leaf = self._authority.certify_service(public, local.NAMES, now_s)
+            self._present = _context([leaf, self._authority.issuing], signer.pkcs8())
+            self._due_s = now_s + NODE_LIFETIME_S // 2
+        return self._present
+
+
+def _context(chain: Sequence[bytes], pkcs8: bytes) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(["http/1.1"])
+    pem = "".join(ssl.DER_cert_to_PEM_cert(each) for each in chain)
+    pem += ssl.DER_cert_to_PEM_cert(pkcs8).replace("CERTIFICATE", "PRIVATE KEY")
+    descriptor = os.memfd_create("tls", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, pem.encode())
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+    return context

@@ -8,6 +8,7 @@ answers, so the same request has one answer for ever.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from hypermesh.trustchain.certificate import (
     node_certificate,
     root_certificate,
     serial_number,
+    service_certificate,
 )
 from hypermesh.trustchain.verify import fingerprint
 from hypermesh.wire.codec import decode, encode
@@ -74,6 +76,13 @@ CREATE TABLE IF NOT EXISTS issued (
     request BLOB PRIMARY KEY,
     node BLOB NOT NULL,
     owner BLOB NOT NULL,
+    issued_s INTEGER NOT NULL,
+    not_after_s INTEGER NOT NULL,
+    certificate BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS service (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    names TEXT NOT NULL,
     issued_s INTEGER NOT NULL,
     not_after_s INTEGER NOT NULL,
     certificate BLOB NOT NULL
@@ -252,6 +261,20 @@ class CertificateAuthority:
                 (order.request, node, order.owner, now_s, validity.not_after_s, certificate),
             )
         return issued
+
+    def certify_service(
+        self, public: ec.EllipticCurvePublicKey, names: Sequence[str], now_s: int
+    ) -> bytes:
+        """A new certificate (DER) of a TLS server at `names`, which lives as long as a node's."""
+        validity = Validity(now_s - CLOCK_SKEW_S, now_s + NODE_LIFETIME_S)
+        certificate = service_certificate(public, names, self._issuing, validity, _serial())
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO service (names, issued_s, not_after_s, certificate)"
+                " VALUES (?, ?, ?, ?)",
+                (" ".join(names), now_s, validity.not_after_s, certificate),
+            )
+        return certificate
 
     def latest(self, node: NodeId) -> Issued | None:
         """The certificate of `node` that ends last."""

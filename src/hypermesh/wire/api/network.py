@@ -82,7 +82,7 @@ class NodePage(msgspec.Struct, frozen=True):
 
 class StatusView(msgspec.Struct, frozen=True):
     """`GET /v1/network`: this node in one look. `tls` is where other machines reach its API with a
-    token, null where they do not."""
+    token, null where they do not; `dns` where it serves names, null where it does not."""
 
     name: str
     node: Hex32
@@ -96,6 +96,7 @@ class StatusView(msgspec.Struct, frozen=True):
     stoq: str
     api: str
     tls: str | None
+    dns: str | None
     height: int
     app_hash: Hex32
     block_time_ms: int

@@ -9,7 +9,6 @@ from hypermesh.wire.errors import NotAvailable
 
 PLANNED = {
     "ct": "Certificate transparency is",
-    "dns": "The name service is",
     "proxy": "Relays are",
     "senate": "Governance is",
     "ngauge": "Rewards for engagement are",
