@@ -59,7 +59,14 @@ class Parts:
             if settings.dns_place is not None:
                 from hypermesh.standalone.trust.naming import Naming
 
-                self.naming = Naming(directory, settings, self.acts)
+                self.naming = Naming(
+                    directory,
+                    settings,
+                    self.acts,
+                    self.tls.certificate,
+                    self.root,
+                    self.is_good,
+                )
                 opened.callback(self.naming.close)
             self._opened_parts = opened.pop_all()
 
@@ -72,6 +79,7 @@ class Parts:
             return
         self._serve(fresh)
         self.tls.renew(now_s(), fresh)
+        self._present()
         before.close()
 
     def is_good(self, certificate: bytes) -> bool:
@@ -95,7 +103,12 @@ class Parts:
         """What is due from time to time: the TLS certificate, acts that the log did not take."""
         if self.tls.is_due(now_s()):
             self.tls.renew(now_s())
+            self._present()
         self.authority.tell()
+
+    def _present(self) -> None:
+        if self.naming is not None:
+            self.naming.present(self.tls.certificate)
 
     def close(self) -> None:
         self._opened_parts.close()

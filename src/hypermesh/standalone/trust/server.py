@@ -139,8 +139,12 @@ def _say(parts: Parts, listening: list[tuple[str, socket.socket]]) -> None:
         host, port = listener.getsockname()[:2]
         lines.append(f"{scheme:<7} [{host}]:{port}")
     if parts.naming is not None:
-        place = parts.settings.dns_place
-        lines.append(f"dns     [{place.host if place else ''}]:{parts.naming.port}")
+        found = {"udp": "dns", "tls": "dot", "quic": "doq"}
+        lines += [
+            f"{found[each.transport]:<7} [{each.host}]:{each.port}"
+            for each in parts.naming.server.addresses
+            if each.transport in found
+        ]
     if parts.settings.acme.enabled:
         port = listening[-1][1].getsockname()[1]
         lines.append(f"acme    {parts.settings.acme_url(port)}/directory")

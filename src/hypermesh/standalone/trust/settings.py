@@ -11,6 +11,13 @@ public_url = "http://ca.example.internal" # where others reach `http`: stands in
 
 [dns]
 listen   = "[::1]:5353"                   # UDP and TCP; "" for none
+tls      = "[::1]:8853"                   # DNS over TLS (RFC 7858)
+quic     = "[::1]:8853"                   # DNS over QUIC (RFC 9250), IPv6
+updates  = true                           # RFC 2136 over TLS, by certificates of this authority
+upstream = ["[2001:db8::53]:53"]          # asked for names that are not here
+recursive = ["::1/128"]                   # for whom
+phased   = ["example.internal"]           # names that move here from other DNS, by phases
+phase    = 3                              # 0 upstream, 1 compared, 2 zones here first, 3 they alone
 zone     = "hypermesh.online"             # served from the first start; "" for none
 address  = "::1"                          # where trust., assets., caesar., stoq. of it lead
 
@@ -52,11 +59,13 @@ from hypermesh.wire.errors import InvalidInput
 FILE = "trustchain.toml"
 FILE_BYTES_MAX = 1 << 20
 LIST_MAX = 1000
+UPSTREAM_MAX = 8
 PROFILES = ("classic", "hybrid")
 """Of those that the authority knows: the TLS libraries here speak no ML-DSA, so a server of the
 profile `pq` could not show its own certificate."""
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 _URL = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,253}(/[A-Za-z0-9._~/-]*)?")
+_MAY_BE_EMPTY = frozenset({"http", "dns.listen", "dns.tls", "dns.quic", "acme.resolver"})
 _PATTERN = re.compile(r"(dns|ip|email|uri):\S{1,253}")
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -66,7 +75,13 @@ class Dns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The name server. Empty `listen`: none."""
 
     listen: str = "[::1]:5353"
-    upstream: tuple[str, ...] = ()
+    tls: str = ""
+    quic: str = ""
+    updates: bool = False
+    upstream: Annotated[tuple[str, ...], Meta(max_length=UPSTREAM_MAX)] = ()
+    recursive: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    phased: tuple[str, ...] = ()
+    phase: Annotated[int, Meta(ge=0, le=3)] = 3
     zone: str = "hypermesh.online"
     address: str = "::1"
 
@@ -125,6 +140,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def dns_place(self) -> Server | None:
         return parse_server(self.dns.listen) if self.dns.listen else None
+
+    @property
+    def dns_tls_place(self) -> Server | None:
+        return parse_server(self.dns.tls) if self.dns.tls else None
+
+    @property
+    def dns_quic_place(self) -> Server | None:
+        return parse_server(self.dns.quic) if self.dns.quic else None
 
     @property
     def reads_url(self) -> str:
@@ -212,15 +235,18 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
         if len(each) > 253 or not (_HOST.fullmatch(each) or _is_address(each))
     ]
     faults += _patterns("permitted", settings.permitted)
+    faults += _of_names(settings.dns)
     places = [
         ("https", settings.https),
         ("http", settings.http),
         ("dns.listen", settings.dns.listen),
+        ("dns.tls", settings.dns.tls),
+        ("dns.quic", settings.dns.quic),
         ("acme.resolver", settings.acme.resolver),
         *(("dns.upstream", each) for each in settings.dns.upstream),
     ]
     for setting, place in places:
-        if not place and setting in ("http", "dns.listen", "acme.resolver"):
+        if not place and setting in _MAY_BE_EMPTY:
             continue
         try:
             parse_server(place)
@@ -235,14 +261,40 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
         faults.append(("dns.zone", f"{settings.dns.zone[:80]!r} is no name of a zone"))
     if ":" not in settings.dns.address or not _is_address(settings.dns.address):
         faults.append(("dns.address", f"{settings.dns.address[:80]!r} is no IPv6 address"))
-    for network in settings.acme.allowed:
-        try:
-            ipaddress.ip_network(network)
-        except ValueError as error:
-            faults.append(("acme.allowed", str(error)))
+    faults += _networks("acme.allowed", settings.acme.allowed)
     for client in settings.client:
         faults += _patterns("client.name", (client.name,))
         faults += _patterns("client.names", client.names)
+    return faults
+
+
+def _of_names(dns: Dns) -> list[tuple[str, str]]:
+    faults = _networks("dns.recursive", dns.recursive)
+    faults += [
+        ("dns.phased", f"{each[:80]!r} is no name of a zone")
+        for each in dns.phased
+        if not _HOST.fullmatch(each)
+    ]
+    if len(dns.phased) > LIST_MAX:
+        faults.append(("dns.phased", f"at most {LIST_MAX} are taken"))
+    if not dns.listen and (dns.tls or dns.quic or dns.phased):
+        faults.append(("dns.listen", "there is no name server to go with the other settings"))
+    if dns.updates and not dns.tls:
+        faults.append(("dns.updates", "they come over TLS alone: set dns.tls"))
+    if dns.phased and dns.phase < 3 and not dns.upstream:
+        faults.append(("dns.upstream", "a phase before 3 asks other servers, and none is named"))
+    return faults
+
+
+def _networks(setting: str, networks: tuple[str, ...]) -> list[tuple[str, str]]:
+    faults = []
+    for network in networks[: LIST_MAX + 1]:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            faults.append((setting, str(error)))
+    if len(networks) > LIST_MAX:
+        faults.append((setting, f"at most {LIST_MAX} are taken"))
     return faults
 
 

@@ -22,6 +22,7 @@ from hypermesh.trustchain.ca.issuing import IssuedCertificate, IssuingAuthority,
 from hypermesh.trustchain.ca.profile import Kind
 from hypermesh.trustchain.ca.request import write_request
 from hypermesh.trustchain.ca.signer import KeySigner, stored_signer
+from hypermesh.trustchain.dns.server import Certificate
 
 SECRET = "tls"
 
@@ -40,14 +41,10 @@ class ServerCertificate:
         self.context = self._present
 
     @property
-    def chain(self) -> tuple[bytes, ...]:
-        """Leaf and issuing certificate, DER."""
-        return () if self._issued is None else self._issued.chain[:-1]
-
-    @property
-    def key(self) -> bytes:
-        """The leaf's key, PKCS #8."""
-        return self._signer.pkcs8()
+    def certificate(self) -> Certificate:
+        """Leaf and issuing certificate with the leaf's key, for the name server."""
+        chain = () if self._issued is None else self._issued.chain[:-1]
+        return Certificate(chain, self._signer.pkcs8())
 
     @property
     def not_after_s(self) -> int:
