@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import dns.edns
@@ -17,7 +16,7 @@ import dns.update
 import pytest
 from dns.quic import SyncQuicManager
 
-from .conftest import WAIT_S, Server, eventually, founded, requested, running
+from .conftest import WAIT_S, Server
 from .test_server import issued, split
 
 TRUST = "trust.hypermesh.online"

@@ -113,3 +113,12 @@ class LogBehind(HyperMeshError):
     code = "HM-TRUST-0212"
     exit_code = 9
     title = "The log would go back"
+
+
+class SettingsFixed(Conflict):
+    """Settings that were read again differ where a running server cannot follow."""
+
+    code = "HM-TRUST-0240"
+    exit_code = 3
+    title = "These settings need a restart"
+    remedy = "Put them back, or restart the server"

@@ -12,7 +12,7 @@ from cryptography import x509
 from hypermesh.standalone.trust.founding import Directory
 from hypermesh.standalone.trust.granting import Granting
 from hypermesh.standalone.trust.metrics import Metrics
-from hypermesh.standalone.trust.settings import Settings
+from hypermesh.standalone.trust.settings import Settings, require_changeable
 from hypermesh.standalone.trust.tls import ServerCertificate
 from hypermesh.standalone.trust.tokens import Tokens
 from hypermesh.trustchain.ca.audit import Entry
@@ -41,6 +41,7 @@ class Parts:
         self.settings = settings
         self.metrics = Metrics()
         self.tokens = Tokens(directory.tokens)
+        self.granting = Granting(settings, self.tokens)
         self.root = directory.root_certificate()
         with contextlib.ExitStack() as opened:
             opened.enter_context(directory.claimed())
@@ -69,6 +70,23 @@ class Parts:
                 )
                 opened.callback(self.naming.close)
             self._opened_parts = opened.pop_all()
+
+    def change(self, settings: Settings) -> None:
+        """Obey other settings. Raises `SettingsFixed` where they need a restart, and what the parts
+        raise; then the ones before stay."""
+        before = self.settings
+        require_changeable(before, settings)
+        self.granting.change(settings)
+        try:
+            if settings.hosts != before.hosts:
+                self.tls.renew(now_s(), settings=settings)
+                self._present()
+            if self.naming is not None:
+                self.naming.change(settings)
+        except BaseException:
+            self.granting.change(before)
+            raise
+        self.settings = settings
 
     def reopen(self) -> None:
         """Take up the issuing CA that is installed now, after a rotation; TLS follows."""
@@ -123,7 +141,7 @@ class Parts:
             signer,
             second,
             self.certificates,
-            Granting(self.settings, self.tokens),
+            self.granting,
             self.acts,
         )
 

@@ -2,7 +2,7 @@
 the foreground.
 
     trustchain-server init      hold the ceremony: root, issuing CA, logs, first operator's token
-    trustchain-server run       serve until SIGTERM; SIGHUP takes up a rotated issuing CA
+    trustchain-server run       serve until SIGTERM; SIGHUP takes up settings and a rotated issuer
     trustchain-server token     make, list and revoke tokens
     trustchain-server backup    copy all but the root into a directory; restore brings it back
     trustchain-server root      make the root's revocation list anew; replace a compromised issuer
@@ -21,9 +21,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypermesh import __version__
 from hypermesh.http.serving import serving
@@ -39,6 +40,7 @@ from hypermesh.standalone.trust.founding import (
 )
 from hypermesh.standalone.trust.guard import Guard, TlsProtocol
 from hypermesh.standalone.trust.parts import Parts, data_directory, now_s
+from hypermesh.standalone.trust.rereading import Rereading
 from hypermesh.standalone.trust.rotation import rotate_issuer
 from hypermesh.standalone.trust.settings import Settings, parse_settings, read_settings
 from hypermesh.standalone.trust.tokens import LIFETIME_S_DEFAULT, Role, Tokens
@@ -47,6 +49,9 @@ from hypermesh.trustchain.verify import fingerprint
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
 from hypermesh.wire.quantity import parse_duration
 
+if TYPE_CHECKING:
+    from hypermesh.standalone.trust.acme import Acme
+
 BACKLOG = 1024
 TEND_S = 30.0
 PASSPHRASE_BYTES_MAX = 4096
@@ -54,8 +59,14 @@ PASSPHRASE_BYTES_MAX = 4096
 log = logging.getLogger("trustchain-server")
 
 
-async def serve(directory: Directory, settings: Settings, started: threading.Event) -> None:
-    """Serve from `directory` until SIGTERM or SIGINT. `started` is set when all listen."""
+Reread = Callable[[], Settings]
+"""Gives the settings as their file has them now."""
+
+
+async def serve(directory: Directory, reread: Reread, started: threading.Event) -> None:
+    """Serve from `directory` until SIGTERM or SIGINT; at SIGHUP obey what `reread` gives then.
+    `started` is set when all listen."""
+    settings = reread()
     async with contextlib.AsyncExitStack() as stack:
         parts = Parts(directory, settings)
         stack.callback(parts.close)
@@ -63,18 +74,21 @@ async def serve(directory: Directory, settings: Settings, started: threading.Eve
         stack.callback(pool.shutdown)
         routes = application(parts, pool)
         listening: list[tuple[str, socket.socket]] = []
+        guards: list[Guard] = []
         plain = settings.http_place
         if plain is not None:
             bound = _bound(plain)
-            guard = Guard(routes, settings, parts.tokens, parts.is_good, is_plain=True)
-            await stack.enter_async_context(serving(guard, [bound]))
+            guards.append(Guard(routes, settings, parts.tokens, parts.is_good, is_plain=True))
+            await stack.enter_async_context(serving(guards[-1], [bound]))
             listening.append(("http", bound))
         outer = Guard(routes, settings, parts.tokens, parts.is_good, is_plain=False)
+        guards.append(outer)
         bound = _bound(settings.https_place)
-        port = bound.getsockname()[1]
-        app = outer if not settings.acme.enabled else await _with_acme(parts, port, outer, stack)
-        context = parts.tls.context
-        await stack.enter_async_context(serving(app, [bound], context, TlsProtocol))
+        acme = None
+        if settings.acme.enabled:
+            acme = await _with_acme(parts, bound.getsockname()[1], outer, stack)
+        app = outer if acme is None else acme[0]
+        await stack.enter_async_context(serving(app, [bound], parts.tls.context, TlsProtocol))
         listening.append(("https", bound))
         _say(parts, listening)
         stopping = asyncio.Event()
@@ -82,12 +96,15 @@ async def serve(directory: Directory, settings: Settings, started: threading.Eve
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         again = asyncio.Event()
+        rereading = Rereading(parts, guards, acme)
         loop.add_signal_handler(signal.SIGHUP, again.set)
         started.set()
         while not stopping.is_set():
             await _wait_any(TEND_S, stopping, again)
-            await asyncio.to_thread(_tend, parts, rotated=again.is_set())
-            again.clear()
+            if again.is_set():
+                again.clear()
+                await _take_up(parts, rereading, reread)
+            await asyncio.to_thread(_tend, parts)
         log.info("going down")
 
 
@@ -99,12 +116,23 @@ async def _wait_any(timeout_s: float, *events: asyncio.Event) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _tend(parts: Parts, *, rotated: bool) -> None:
+async def _take_up(parts: Parts, rereading: Rereading, reread: Reread) -> None:
+    """What SIGHUP asks for: the installed issuing CA, and the settings of now."""
+    try:
+        await asyncio.to_thread(parts.reopen)
+        log.info("the installed issuing CA is taken up")
+    except HyperMeshError as error:
+        log.warning("the issuing CA stays as it was: %s", error)
+    try:
+        await rereading.change(reread())
+        log.info("the settings are read again")
+    except HyperMeshError as error:
+        log.warning("the settings stay as they were: %s", error)
+
+
+def _tend(parts: Parts) -> None:
     """What fails is tried again at the next turn; the present certificate has half of its life."""
     try:
-        if rotated:
-            parts.reopen()
-            log.info("the installed issuing CA is taken up")
         parts.tend()
     except HyperMeshError as error:
         log.warning("what was due is not done: %s", error)
@@ -112,11 +140,11 @@ def _tend(parts: Parts, *, rotated: bool) -> None:
 
 async def _with_acme(
     parts: Parts, port: int, outer: Guard, stack: contextlib.AsyncExitStack
-) -> WithAcme:
+) -> tuple[WithAcme, Acme]:
     from hypermesh.standalone.trust.acme import opened
 
-    server, path = await opened(parts, port, stack)
-    return WithAcme(outer, server.application, path)
+    server = await opened(parts, port, stack)
+    return WithAcme(outer, server.application, server.path), server
 
 
 def _bound(place: Place) -> socket.socket:
@@ -177,8 +205,8 @@ def _init(directory: Directory, given: argparse.Namespace) -> None:
 
 def _run(directory: Directory, given: argparse.Namespace) -> None:
     directory.require_founded()
-    settings = read_settings(given.config or directory.settings)
-    asyncio.run(serve(directory, settings, threading.Event()))
+    file = given.config or directory.settings
+    asyncio.run(serve(directory, lambda: read_settings(file), threading.Event()))
 
 
 def _token(directory: Directory, given: argparse.Namespace) -> None:

@@ -45,6 +45,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -52,7 +53,7 @@ import msgspec
 from msgspec import Meta
 
 from hypermesh.standalone.peers import Server, parse_server
-from hypermesh.standalone.trust.errors import SettingsInvalid
+from hypermesh.standalone.trust.errors import SettingsFixed, SettingsInvalid
 from hypermesh.standalone.trust.tokens import Role
 from hypermesh.wire.errors import InvalidInput
 
@@ -169,6 +170,34 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def origin(self) -> str:
         """What the logs are named after: the first host with a name. It cannot change later."""
         return next((each for each in self.hosts if not _is_address(each)), self.hosts[0])
+
+
+_FIXED: Mapping[str, Callable[[Settings], object]] = {
+    "name": lambda each: each.name,
+    "profile": lambda each: each.profile,
+    "the first of hosts": lambda each: each.origin,
+    "https": lambda each: each.https,
+    "http": lambda each: each.http,
+    "public_url": lambda each: each.public_url,
+    "dns.listen": lambda each: each.dns.listen,
+    "dns.tls": lambda each: each.dns.tls,
+    "dns.quic": lambda each: each.dns.quic,
+    "dns.updates": lambda each: each.dns.updates,
+    "dns.recursive": lambda each: each.dns.recursive,
+    "dns.phased": lambda each: each.dns.phased,
+    "whether dns.upstream names any": lambda each: bool(each.dns.upstream),
+    "acme.enabled": lambda each: each.acme.enabled,
+    "acme.url": lambda each: each.acme.url,
+}
+"""What a running server cannot change: what its sockets, its certificates and its log were made
+with."""
+
+
+def require_changeable(before: Settings, after: Settings) -> None:
+    """Raise `SettingsFixed`, which names them, where settings differ that need a restart."""
+    found = [each for each, value in _FIXED.items() if value(before) != value(after)]
+    if found:
+        raise SettingsFixed(f"A running server cannot change: {', '.join(found)}")
 
 
 def parse_settings(text: str, where: str) -> Settings:

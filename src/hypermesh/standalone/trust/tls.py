@@ -56,14 +56,21 @@ class ServerCertificate:
         issued = self._issued
         return issued is None or now_s >= (issued.not_before_s + issued.not_after_s) // 2
 
-    def renew(self, now_s: int, authority: IssuingAuthority | None = None) -> None:
-        """Have a new certificate; those who connect from now on see it. Raises as
-        `IssuingAuthority.issue`."""
+    def renew(
+        self,
+        now_s: int,
+        authority: IssuingAuthority | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        """Have a new certificate, of another authority or for the hosts of other settings where
+        they are given; those who connect from now on see it. Raises as `IssuingAuthority.issue`."""
         self._authority = authority or self._authority
-        request = write_request(self._signer, x509.Name([]), own_names(self._settings))
+        names = own_names(settings or self._settings)
+        request = write_request(self._signer, x509.Name([]), names)
         # The time is the reference: each renewal is an order of its own.
         order = Order(request, Kind.SERVICE, SERVER, reference=now_s.to_bytes(8, "big"))
         self._issued = self._authority.issue(order, now_s)
+        self._settings = settings or self._settings
         present = self._loaded(self._issued)
         if self._present is self.context:
             self.context = self._loaded(self._issued)
