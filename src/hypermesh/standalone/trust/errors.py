@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypermesh.wire.errors import Conflict, Forbidden, HyperMeshError, InvalidInput
+from hypermesh.wire.errors import Conflict, Forbidden, HyperMeshError, InvalidInput, NotFound
 
 
 class SettingsInvalid(HyperMeshError):
@@ -122,3 +122,11 @@ class SettingsFixed(Conflict):
     exit_code = 3
     title = "These settings need a restart"
     remedy = "Put them back, or restart the server"
+
+
+class BindingUnknown(NotFound):
+    """No external account of the ACME server has this key id."""
+
+    code = "HM-TRUST-0241"
+    title = "There is no such external account"
+    remedy = "trustchain-server eab ls"

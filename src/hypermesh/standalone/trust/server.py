@@ -4,6 +4,7 @@ the foreground.
     trustchain-server init      hold the ceremony: root, issuing CA, logs, first operator's token
     trustchain-server run       serve until SIGTERM; SIGHUP takes up settings and a rotated issuer
     trustchain-server token     make, list and revoke tokens
+    trustchain-server eab       make, list and drop external accounts of ACME
     trustchain-server backup    copy all but the root into a directory; restore brings it back
     trustchain-server root      make the root's revocation list anew; replace a compromised issuer
 
@@ -229,6 +230,25 @@ def _token(directory: Directory, given: argparse.Namespace) -> None:
             print(f"{kept.id}  {kept.role:<9}  {kept.label}  {names}{ended}")  # noqa: T201
 
 
+def _eab(directory: Directory, given: argparse.Namespace) -> None:
+    from hypermesh.standalone.trust import bindings
+
+    directory.require_founded()
+    with bindings.store_of(directory) as store:
+        if given.action == "create":
+            if not given.words:
+                raise InvalidInput("Say for whom: eab create LABEL")
+            made = bindings.create(store, " ".join(given.words))
+            print(f"kid     {made.kid}\nkey     {made.secret}")  # noqa: T201
+        elif given.action == "drop":
+            for each in given.words:
+                print(f"dropped {bindings.drop(store, each).label}")  # noqa: T201
+        else:
+            for kept in bindings.listed(store):
+                account = "unused" if kept.account is None else f"account {kept.account}"
+                print(f"{kept.kid}  {kept.label}  {account}")  # noqa: T201
+
+
 def _backup(directory: Directory, given: argparse.Namespace) -> None:
     directory.require_founded()
     made = backup.back_up(directory, given.target)
@@ -315,6 +335,9 @@ def _parser() -> argparse.ArgumentParser:
         help="what it may have certified, as dns:.example.internal; may be repeated",
     )
     token.add_argument("--lifetime", type=_lifetime, default=LIFETIME_S_DEFAULT, help="(90d)")
+    eab = command("eab", _eab, "Make, list and drop external accounts of ACME (RFC 8555 7.3.4).")
+    eab.add_argument("action", choices=["create", "ls", "drop"])
+    eab.add_argument("words", nargs="*", metavar="LABEL|KID")
     made = command("backup", _backup, "Copy all but the root into a new directory.")
     made.add_argument("target", type=Path, metavar="DIR")
     checked = command("verify", _verify, "Check a backup: every file, and the log's own hashes.")
