@@ -130,3 +130,12 @@ class BindingUnknown(NotFound):
     code = "HM-TRUST-0241"
     title = "There is no such external account"
     remedy = "trustchain-server eab ls"
+
+
+class PinUnusable(HyperMeshError):
+    """The PIN of the token that holds the issuing key is not where the settings say, or others may
+    read it."""
+
+    code = "HM-TRUST-0242"
+    exit_code = 3
+    title = "The PIN of the token cannot be had"

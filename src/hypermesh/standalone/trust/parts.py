@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from cryptography import x509
 
@@ -22,12 +22,20 @@ from hypermesh.trustchain.ca.issuing import IssuingAuthority, open_issuing
 from hypermesh.trustchain.ca.lists import RevocationLists
 from hypermesh.trustchain.ca.ocsp import Responder
 from hypermesh.trustchain.ca.profile import profile_of
+from hypermesh.trustchain.ca.signer import Signer
 from hypermesh.trustchain.ct.log import TransparencyLogs
 from hypermesh.trustchain.ct.recorder import ActRecorder, CertificateRecorder
 from hypermesh.trustchain.ct.rfc6962 import Rfc6962
 
 if TYPE_CHECKING:
     from hypermesh.standalone.trust.naming import Naming
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A signer that holds something open: a session with a token."""
+
+    def close(self) -> None: ...
 
 
 class Parts:
@@ -50,7 +58,7 @@ class Parts:
             self.certificates = CertificateRecorder(self.logs)
             self.acts = ActRecorder(self.logs)
             self.rfc6962 = Rfc6962(self.logs.certificates, self.certificates, [self.root])
-            self._serve(self._opened())
+            self._serve(*self._opened())
             opened.callback(lambda: self.authority.close())
             self.authority.complete_all(now_s())
             self.authority.tell()
@@ -91,11 +99,13 @@ class Parts:
     def reopen(self) -> None:
         """Take up the issuing CA that is installed now, after a rotation; TLS follows."""
         before = self.authority
-        fresh = self._opened()
+        fresh, signer = self._opened()
         if fresh.issuer.key_id == before.issuer.key_id:
             fresh.close()
+            if isinstance(signer, Closing):
+                signer.close()
             return
-        self._serve(fresh)
+        self._serve(fresh, signer)
         self.tls.renew(now_s(), fresh)
         self._present()
         before.close()
@@ -131,11 +141,10 @@ class Parts:
     def close(self) -> None:
         self._opened_parts.close()
 
-    def _opened(self) -> IssuingAuthority:
+    def _opened(self) -> tuple[IssuingAuthority, Signer]:
         profile = profile_of(self.settings.profile)
-        signer, second = self.directory.issuing_keys(profile)
-        self._signer = signer
-        return open_issuing(
+        signer, second = self.directory.issuing_keys(profile, self.settings.pkcs11)
+        authority = open_issuing(
             self.directory.ca,
             self.root,
             signer,
@@ -144,11 +153,12 @@ class Parts:
             self.granting,
             self.acts,
         )
+        return authority, signer
 
-    def _serve(self, authority: IssuingAuthority) -> None:
+    def _serve(self, authority: IssuingAuthority, signer: Signer) -> None:
         self.authority = authority
-        self.lists = RevocationLists(authority.store, authority.issuer, self._signer)
-        self.responder = Responder(authority.store, authority.issuer, self._signer)
+        self.lists = RevocationLists(authority.store, authority.issuer, signer)
+        self.responder = Responder(authority.store, authority.issuer, signer)
         self.root_issuer = Issuer.of(self.root)
 
 

@@ -274,7 +274,8 @@ def _root(directory: Directory, given: argparse.Namespace) -> None:
     )
     try:
         if given.action == "replace-issuer":
-            key_id = rotate_issuer(directory, root, now_s())
+            settings = read_settings(given.config or directory.settings)
+            key_id = rotate_issuer(directory, root, settings.pkcs11, now_s())
             print(f"issuer  {key_id.hex()}\nnext    kill -HUP the server")  # noqa: T201
         else:
             carry_root_list(directory, root, now_s())
@@ -352,6 +353,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     root = command("root", _root, "With the root at hand: its revocation list, its issuers.")
     root.add_argument("action", choices=["refresh", "replace-issuer"])
+    root.add_argument("--config", type=Path, metavar="FILE", help="other settings than those kept")
     _root_options(root)
     return parser
 

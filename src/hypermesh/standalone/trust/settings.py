@@ -30,6 +30,12 @@ tls_alpn_port = 443
 allowed = ["::1/128"]                     # own networks that it may connect to
 external_account_required = false
 
+[pkcs11]                                  # the issuing key lives in a token
+module = "/usr/lib/softhsm/libsofthsm2.so"
+token  = "hm"                             # the token's label
+key    = "issuing"                        # the key's; it is made inside where it is not there
+pin_file = "/etc/trustchain/pin"          # or pin_environment, which names a variable
+
 [rate]
 stranger_per_s = 200                      # requests a second of one address
 member_per_s   = 2000                     # of one token or client certificate
@@ -100,6 +106,18 @@ class Acme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     external_account_required: bool = False
 
 
+class Pkcs11(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The token that holds the issuing key. Empty `module`: the key is in the key store. The PIN
+    stands elsewhere: in the first line of a file that nobody else may read, or in a variable of the
+    environment."""
+
+    module: str = ""
+    token: str = ""
+    key: str = "issuing"
+    pin_file: str = ""
+    pin_environment: str = ""
+
+
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Requests a second in the long run; twice as many at once."""
 
@@ -127,6 +145,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     public_url: str = ""
     dns: Dns = Dns()
     acme: Acme = Acme()
+    pkcs11: Pkcs11 = Pkcs11()
     rate: Rate = Rate()
     client: tuple[Client, ...] = ()
 
@@ -186,6 +205,7 @@ _FIXED: Mapping[str, Callable[[Settings], object]] = {
     "dns.recursive": lambda each: each.dns.recursive,
     "dns.phased": lambda each: each.dns.phased,
     "whether dns.upstream names any": lambda each: bool(each.dns.upstream),
+    "pkcs11": lambda each: each.pkcs11,
     "acme.enabled": lambda each: each.acme.enabled,
     "acme.url": lambda each: each.acme.url,
 }
@@ -291,6 +311,7 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
     if ":" not in settings.dns.address or not _is_address(settings.dns.address):
         faults.append(("dns.address", f"{settings.dns.address[:80]!r} is no IPv6 address"))
     faults += _networks("acme.allowed", settings.acme.allowed)
+    faults += _of_token(settings.pkcs11)
     for client in settings.client:
         faults += _patterns("client.name", (client.name,))
         faults += _patterns("client.names", client.names)
@@ -312,6 +333,17 @@ def _of_names(dns: Dns) -> list[tuple[str, str]]:
         faults.append(("dns.updates", "they come over TLS alone: set dns.tls"))
     if dns.phased and dns.phase < 3 and not dns.upstream:
         faults.append(("dns.upstream", "a phase before 3 asks other servers, and none is named"))
+    return faults
+
+
+def _of_token(pkcs11: Pkcs11) -> list[tuple[str, str]]:
+    if not pkcs11.module:
+        return []
+    faults = []
+    if not (pkcs11.token and pkcs11.key):
+        faults.append(("pkcs11.token", "the token and its key have labels"))
+    if bool(pkcs11.pin_file) == bool(pkcs11.pin_environment):
+        faults.append(("pkcs11.pin_file", "the PIN is in a file or in the environment"))
     return faults
 
 
