@@ -139,3 +139,12 @@ class PinUnusable(HyperMeshError):
     code = "HM-TRUST-0242"
     exit_code = 3
     title = "The PIN of the token cannot be had"
+
+
+class WitnessFailed(HyperMeshError):
+    """A witness of this server's logs does not answer, or refuses to cosign."""
+
+    code = "HM-TRUST-0243"
+    status = 503
+    exit_code = 7
+    title = "A witness does not cosign"

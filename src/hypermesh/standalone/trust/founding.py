@@ -6,6 +6,7 @@
     ca/                 the issuing CA: its store, its certificate, the root's revocation list
     log/                the two transparency logs
     dns/, acme/         zones; orders
+    witness/            what this server cosigned of others' logs, and its key for that
     tokens              who may use the API
     root/               the root CA, unless the ceremony is told another directory
 
@@ -95,6 +96,10 @@ class Directory:
     @property
     def acme(self) -> Path:
         return self.path / "acme"
+
+    @property
+    def witness(self) -> Path:
+        return self.path / "witness"
 
     @property
     def tokens(self) -> Path:

@@ -15,6 +15,7 @@ from hypermesh.standalone.trust.metrics import Metrics
 from hypermesh.standalone.trust.settings import Settings, require_changeable
 from hypermesh.standalone.trust.tls import ServerCertificate
 from hypermesh.standalone.trust.tokens import Tokens
+from hypermesh.standalone.trust.witnesses import Witnesses, known_logs, opened_witness
 from hypermesh.trustchain.ca.audit import Entry
 from hypermesh.trustchain.ca.ceremony import ROOT_LIST_FILE
 from hypermesh.trustchain.ca.content import Issuer
@@ -57,6 +58,9 @@ class Parts:
             opened.callback(self.logs.close)
             self.certificates = CertificateRecorder(self.logs)
             self.acts = ActRecorder(self.logs)
+            self.witnesses = Witnesses(settings, self.logs.certificates, self.logs.acts)
+            self.witness = opened_witness(directory, settings)
+            opened.callback(self._close_witness)
             self.rfc6962 = Rfc6962(self.logs.certificates, self.certificates, [self.root])
             self._serve(*self._opened())
             opened.callback(lambda: self.authority.close())
@@ -84,6 +88,8 @@ class Parts:
         raise; then the ones before stay."""
         before = self.settings
         require_changeable(before, settings)
+        witnesses = Witnesses(settings, self.logs.certificates, self.logs.acts)
+        known = known_logs(settings)
         self.granting.change(settings)
         try:
             if settings.hosts != before.hosts:
@@ -95,6 +101,11 @@ class Parts:
             self.granting.change(before)
             raise
         self.settings = settings
+        if settings.witness != before.witness:
+            self.witnesses.close()
+            self.witnesses = witnesses
+        if self.witness is not None:
+            self.witness.know(known)
 
     def reopen(self) -> None:
         """Take up the issuing CA that is installed now, after a rotation; TLS follows."""
@@ -133,6 +144,10 @@ class Parts:
             self.tls.renew(now_s())
             self._present()
         self.authority.tell()
+
+    def _close_witness(self) -> None:
+        if self.witness is not None:
+            self.witness.close()
 
     def _present(self) -> None:
         if self.naming is not None:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 BACKLOG = 1024
 TEND_S = 30.0
+COSIGN_S = 5.0
 PASSPHRASE_BYTES_MAX = 4096
 
 log = logging.getLogger("trustchain-server")
@@ -96,6 +97,8 @@ async def serve(directory: Directory, reread: Reread, started: threading.Event) 
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
+        cosigning = asyncio.create_task(_cosign(parts, stopping), name="cosign")
+        stack.push_async_callback(_ended, cosigning, parts, stopping)
         again = asyncio.Event()
         rereading = Rereading(parts, guards, acme)
         loop.add_signal_handler(signal.SIGHUP, again.set)
@@ -115,6 +118,23 @@ async def _wait_any(timeout_s: float, *events: asyncio.Event) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _cosign(parts: Parts, stopping: asyncio.Event) -> None:
+    """Have witnesses cosign what the logs grew by. Nothing waits for it."""
+    while not stopping.is_set():
+        try:
+            await asyncio.to_thread(parts.witnesses.follow)
+        except HyperMeshError as error:
+            log.warning("the logs are not cosigned: %s", error)
+        await _wait_any(COSIGN_S, stopping)
+
+
+async def _ended(cosigning: asyncio.Task[None], parts: Parts, stopping: asyncio.Event) -> None:
+    stopping.set()
+    # Its thread reads the logs, which are closed after it.
+    parts.witnesses.close()
+    await cosigning
 
 
 async def _take_up(parts: Parts, rereading: Rereading, reread: Reread) -> None:

@@ -40,6 +40,14 @@ pin_file = "/etc/trustchain/pin"          # or pin_environment, which names a va
 stranger_per_s = 200                      # requests a second of one address
 member_per_s   = 2000                     # of one token or client certificate
 
+[cosigning]                               # this server is a witness of others' logs
+name = "witness.example.internal"         # "" for none
+logs = ["/etc/trustchain/other.json"]     # what their /v1/logs says
+
+[[witness]]                               # who is asked to cosign the logs of this server
+url = "http://witness.example.org"        # below which add-checkpoint is
+key = "witness.example.org+db35b1f3+BF..."  # its verifier key (C2SP signed-note)
+
 [[client]]                                # a client certificate of this authority
 name  = "email:ops@example.internal"
 role  = "operator"
@@ -61,12 +69,18 @@ from msgspec import Meta
 from hypermesh.standalone.peers import Server, parse_server
 from hypermesh.standalone.trust.errors import SettingsFixed, SettingsInvalid
 from hypermesh.standalone.trust.tokens import Role
+from hypermesh.trustchain.ct.checkpoint import read_witness_key
+from hypermesh.trustchain.ct.errors import EntryInvalid
+from hypermesh.trustchain.ct.note import require_name
 from hypermesh.wire.errors import InvalidInput
 
 FILE = "trustchain.toml"
 FILE_BYTES_MAX = 1 << 20
 LIST_MAX = 1000
 UPSTREAM_MAX = 8
+WITNESSES_MAX = 16
+"""Who cosigns; and the logs that this server cosigns for."""
+WITNESSED_MAX = 100
 PROFILES = ("classic", "hybrid")
 """Of those that the authority knows: the TLS libraries here speak no ML-DSA, so a server of the
 profile `pq` could not show its own certificate."""
@@ -125,6 +139,21 @@ class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     member_per_s: Annotated[int, Meta(ge=1, le=1_000_000)] = 2000
 
 
+class Cosigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """This server as a witness, under `name`, of the logs in the files `logs`. Empty `name`: it is
+    none."""
+
+    name: str = ""
+    logs: Annotated[tuple[str, ...], Meta(max_length=WITNESSED_MAX)] = ()
+
+
+class Witness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A witness that cosigns the logs of this server."""
+
+    url: str
+    key: str
+
+
 class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who has a client certificate of this authority with `name` is of `role`."""
 
@@ -147,6 +176,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     acme: Acme = Acme()
     pkcs11: Pkcs11 = Pkcs11()
     rate: Rate = Rate()
+    cosigning: Cosigning = Cosigning()
+    witness: Annotated[tuple[Witness, ...], Meta(max_length=WITNESSES_MAX)] = ()
     client: tuple[Client, ...] = ()
 
     @property
@@ -206,6 +237,7 @@ _FIXED: Mapping[str, Callable[[Settings], object]] = {
     "dns.phased": lambda each: each.dns.phased,
     "whether dns.upstream names any": lambda each: bool(each.dns.upstream),
     "pkcs11": lambda each: each.pkcs11,
+    "cosigning.name": lambda each: each.cosigning.name,
     "acme.enabled": lambda each: each.acme.enabled,
     "acme.url": lambda each: each.acme.url,
 }
@@ -257,7 +289,7 @@ def written(settings: Settings) -> str:
     for key, value in msgspec.to_builtins(settings, enc_hook=str).items():
         if isinstance(value, dict):
             sections.append(f"\n[{key}]\n" + "".join(_line(k, v) for k, v in value.items()))
-        elif key == "client":
+        elif key in ("client", "witness"):
             sections.extend(
                 f"\n[[{key}]]\n" + "".join(_line(k, v) for k, v in each.items()) for each in value
             )
@@ -312,6 +344,7 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
         faults.append(("dns.address", f"{settings.dns.address[:80]!r} is no IPv6 address"))
     faults += _networks("acme.allowed", settings.acme.allowed)
     faults += _of_token(settings.pkcs11)
+    faults += _of_witnesses(settings)
     for client in settings.client:
         faults += _patterns("client.name", (client.name,))
         faults += _patterns("client.names", client.names)
@@ -333,6 +366,28 @@ def _of_names(dns: Dns) -> list[tuple[str, str]]:
         faults.append(("dns.updates", "they come over TLS alone: set dns.tls"))
     if dns.phased and dns.phase < 3 and not dns.upstream:
         faults.append(("dns.upstream", "a phase before 3 asks other servers, and none is named"))
+    return faults
+
+
+def _of_witnesses(settings: Settings) -> list[tuple[str, str]]:
+    faults = []
+    names = []
+    for witness in settings.witness:
+        if not _URL.fullmatch(witness.url):
+            faults.append(("witness.url", f"{witness.url[:80]!r} is no URL"))
+        try:
+            names.append(read_witness_key(witness.key).name)
+        except EntryInvalid as error:
+            faults.append(("witness.key", error.what))
+    if len(set(names)) != len(names):
+        faults.append(("witness.key", "two witnesses have one name"))
+    if settings.cosigning.name:
+        try:
+            require_name(settings.cosigning.name)
+        except EntryInvalid as error:
+            faults.append(("cosigning.name", error.what))
+    elif settings.cosigning.logs:
+        faults.append(("cosigning.name", "a witness has a name"))
     return faults
 
 
