@@ -189,6 +189,14 @@ impl DnsServer {
         self.0.zones().remove(&apexes);
     }
 
+    /// Shows this certificate over TLS and QUIC from now on.
+    fn present(&self, py: Python<'_>, certificate: Chain) -> PyResult<()> {
+        let (chain, key) = certificate;
+        let certificate = Certificate { chain, key };
+        detached(py, || self.0.present(&certificate))?
+            .map_err(|error| PyOSError::new_err(error.to_string()))
+    }
+
     fn counters(&self) -> Vec<(&'static str, u64)> {
         self.0.counters()
     }

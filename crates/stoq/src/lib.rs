@@ -74,7 +74,7 @@ pub use frame::Status;
 pub use identity::Identity;
 pub use live::LiveConnection;
 pub use memory::{Action, Range};
-pub use open::{OpenAlpn, OpenCertificate, OpenConnection, OpenEndpoint, OpenService};
+pub use open::{OpenAlpn, OpenCertificate, OpenConnection, OpenEndpoint, OpenService, Presented};
 pub use path::bottleneck::Bound;
 pub use path::monitor::Report as PathReport;
 pub use path::transport;

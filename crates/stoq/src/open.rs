@@ -15,7 +15,8 @@ use rustls::client::{ClientSessionMemoryCache, Resumption};
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::ServerSessionMemoryCache;
+use rustls::server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache};
+use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::RootCertStore;
 use tokio::sync::{mpsc, watch, Mutex};
@@ -80,6 +81,53 @@ pub struct OpenCertificate {
     pub key: Vec<u8>,
 }
 
+/// The certificate that a server shows. Another may take its place at any time: those who connect
+/// from then on see that one, and open connections go on.
+pub struct Presented {
+    provider: Arc<CryptoProvider>,
+    present: parking_lot::Mutex<Arc<CertifiedKey>>,
+}
+
+impl Presented {
+    /// Refuses a chain whose leaf is not of the key. `provider` is that of the server.
+    pub fn new(
+        certificate: &OpenCertificate,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Arc<Presented>> {
+        let present = parking_lot::Mutex::new(certified(certificate, &provider)?);
+        Ok(Arc::new(Presented { provider, present }))
+    }
+
+    /// Shows `certificate` from now on. Refused as by `new`; then the one before stays.
+    pub fn replace(&self, certificate: &OpenCertificate) -> Result<()> {
+        *self.present.lock() = certified(certificate, &self.provider)?;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Presented {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Presented").finish_non_exhaustive()
+    }
+}
+
+impl ResolvesServerCert for Presented {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.present.lock().clone())
+    }
+}
+
+fn certified(
+    certificate: &OpenCertificate,
+    provider: &CryptoProvider,
+) -> Result<Arc<CertifiedKey>> {
+    let chain = certificate.chain.iter().cloned();
+    let chain = chain.map(CertificateDer::from).collect();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certificate.key.clone()));
+    let certified = CertifiedKey::from_der(chain, key, provider).map_err(misconfigured)?;
+    Ok(Arc::new(certified))
+}
+
 /// How an open endpoint accepts.
 pub struct OpenService {
     pub certificate: OpenCertificate,
@@ -93,6 +141,7 @@ pub struct OpenEndpoint {
     drive: Arc<Drive>,
     local: SocketAddrV6,
     client: Arc<Observed<QuicClientConfig>>,
+    presented: Option<Arc<Presented>>,
     accepted: Mutex<mpsc::Receiver<Arc<OpenConnection>>>,
 }
 
@@ -107,8 +156,12 @@ impl OpenEndpoint {
     ) -> Result<OpenEndpoint> {
         let refused = |error: std::io::Error| Error::new(Kind::BindRefused, error.to_string());
         let client = client(alpn, roots)?;
-        let server = service
-            .map(|service| server(alpn, &service.certificate))
+        let presented = service
+            .map(|service| Presented::new(&service.certificate, provider()))
+            .transpose()?;
+        let server = presented
+            .as_ref()
+            .map(|presented| server(alpn, presented))
             .transpose()?;
         let sockets = Socket::bind_all(address, Stack::Ipv6, 1).map_err(refused)?;
         let quic = quic::Endpoint::new(
@@ -150,6 +203,7 @@ impl OpenEndpoint {
             drive,
             local,
             client,
+            presented,
             accepted: Mutex::new(receiver),
         })
     }
@@ -160,6 +214,14 @@ impl OpenEndpoint {
 
     pub fn drive(&self) -> &Arc<Drive> {
         &self.drive
+    }
+
+    /// Shows `certificate` to clients from now on; refused where it accepts nobody.
+    pub fn present(&self, certificate: &OpenCertificate) -> Result<()> {
+        let presented = self.presented.as_ref();
+        presented
+            .ok_or_else(|| misconfigured("this endpoint accepts nobody"))?
+            .replace(certificate)
     }
 
     /// Connects to `address`, whose certificate must be for `name`. `early`: where a ticket allows
@@ -356,16 +418,12 @@ fn misconfigured(error: impl std::fmt::Display) -> Error {
     Error::new(Kind::InvalidIdentity, error.to_string())
 }
 
-fn server(alpn: &OpenAlpn, certificate: &OpenCertificate) -> Result<Arc<ServerConfig>> {
-    let chain = certificate.chain.iter().cloned();
-    let chain: Vec<_> = chain.map(CertificateDer::from).collect();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certificate.key.clone()));
+fn server(alpn: &OpenAlpn, certificate: &Arc<Presented>) -> Result<Arc<ServerConfig>> {
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(misconfigured)?
         .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(misconfigured)?;
+        .with_cert_resolver(certificate.clone());
     config.alpn_protocols = vec![alpn.0.clone()];
     config.session_storage = ServerSessionMemoryCache::new(TICKETS_HELD_MAX);
     // All or nothing: QUIC bounds early data by its windows (RFC 9001 section 4.6.1).

@@ -206,21 +206,35 @@ def _standing(view: CertificateView) -> str:
 @click.argument("bundle", type=click.File("rb"))
 @click.option("--root", metavar="FILE|SHA256", help="The root that is trusted: PEM, or its pin.")
 @click.option("--log", metavar="SHA256", help="The log that is trusted, by its fingerprint.")
+@click.option(
+    "--witness",
+    "witnesses",
+    metavar="VKEY",
+    multiple=True,
+    help="A witness that must have cosigned, by its verifier key; may be repeated.",
+)
 @output_option
-def cert_verify(bundle: BinaryIO, root: str | None, log: str | None, output: str) -> None:
+def cert_verify(
+    bundle: BinaryIO, root: str | None, log: str | None, witnesses: tuple[str, ...], output: str
+) -> None:
     """Check the offline BUNDLE of a certificate; no network and no node is asked.
 
     Checked are the signatures of the chain, the SCT, the inclusion proof and the checkpoint under
-    all keys of the log. Without --root and --log both are what the bundle says: whoever made it
-    could have made them, too. `trustchain-server init` prints both.
+    all keys of the log, with the cosignature of every --witness. Without --root and --log both are
+    what the bundle says: whoever made it could have made them, too. `trustchain-server init` prints
+    both.
     """
     import time
 
     from hypermesh.cli.output import emit, facts, moment
     from hypermesh.trustchain.bundle import BUNDLE_BYTES_MAX, Trust, check_bundle, read_bundle
+    from hypermesh.trustchain.ct.checkpoint import read_witness_key
 
     read = read_bundle(bundle.read(BUNDLE_BYTES_MAX + 1))
-    trusted = Trust(None if root is None else _root_digest(root), _digest(log, "log"))
+    known = tuple(map(read_witness_key, witnesses))
+    trusted = Trust(
+        None if root is None else _root_digest(root), _digest(log, "log"), known, len(known)
+    )
     verdict = check_bundle(read, trusted, int(time.time()))
     emit(
         verdict,
@@ -235,6 +249,10 @@ def cert_verify(bundle: BinaryIO, root: str | None, log: str | None, output: str
                 "logged": f"{moment(verdict.logged_ms)}, entry {verdict.index} of {verdict.size}",
                 "log": f"{verdict.origin}{_said(verdict.is_log_trusted)}",
                 "root": f"{verdict.root_sha256.hex()}{_said(verdict.is_root_trusted)}",
+            }
+            | {
+                f"cosigned by {name}": moment(at_s * 1000)
+                for name, at_s in verdict.cosigned_s.items()
             }
         ),
     )

@@ -30,6 +30,9 @@ http = "[::1]:0"
 public_url = "http://ca.example.internal"
 [dns]
 listen = "[::1]:0"
+tls = "[::1]:0"
+quic = "[::1]:0"
+updates = true
 upstream = {upstream}
 [acme]
 enabled = true

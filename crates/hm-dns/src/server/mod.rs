@@ -14,6 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
+use stoq::Presented;
 
 use crate::answer::{self, Outcome, Terms, Via, Zones};
 use crate::limit::{Cookies, Limiter, Prefix, Rate, Verdict};
@@ -307,6 +308,7 @@ pub struct Server {
     threads: Mutex<Vec<JoinHandle<()>>>,
     streams: Mutex<Option<tokio::runtime::Runtime>>,
     quic: Mutex<Option<quic::Listener>>,
+    tls: Option<Arc<Presented>>,
 }
 
 impl Server {
@@ -340,6 +342,7 @@ impl Server {
             threads: Mutex::default(),
             streams: Mutex::new(None),
             quic: Mutex::new(None),
+            tls: None,
         };
         let slots = stream::Slots::new(settings.connections_max, settings.idle);
         for address in &settings.addresses {
@@ -361,7 +364,8 @@ impl Server {
             ))?;
         }
         if let Some(tls) = &settings.tls {
-            let acceptor = stream::acceptor(tls)?;
+            let (acceptor, presented) = stream::acceptor(tls)?;
+            server.tls = Some(presented);
             for address in &tls.addresses {
                 let listener = udp::listener(*address)?;
                 server.bound.push(("tls", listener.local_addr()?));
@@ -399,6 +403,19 @@ impl Server {
     /// Transport and address of each socket.
     pub fn bound(&self) -> &[(&'static str, SocketAddr)] {
         &self.bound
+    }
+
+    /// Shows `certificate` over TLS and QUIC from now on; open connections go on. Where it cannot
+    /// be used, the one before stays.
+    pub fn present(&self, certificate: &Certificate) -> io::Result<()> {
+        if let Some(presented) = &self.tls {
+            let certificate = quic::open_certificate(certificate);
+            presented.replace(&certificate).map_err(quic::refused)?;
+        }
+        match &*self.quic.lock() {
+            Some(quic) => quic.present(certificate),
+            None => Ok(()),
+        }
     }
 
     pub fn counters(&self) -> Vec<(&'static str, u64)> {

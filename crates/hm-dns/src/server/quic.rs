@@ -8,7 +8,7 @@ use std::time::Duration;
 use stoq::{Kind, OpenAlpn, OpenCertificate, OpenConnection, OpenEndpoint, OpenService, Stream};
 use tokio::sync::oneshot;
 
-use super::{count, Quic, Shared};
+use super::{count, Certificate, Quic, Shared};
 use crate::answer::Via;
 use crate::message::{self, Opcode, Read};
 
@@ -27,13 +27,9 @@ pub(super) struct Listener(Arc<OpenEndpoint>);
 impl Listener {
     pub fn start(settings: &Quic, shared: Arc<Shared>) -> io::Result<Listener> {
         let service = OpenService {
-            certificate: OpenCertificate {
-                chain: settings.certificate.chain.clone(),
-                key: settings.certificate.key.clone(),
-            },
+            certificate: open_certificate(&settings.certificate),
             retry: false,
         };
-        let refused = |error: stoq::Error| io::Error::other(error.to_string());
         let alpn = OpenAlpn::new(ALPN).map_err(refused)?;
         let endpoint = OpenEndpoint::bind(settings.address, &alpn, &[], Some(&service));
         let endpoint = Arc::new(endpoint.map_err(refused)?);
@@ -58,9 +54,25 @@ impl Listener {
         SocketAddr::V6(self.0.local())
     }
 
+    pub fn present(&self, certificate: &Certificate) -> io::Result<()> {
+        let certificate = open_certificate(certificate);
+        self.0.present(&certificate).map_err(refused)
+    }
+
     pub fn stop(self) {
         self.0.close("");
     }
+}
+
+pub(super) fn open_certificate(certificate: &Certificate) -> OpenCertificate {
+    OpenCertificate {
+        chain: certificate.chain.clone(),
+        key: certificate.key.clone(),
+    }
+}
+
+pub(super) fn refused(error: stoq::Error) -> io::Error {
+    io::Error::other(error.to_string())
 }
 
 async fn converse(connection: Arc<OpenConnection>, shared: Arc<Shared>) {

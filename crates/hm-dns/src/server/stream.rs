@@ -6,16 +6,17 @@ use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::RootCertStore;
+use stoq::Presented;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::{count, Shared, Tls};
+use super::{count, quic, Shared, Tls};
 use crate::answer::Via;
 
 const ALPN: &[u8] = b"dot";
@@ -42,8 +43,8 @@ impl Slots {
     }
 }
 
-/// What speaks TLS as `tls` says.
-pub(super) fn acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {
+/// What speaks TLS as `tls` says, and the certificate that it shows.
+pub(super) fn acceptor(tls: &Tls) -> io::Result<(TlsAcceptor, Arc<Presented>)> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -57,22 +58,18 @@ pub(super) fn acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {
                 .add(CertificateDer::from(root.clone()))
                 .map_err(io::Error::other)?;
         }
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-            .allow_unauthenticated()
-            .build()
-            .map_err(io::Error::other)?;
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+                .allow_unauthenticated()
+                .build()
+                .map_err(io::Error::other)?;
         builder.with_client_cert_verifier(verifier)
     };
-    let chain = tls.certificate.chain.iter().cloned();
-    let key = PrivatePkcs8KeyDer::from(tls.certificate.key.clone());
-    let mut config = builder
-        .with_single_cert(
-            chain.map(CertificateDer::from).collect(),
-            PrivateKeyDer::Pkcs8(key),
-        )
-        .map_err(io::Error::other)?;
+    let certificate = quic::open_certificate(&tls.certificate);
+    let presented = Presented::new(&certificate, provider).map_err(quic::refused)?;
+    let mut config = builder.with_cert_resolver(presented.clone());
     config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok((TlsAcceptor::from(Arc::new(config)), presented))
 }
 
 /// Serves `listener` until the runtime ends.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+from typing import Any
 from urllib.parse import urlsplit
 
 from hypermesh.crypto.files import make_directory
@@ -17,19 +18,62 @@ from hypermesh.trustchain.acme.server import AcmeServer
 from hypermesh.trustchain.acme.sqlite import SqliteStore
 
 
-async def opened(
-    parts: Parts, port: int, stack: contextlib.AsyncExitStack
-) -> tuple[AcmeServer, str]:
-    """The server, working, behind the API's `port`, and the path that its application answers
-    below. `stack` ends it."""
+class Acme:
+    """The ACME server behind the API's `port`. Open one with `opened`."""
+
+    def __init__(self, parts: Parts, port: int, store: SqliteStore) -> None:
+        self._parts = parts
+        self._port = port
+        self._store = store
+        self._policy = policy_of(parts.settings, port, _resolver(parts))
+        self._server = self._made(self._policy)
+
+    @property
+    def path(self) -> str:
+        """What its application answers below."""
+        return urlsplit(self._policy.url).path
+
+    @property
+    def application(self) -> Any:
+        return self._server.application
+
+    def is_changed(self) -> bool:
+        """Whether the settings of now say something else than those that it obeys."""
+        return self._policy != self._policy_now()
+
+    async def start(self) -> None:
+        await self._server.start()
+
+    async def change(self) -> Any:
+        """The application that obeys the settings of now, to be called while no request is under
+        way. What clients were answered stays; a nonce from before is refused, and they ask again
+        with another (RFC 8555 section 6.5)."""
+        policy = self._policy_now()
+        await self._server.close()
+        self._server = self._made(policy)
+        await self._server.start()
+        self._policy = policy
+        return self._server.application
+
+    async def close(self) -> None:
+        await self._server.close()
+
+    def _policy_now(self) -> Policy:
+        return policy_of(self._parts.settings, self._port, _resolver(self._parts))
+
+    def _made(self, policy: Policy) -> AcmeServer:
+        return AcmeServer(self._store, AcmeIssuer(lambda: self._parts.authority), policy)
+
+
+async def opened(parts: Parts, port: int, stack: contextlib.AsyncExitStack) -> Acme:
+    """The server, working, behind the API's `port`. `stack` ends it."""
     make_directory(parts.directory.acme, 0o700)
     store = SqliteStore(parts.directory.acme)
     stack.callback(store.close)
-    policy = policy_of(parts.settings, port, _resolver(parts))
-    server = AcmeServer(store, AcmeIssuer(lambda: parts.authority), policy)
-    await server.start()
-    stack.push_async_callback(server.close)
-    return server, urlsplit(policy.url).path
+    acme = Acme(parts, port, store)
+    await acme.start()
+    stack.push_async_callback(acme.close)
+    return acme
 
 
 def _resolver(parts: Parts) -> Server:

@@ -7,7 +7,9 @@ together share its commits.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,6 +28,8 @@ from hypermesh.wire.errors import HyperMeshError
 
 THREADS = 64
 """Requests that are worked on at once; more than that wait."""
+DRAIN_S = 30.0
+"""How long a change of the ACME server waits for the requests that are under way."""
 
 
 def application(parts: Parts, pool: ThreadPoolExecutor) -> Litestar:
@@ -54,13 +58,41 @@ class WithAcme:
         self._routes = routes
         self._acme = acme
         self._path = path
+        self._served = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._open = asyncio.Event()
+        self._open.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = str(scope.get("path", ""))
         if path == self._path or path.startswith(f"{self._path}/"):
-            await self._acme(scope, receive, send)
+            await self._serve(scope, receive, send)
         else:
             await self._routes(scope, receive, send)
+
+    async def replace(self, change: Callable[[], Awaitable[Any]]) -> None:
+        """Serve the application that `change` gives, which runs while no ACME request is under way;
+        those who come meanwhile wait. Where it raises, the one before stays."""
+        self._open.clear()
+        try:
+            # One who sends slowly delays nobody for ever: its request then fails by itself.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), DRAIN_S)
+            self._acme = await change()
+        finally:
+            self._open.set()
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._open.wait()
+        self._served += 1
+        self._idle.clear()
+        try:
+            await self._acme(scope, receive, send)
+        finally:
+            self._served -= 1
+            if not self._served:
+                self._idle.set()
 
 
 def _served(route: Route, parts: Parts, pool: ThreadPoolExecutor) -> HTTPRouteHandler:

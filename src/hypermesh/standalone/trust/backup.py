@@ -42,8 +42,8 @@ PIECE_BYTES = 1 << 20
 ORDER = ("ca", "acme", "dns", "log")
 """Directories with databases, in the order in which they are copied."""
 PASSING = (".lock", "-wal", "-shm", "-journal", ".new")
-LEFT_OUT = frozenset({"root"})
-"""The root is kept elsewhere, or backed up by itself."""
+LEFT_OUT = frozenset({"root", "witness"})
+"""The root is kept elsewhere, or backed up by itself. A witness that goes back is none."""
 
 
 class Copied(msgspec.Struct, frozen=True, array_like=True):

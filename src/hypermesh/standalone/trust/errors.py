@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypermesh.wire.errors import Conflict, Forbidden, HyperMeshError, InvalidInput
+from hypermesh.wire.errors import Conflict, Forbidden, HyperMeshError, InvalidInput, NotFound
 
 
 class SettingsInvalid(HyperMeshError):
@@ -113,3 +113,38 @@ class LogBehind(HyperMeshError):
     code = "HM-TRUST-0212"
     exit_code = 9
     title = "The log would go back"
+
+
+class SettingsFixed(Conflict):
+    """Settings that were read again differ where a running server cannot follow."""
+
+    code = "HM-TRUST-0240"
+    exit_code = 3
+    title = "These settings need a restart"
+    remedy = "Put them back, or restart the server"
+
+
+class BindingUnknown(NotFound):
+    """No external account of the ACME server has this key id."""
+
+    code = "HM-TRUST-0241"
+    title = "There is no such external account"
+    remedy = "trustchain-server eab ls"
+
+
+class PinUnusable(HyperMeshError):
+    """The PIN of the token that holds the issuing key is not where the settings say, or others may
+    read it."""
+
+    code = "HM-TRUST-0242"
+    exit_code = 3
+    title = "The PIN of the token cannot be had"
+
+
+class WitnessFailed(HyperMeshError):
+    """A witness of this server's logs does not answer, or refuses to cosign."""
+
+    code = "HM-TRUST-0243"
+    status = 503
+    exit_code = 7
+    title = "A witness does not cosign"

@@ -6,6 +6,7 @@
     ca/                 the issuing CA: its store, its certificate, the root's revocation list
     log/                the two transparency logs
     dns/, acme/         zones; orders
+    witness/            what this server cosigned of others' logs, and its key for that
     tokens              who may use the API
     root/               the root CA, unless the ceremony is told another directory
 
@@ -28,9 +29,16 @@ from hypermesh.crypto import files
 from hypermesh.crypto.falcon import FalconKey
 from hypermesh.crypto.files import make_directory
 from hypermesh.crypto.keystore import KeyStore
-from hypermesh.standalone.trust.errors import AlreadyFounded, DirectoryBusy, NotFounded
-from hypermesh.standalone.trust.settings import FILE, Settings, written
+from hypermesh.standalone.trust.errors import (
+    AlreadyFounded,
+    DirectoryBusy,
+    NotFounded,
+    SettingsInvalid,
+)
+from hypermesh.standalone.trust.pin import read_pin
+from hypermesh.standalone.trust.settings import FILE, Pkcs11, Settings, written
 from hypermesh.standalone.trust.tokens import LIFETIME_S_DEFAULT, Role, Tokens
+from hypermesh.trustchain.ca.algorithm import KeyKind
 from hypermesh.trustchain.ca.ceremony import (
     ISSUING_FILE,
     ROOT_FILE,
@@ -43,7 +51,7 @@ from hypermesh.trustchain.ca.ceremony import (
 )
 from hypermesh.trustchain.ca.content import Places
 from hypermesh.trustchain.ca.profile import Profile, profile_of
-from hypermesh.trustchain.ca.signer import KeySigner, stored_signer
+from hypermesh.trustchain.ca.signer import Signer, stored_alternative, stored_signer
 from hypermesh.trustchain.ct.checkpoint import LogIdentity
 from hypermesh.trustchain.ct.log import TransparencyLogs
 from hypermesh.trustchain.verify import fingerprint
@@ -90,6 +98,10 @@ class Directory:
         return self.path / "acme"
 
     @property
+    def witness(self) -> Path:
+        return self.path / "witness"
+
+    @property
     def tokens(self) -> Path:
         return self.path / "tokens"
 
@@ -110,11 +122,22 @@ class Directory:
             raise NotFounded(f"{self.ca / ISSUING_FILE} cannot be used", why=str(error)) from error
         return chain[-1].public_bytes(Encoding.DER)
 
-    def issuing_keys(self, profile: Profile) -> tuple[KeySigner, FalconKey | None]:
-        """The keys of the issuing CA that is installed now."""
-        return stored_signer(
-            self.keys, self.issuing_secret(), profile.issuing, is_hybrid=profile.is_hybrid
-        )
+    def issuing_keys(
+        self, profile: Profile, pkcs11: Pkcs11, name: str | None = None
+    ) -> tuple[Signer, FalconKey | None]:
+        """The keys of the issuing CA that is installed now, or those called `name`: in the token
+        that the settings name, else in the key store; new ones where there are none yet. Raises
+        `SignerUnusable`, `SettingsInvalid`."""
+        name = name or self.issuing_secret()
+        if not pkcs11.module:
+            return stored_signer(self.keys, name, profile.issuing, is_hybrid=profile.is_hybrid)
+        from hypermesh.trustchain.ca.token import TokenSigner
+
+        if profile.issuing is not KeyKind.P256:
+            raise SettingsInvalid(f"A token holds no {profile.issuing} key here")
+        label = pkcs11.key + name.removeprefix(ISSUING_SECRET)
+        signer = TokenSigner.open(pkcs11.module, pkcs11.token, read_pin(pkcs11), label)
+        return signer, stored_alternative(self.keys, name) if profile.is_hybrid else None
 
     def issuing_secret(self) -> str:
         """What the present issuing key is called: each rotation begins another name."""
@@ -201,7 +224,7 @@ def carry_root_list(directory: Directory, root: Root, now_s: int) -> None:
 def _below(
     directory: Directory, root: Root, settings: Settings, places: Places, now_s: int
 ) -> None:
-    signer, second = directory.issuing_keys(root.profile)
+    signer, second = directory.issuing_keys(root.profile, settings.pkcs11)
     request = request_issuing(directory.ca, signer, second, settings.name)
     certificate = root.certify_issuing(request, now_s)
     install(directory.ca, certificate, root.certificate, root.profile, places, now_s)

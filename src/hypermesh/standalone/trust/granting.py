@@ -39,6 +39,10 @@ class Granting:
         self._settings = settings
         self._tokens = tokens
 
+    def change(self, settings: Settings) -> None:
+        """Grant by other settings from the next request on."""
+        self._settings = settings
+
     def require(self, requester: str, kind: Kind, names: Sequence[Name]) -> None:
         """Raise `NameForbidden` unless `requester` may have `names` certified as `kind`."""
         if requester == SERVER:

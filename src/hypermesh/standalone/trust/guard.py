@@ -67,6 +67,10 @@ class Guard:
         self._buckets = Buckets(BUCKETS_MAX)
         self._names: dict[bytes, tuple[Name, ...]] = {}
 
+    def change(self, settings: Settings) -> None:
+        """Obey other rates and clients from the next request on."""
+        self._settings = settings
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)

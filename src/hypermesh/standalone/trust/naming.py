@@ -3,16 +3,20 @@ first start."""
 
 from __future__ import annotations
 
+import ipaddress
 import time
+from collections.abc import Callable, Sequence
 
 from hypermesh.standalone.peers import parse_server
 from hypermesh.standalone.trust.founding import Directory
 from hypermesh.standalone.trust.settings import Settings
 from hypermesh.trustchain.dns.forwarding import Forwarder
+from hypermesh.trustchain.dns.phased import PhasedZones, ZoneNames
 from hypermesh.trustchain.dns.published import NewZone, PublishedZones
 from hypermesh.trustchain.dns.records import name, record_set
+from hypermesh.trustchain.dns.resolution import Phase
 from hypermesh.trustchain.dns.responder import Responder
-from hypermesh.trustchain.dns.server import LOOPBACK, NameServer
+from hypermesh.trustchain.dns.server import Certificate, NameServer, Quic, Tls
 from hypermesh.trustchain.dns.server import Settings as ServerSettings
 from hypermesh.trustchain.dns.zone import Start
 from hypermesh.trustchain.evidence import ActLog
@@ -26,35 +30,67 @@ AUTHOR = "server"
 class Naming:
     """Answers queries until `close`."""
 
-    def __init__(self, directory: Directory, settings: Settings, acts: ActLog) -> None:
-        """Raises `NameServerUnavailable`, `LogUnavailable`."""
-        place = settings.dns_place
-        assert place is not None  # noqa: S101 - the caller asks only then
-        upstream = tuple((to.host, to.port) for to in map(parse_server, settings.dns.upstream))
-        responder = Responder(forwarder=Forwarder(upstream, time.monotonic)) if upstream else None
-        self.server = NameServer(
-            ServerSettings(
-                addresses=((place.host, place.port),),
-                # Nobody else: an open resolver is a weapon against third parties (RFC 5358).
-                recursive=LOOPBACK if upstream else (),
-            ),
-            responder,
+    def __init__(
+        self,
+        directory: Directory,
+        settings: Settings,
+        acts: ActLog,
+        certificate: Certificate,
+        root: bytes,
+        is_good: Callable[[bytes], bool],
+    ) -> None:
+        """`certificate` is shown over TLS and QUIC. Holders of certificates below `root` (DER) may
+        send updates, where the settings take them and `is_good` says that theirs is not revoked.
+        Raises `NameServerUnavailable`, `LogUnavailable`."""
+        told = settings.dns
+        phase = Phase(told.phase)
+        names = ZoneNames()
+        self._responder = Responder(
+            forwarder=_forwarder(settings),
+            names=names,
+            suffixes=told.phased,
+            phase=phase,
+            is_good=is_good,
         )
+        self.server = NameServer(
+            _server_settings(settings, certificate, root),
+            # Whoever is not there is not asked: without this the server refuses by itself.
+            self._responder if told.upstream or told.phased or told.updates else None,
+        )
+        self._phased = PhasedZones(self.server, [name(each) for each in told.phased], phase)
         try:
             self.zones = PublishedZones(
                 directory.dns,
                 acts,
-                self.server,
+                self._phased,
                 directory.keys,
                 lambda: time.time_ns() // 1_000_000,
             )
         except BaseException:
             self.server.stop()
             raise
-        if responder is not None:
-            responder.attach(self.zones)
-        if settings.dns.zone and name(settings.dns.zone) not in self.zones.apexes:
-            self.zones.add([first_zone(settings.dns.zone, settings.dns.address)], AUTHOR)
+        names.zones = self.zones
+        if told.updates:
+            self._responder.attach(self.zones)
+        self._require_zone(settings)
+
+    def change(self, settings: Settings) -> None:
+        """Obey other settings: the zone of the first start, who is asked, the phase. Raises
+        `LogUnavailable`."""
+        self._require_zone(settings)
+        phase = Phase(settings.dns.phase)
+        self._responder.forward(_forwarder(settings))
+        self._responder.phase = phase
+        self._phased.switch(phase)
+
+    def present(self, certificate: Certificate) -> None:
+        """Show `certificate` over TLS and QUIC from now on."""
+        self.server.present(certificate)
+
+    def _require_zone(self, settings: Settings) -> None:
+        zone = settings.dns.zone
+        if zone and name(zone) not in self.zones.apexes:
+            self.zones.add([first_zone(zone, settings.dns.address)], AUTHOR)
 
     @property
     def port(self) -> int:
@@ -64,6 +100,31 @@ class Naming:
     def close(self) -> None:
         self.server.stop()
         self.zones.close()
+
+
+def _server_settings(settings: Settings, certificate: Certificate, root: bytes) -> ServerSettings:
+    place = settings.dns_place
+    assert place is not None  # noqa: S101 - the caller asks only then
+    tls, quic = settings.dns_tls_place, settings.dns_quic_place
+    roots = (root,) if settings.dns.updates else ()
+    return ServerSettings(
+        addresses=((place.host, place.port),),
+        tls=None if tls is None else Tls(((tls.host, tls.port),), certificate, roots),
+        quic=None if quic is None else Quic((quic.host, quic.port), certificate),
+        # Nobody else: an open resolver is a weapon against third parties (RFC 5358).
+        recursive=_prefixes(settings.dns.recursive) if settings.dns.upstream else (),
+        suffixes=settings.dns.phased,
+    )
+
+
+def _forwarder(settings: Settings) -> Forwarder | None:
+    upstream = tuple((to.host, to.port) for to in map(parse_server, settings.dns.upstream))
+    return Forwarder(upstream, time.monotonic) if upstream else None
+
+
+def _prefixes(networks: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    parsed = map(ipaddress.ip_network, networks)
+    return tuple((str(each.network_address), each.prefixlen) for each in parsed)
 
 
 def new_zone(apex: str, *sets: tuple[str, str, list[str]]) -> NewZone:

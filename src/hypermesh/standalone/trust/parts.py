@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from cryptography import x509
 
 from hypermesh.standalone.trust.founding import Directory
 from hypermesh.standalone.trust.granting import Granting
 from hypermesh.standalone.trust.metrics import Metrics
-from hypermesh.standalone.trust.settings import Settings
+from hypermesh.standalone.trust.settings import Settings, require_changeable
 from hypermesh.standalone.trust.tls import ServerCertificate
 from hypermesh.standalone.trust.tokens import Tokens
+from hypermesh.standalone.trust.witnesses import Witnesses, known_logs, opened_witness
 from hypermesh.trustchain.ca.audit import Entry
 from hypermesh.trustchain.ca.ceremony import ROOT_LIST_FILE
 from hypermesh.trustchain.ca.content import Issuer
@@ -22,12 +23,20 @@ from hypermesh.trustchain.ca.issuing import IssuingAuthority, open_issuing
 from hypermesh.trustchain.ca.lists import RevocationLists
 from hypermesh.trustchain.ca.ocsp import Responder
 from hypermesh.trustchain.ca.profile import profile_of
+from hypermesh.trustchain.ca.signer import Signer
 from hypermesh.trustchain.ct.log import TransparencyLogs
 from hypermesh.trustchain.ct.recorder import ActRecorder, CertificateRecorder
 from hypermesh.trustchain.ct.rfc6962 import Rfc6962
 
 if TYPE_CHECKING:
     from hypermesh.standalone.trust.naming import Naming
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A signer that holds something open: a session with a token."""
+
+    def close(self) -> None: ...
 
 
 class Parts:
@@ -41,6 +50,7 @@ class Parts:
         self.settings = settings
         self.metrics = Metrics()
         self.tokens = Tokens(directory.tokens)
+        self.granting = Granting(settings, self.tokens)
         self.root = directory.root_certificate()
         with contextlib.ExitStack() as opened:
             opened.enter_context(directory.claimed())
@@ -48,8 +58,11 @@ class Parts:
             opened.callback(self.logs.close)
             self.certificates = CertificateRecorder(self.logs)
             self.acts = ActRecorder(self.logs)
+            self.witnesses = Witnesses(settings, self.logs.certificates, self.logs.acts)
+            self.witness = opened_witness(directory, settings)
+            opened.callback(self._close_witness)
             self.rfc6962 = Rfc6962(self.logs.certificates, self.certificates, [self.root])
-            self._serve(self._opened())
+            self._serve(*self._opened())
             opened.callback(lambda: self.authority.close())
             self.authority.complete_all(now_s())
             self.authority.tell()
@@ -59,19 +72,53 @@ class Parts:
             if settings.dns_place is not None:
                 from hypermesh.standalone.trust.naming import Naming
 
-                self.naming = Naming(directory, settings, self.acts)
+                self.naming = Naming(
+                    directory,
+                    settings,
+                    self.acts,
+                    self.tls.certificate,
+                    self.root,
+                    self.is_good,
+                )
                 opened.callback(self.naming.close)
             self._opened_parts = opened.pop_all()
+
+    def change(self, settings: Settings) -> None:
+        """Obey other settings. Raises `SettingsFixed` where they need a restart, and what the parts
+        raise; then the ones before stay."""
+        before = self.settings
+        require_changeable(before, settings)
+        witnesses = Witnesses(settings, self.logs.certificates, self.logs.acts)
+        known = known_logs(settings)
+        self.granting.change(settings)
+        try:
+            if settings.hosts != before.hosts:
+                self.tls.renew(now_s(), settings=settings)
+                self._present()
+            if self.naming is not None:
+                self.naming.change(settings)
+        except BaseException:
+            self.granting.change(before)
+            raise
+        self.settings = settings
+        if settings.witness != before.witness:
+            self.witnesses.close()
+            self.witnesses = witnesses
+        if self.witness is not None:
+            self.witness.know(known)
 
     def reopen(self) -> None:
         """Take up the issuing CA that is installed now, after a rotation; TLS follows."""
         before = self.authority
-        fresh = self._opened()
+        fresh, signer = self._opened()
         if fresh.issuer.key_id == before.issuer.key_id:
             fresh.close()
+            if isinstance(signer, Closing):
+                signer.close()
             return
-        self._serve(fresh)
+        self._serve(fresh, signer)
         self.tls.renew(now_s(), fresh)
+        self._present()
         before.close()
 
     def is_good(self, certificate: bytes) -> bool:
@@ -95,29 +142,38 @@ class Parts:
         """What is due from time to time: the TLS certificate, acts that the log did not take."""
         if self.tls.is_due(now_s()):
             self.tls.renew(now_s())
+            self._present()
         self.authority.tell()
+
+    def _close_witness(self) -> None:
+        if self.witness is not None:
+            self.witness.close()
+
+    def _present(self) -> None:
+        if self.naming is not None:
+            self.naming.present(self.tls.certificate)
 
     def close(self) -> None:
         self._opened_parts.close()
 
-    def _opened(self) -> IssuingAuthority:
+    def _opened(self) -> tuple[IssuingAuthority, Signer]:
         profile = profile_of(self.settings.profile)
-        signer, second = self.directory.issuing_keys(profile)
-        self._signer = signer
-        return open_issuing(
+        signer, second = self.directory.issuing_keys(profile, self.settings.pkcs11)
+        authority = open_issuing(
             self.directory.ca,
             self.root,
             signer,
             second,
             self.certificates,
-            Granting(self.settings, self.tokens),
+            self.granting,
             self.acts,
         )
+        return authority, signer
 
-    def _serve(self, authority: IssuingAuthority) -> None:
+    def _serve(self, authority: IssuingAuthority, signer: Signer) -> None:
         self.authority = authority
-        self.lists = RevocationLists(authority.store, authority.issuer, self._signer)
-        self.responder = Responder(authority.store, authority.issuer, self._signer)
+        self.lists = RevocationLists(authority.store, authority.issuer, signer)
+        self.responder = Responder(authority.store, authority.issuer, signer)
         self.root_issuer = Issuer.of(self.root)
 
 

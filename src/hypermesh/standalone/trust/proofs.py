@@ -28,7 +28,7 @@ def of(parts: Parts, serial: int) -> Bundle:
     if kept is None or kept.recording is None:
         raise CertificateUnknown
     at = kept.recording.index
-    note = log.checkpoint(at + 1)
+    note = parts.witnesses.note(at + 1)
     size = read_checkpoint(read_note(note).text).size
     issuer = next(
         each.certificate for each in authority.store.authorities() if each.key_id == kept.issuer

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from hypermesh.standalone.trust.founding import Directory
+from hypermesh.standalone.trust.settings import Pkcs11
 from hypermesh.trustchain.ca.ceremony import Root
 from hypermesh.trustchain.ca.content import key_identifier
 from hypermesh.trustchain.ca.rotation import rotate
-from hypermesh.trustchain.ca.signer import stored_signer
 
 ACTOR = "root"
 
 
-def rotate_issuer(directory: Directory, root: Root, now_s: int) -> bytes:
-    """Replace the issuing CA of `directory` by one with a new key; its key id, 20 bytes.
+def rotate_issuer(directory: Directory, root: Root, pkcs11: Pkcs11, now_s: int) -> bytes:
+    """Replace the issuing CA of `directory` by one with a new key, in the token where the settings
+    name one; its key id, 20 bytes.
 
     The root revokes the old one first. A rotation that was cut off is run again and completes with
     the same new key.
@@ -25,10 +26,7 @@ def rotate_issuer(directory: Directory, root: Root, now_s: int) -> bytes:
         from hypermesh.crypto import files
 
         files.replace(pending, f"{name}\n".encode())
-    profile = root.profile
-    signer, second = stored_signer(
-        directory.keys, name, profile.issuing, is_hybrid=profile.is_hybrid
-    )
+    signer, second = directory.issuing_keys(root.profile, pkcs11, name)
     rotate(root, directory.ca, signer, second, now_s, ACTOR)
     directory.name_issuing_secret(name)
     pending.unlink()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hypermesh.standalone.trust import (
     certificates,
+    cosigning,
     names,
     oversight,
     proofs,
@@ -55,6 +56,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/acts/checkpoint", PUBLIC, transparency.acts_checkpoint, is_plain=True),
     Route("GET", "/acts/tile/{path:path}", PUBLIC, transparency.acts_tile, is_plain=True),
     Route("GET", "/v1/logs", PUBLIC, transparency.identities, is_plain=True),
+    Route("POST", "/add-checkpoint", PUBLIC, cosigning.add_checkpoint, is_plain=True),
+    Route("GET", "/v1/witness", PUBLIC, cosigning.witness, is_plain=True),
     # What relying parties fetch.
     Route("POST", "/ocsp", PUBLIC, revocation.ocsp_post, is_plain=True),
     Route("GET", "/ocsp/{encoded:path}", PUBLIC, revocation.ocsp_get, is_plain=True),

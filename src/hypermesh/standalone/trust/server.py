@@ -2,8 +2,9 @@
 the foreground.
 
     trustchain-server init      hold the ceremony: root, issuing CA, logs, first operator's token
-    trustchain-server run       serve until SIGTERM; SIGHUP takes up a rotated issuing CA
+    trustchain-server run       serve until SIGTERM; SIGHUP takes up settings and a rotated issuer
     trustchain-server token     make, list and revoke tokens
+    trustchain-server eab       make, list and drop external accounts of ACME
     trustchain-server backup    copy all but the root into a directory; restore brings it back
     trustchain-server root      make the root's revocation list anew; replace a compromised issuer
 
@@ -21,9 +22,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypermesh import __version__
 from hypermesh.http.serving import serving
@@ -39,6 +41,7 @@ from hypermesh.standalone.trust.founding import (
 )
 from hypermesh.standalone.trust.guard import Guard, TlsProtocol
 from hypermesh.standalone.trust.parts import Parts, data_directory, now_s
+from hypermesh.standalone.trust.rereading import Rereading
 from hypermesh.standalone.trust.rotation import rotate_issuer
 from hypermesh.standalone.trust.settings import Settings, parse_settings, read_settings
 from hypermesh.standalone.trust.tokens import LIFETIME_S_DEFAULT, Role, Tokens
@@ -47,15 +50,25 @@ from hypermesh.trustchain.verify import fingerprint
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
 from hypermesh.wire.quantity import parse_duration
 
+if TYPE_CHECKING:
+    from hypermesh.standalone.trust.acme import Acme
+
 BACKLOG = 1024
 TEND_S = 30.0
+COSIGN_S = 5.0
 PASSPHRASE_BYTES_MAX = 4096
 
 log = logging.getLogger("trustchain-server")
 
 
-async def serve(directory: Directory, settings: Settings, started: threading.Event) -> None:
-    """Serve from `directory` until SIGTERM or SIGINT. `started` is set when all listen."""
+Reread = Callable[[], Settings]
+"""Gives the settings as their file has them now."""
+
+
+async def serve(directory: Directory, reread: Reread, started: threading.Event) -> None:
+    """Serve from `directory` until SIGTERM or SIGINT; at SIGHUP obey what `reread` gives then.
+    `started` is set when all listen."""
+    settings = reread()
     async with contextlib.AsyncExitStack() as stack:
         parts = Parts(directory, settings)
         stack.callback(parts.close)
@@ -63,31 +76,39 @@ async def serve(directory: Directory, settings: Settings, started: threading.Eve
         stack.callback(pool.shutdown)
         routes = application(parts, pool)
         listening: list[tuple[str, socket.socket]] = []
+        guards: list[Guard] = []
         plain = settings.http_place
         if plain is not None:
             bound = _bound(plain)
-            guard = Guard(routes, settings, parts.tokens, parts.is_good, is_plain=True)
-            await stack.enter_async_context(serving(guard, [bound]))
+            guards.append(Guard(routes, settings, parts.tokens, parts.is_good, is_plain=True))
+            await stack.enter_async_context(serving(guards[-1], [bound]))
             listening.append(("http", bound))
         outer = Guard(routes, settings, parts.tokens, parts.is_good, is_plain=False)
+        guards.append(outer)
         bound = _bound(settings.https_place)
-        port = bound.getsockname()[1]
-        app = outer if not settings.acme.enabled else await _with_acme(parts, port, outer, stack)
-        context = parts.tls.context
-        await stack.enter_async_context(serving(app, [bound], context, TlsProtocol))
+        acme = None
+        if settings.acme.enabled:
+            acme = await _with_acme(parts, bound.getsockname()[1], outer, stack)
+        app = outer if acme is None else acme[0]
+        await stack.enter_async_context(serving(app, [bound], parts.tls.context, TlsProtocol))
         listening.append(("https", bound))
         _say(parts, listening)
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
+        cosigning = asyncio.create_task(_cosign(parts, stopping), name="cosign")
+        stack.push_async_callback(_ended, cosigning, parts, stopping)
         again = asyncio.Event()
+        rereading = Rereading(parts, guards, acme)
         loop.add_signal_handler(signal.SIGHUP, again.set)
         started.set()
         while not stopping.is_set():
             await _wait_any(TEND_S, stopping, again)
-            await asyncio.to_thread(_tend, parts, rotated=again.is_set())
-            again.clear()
+            if again.is_set():
+                again.clear()
+                await _take_up(parts, rereading, reread)
+            await asyncio.to_thread(_tend, parts)
         log.info("going down")
 
 
@@ -99,12 +120,40 @@ async def _wait_any(timeout_s: float, *events: asyncio.Event) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _tend(parts: Parts, *, rotated: bool) -> None:
+async def _cosign(parts: Parts, stopping: asyncio.Event) -> None:
+    """Have witnesses cosign what the logs grew by. Nothing waits for it."""
+    while not stopping.is_set():
+        try:
+            await asyncio.to_thread(parts.witnesses.follow)
+        except HyperMeshError as error:
+            log.warning("the logs are not cosigned: %s", error)
+        await _wait_any(COSIGN_S, stopping)
+
+
+async def _ended(cosigning: asyncio.Task[None], parts: Parts, stopping: asyncio.Event) -> None:
+    stopping.set()
+    # Its thread reads the logs, which are closed after it.
+    parts.witnesses.close()
+    await cosigning
+
+
+async def _take_up(parts: Parts, rereading: Rereading, reread: Reread) -> None:
+    """What SIGHUP asks for: the installed issuing CA, and the settings of now."""
+    try:
+        await asyncio.to_thread(parts.reopen)
+        log.info("the installed issuing CA is taken up")
+    except HyperMeshError as error:
+        log.warning("the issuing CA stays as it was: %s", error)
+    try:
+        await rereading.change(reread())
+        log.info("the settings are read again")
+    except HyperMeshError as error:
+        log.warning("the settings stay as they were: %s", error)
+
+
+def _tend(parts: Parts) -> None:
     """What fails is tried again at the next turn; the present certificate has half of its life."""
     try:
-        if rotated:
-            parts.reopen()
-            log.info("the installed issuing CA is taken up")
         parts.tend()
     except HyperMeshError as error:
         log.warning("what was due is not done: %s", error)
@@ -112,11 +161,11 @@ def _tend(parts: Parts, *, rotated: bool) -> None:
 
 async def _with_acme(
     parts: Parts, port: int, outer: Guard, stack: contextlib.AsyncExitStack
-) -> WithAcme:
+) -> tuple[WithAcme, Acme]:
     from hypermesh.standalone.trust.acme import opened
 
-    server, path = await opened(parts, port, stack)
-    return WithAcme(outer, server.application, path)
+    server = await opened(parts, port, stack)
+    return WithAcme(outer, server.application, server.path), server
 
 
 def _bound(place: Place) -> socket.socket:
@@ -139,8 +188,12 @@ def _say(parts: Parts, listening: list[tuple[str, socket.socket]]) -> None:
         host, port = listener.getsockname()[:2]
         lines.append(f"{scheme:<7} [{host}]:{port}")
     if parts.naming is not None:
-        place = parts.settings.dns_place
-        lines.append(f"dns     [{place.host if place else ''}]:{parts.naming.port}")
+        found = {"udp": "dns", "tls": "dot", "quic": "doq"}
+        lines += [
+            f"{found[each.transport]:<7} [{each.host}]:{each.port}"
+            for each in parts.naming.server.addresses
+            if each.transport in found
+        ]
     if parts.settings.acme.enabled:
         port = listening[-1][1].getsockname()[1]
         lines.append(f"acme    {parts.settings.acme_url(port)}/directory")
@@ -173,8 +226,8 @@ def _init(directory: Directory, given: argparse.Namespace) -> None:
 
 def _run(directory: Directory, given: argparse.Namespace) -> None:
     directory.require_founded()
-    settings = read_settings(given.config or directory.settings)
-    asyncio.run(serve(directory, settings, threading.Event()))
+    file = given.config or directory.settings
+    asyncio.run(serve(directory, lambda: read_settings(file), threading.Event()))
 
 
 def _token(directory: Directory, given: argparse.Namespace) -> None:
@@ -195,6 +248,25 @@ def _token(directory: Directory, given: argparse.Namespace) -> None:
             ended = "" if kept.expires_s > now_s() else "  ended"
             names = " ".join(kept.names)
             print(f"{kept.id}  {kept.role:<9}  {kept.label}  {names}{ended}")  # noqa: T201
+
+
+def _eab(directory: Directory, given: argparse.Namespace) -> None:
+    from hypermesh.standalone.trust import bindings
+
+    directory.require_founded()
+    with bindings.store_of(directory) as store:
+        if given.action == "create":
+            if not given.words:
+                raise InvalidInput("Say for whom: eab create LABEL")
+            made = bindings.create(store, " ".join(given.words))
+            print(f"kid     {made.kid}\nkey     {made.secret}")  # noqa: T201
+        elif given.action == "drop":
+            for each in given.words:
+                print(f"dropped {bindings.drop(store, each).label}")  # noqa: T201
+        else:
+            for kept in bindings.listed(store):
+                account = "unused" if kept.account is None else f"account {kept.account}"
+                print(f"{kept.kid}  {kept.label}  {account}")  # noqa: T201
 
 
 def _backup(directory: Directory, given: argparse.Namespace) -> None:
@@ -222,7 +294,8 @@ def _root(directory: Directory, given: argparse.Namespace) -> None:
     )
     try:
         if given.action == "replace-issuer":
-            key_id = rotate_issuer(directory, root, now_s())
+            settings = read_settings(given.config or directory.settings)
+            key_id = rotate_issuer(directory, root, settings.pkcs11, now_s())
             print(f"issuer  {key_id.hex()}\nnext    kill -HUP the server")  # noqa: T201
         else:
             carry_root_list(directory, root, now_s())
@@ -283,6 +356,9 @@ def _parser() -> argparse.ArgumentParser:
         help="what it may have certified, as dns:.example.internal; may be repeated",
     )
     token.add_argument("--lifetime", type=_lifetime, default=LIFETIME_S_DEFAULT, help="(90d)")
+    eab = command("eab", _eab, "Make, list and drop external accounts of ACME (RFC 8555 7.3.4).")
+    eab.add_argument("action", choices=["create", "ls", "drop"])
+    eab.add_argument("words", nargs="*", metavar="LABEL|KID")
     made = command("backup", _backup, "Copy all but the root into a new directory.")
     made.add_argument("target", type=Path, metavar="DIR")
     checked = command("verify", _verify, "Check a backup: every file, and the log's own hashes.")
@@ -297,6 +373,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     root = command("root", _root, "With the root at hand: its revocation list, its issuers.")
     root.add_argument("action", choices=["refresh", "replace-issuer"])
+    root.add_argument("--config", type=Path, metavar="FILE", help="other settings than those kept")
     _root_options(root)
     return parser
 

@@ -11,6 +11,13 @@ public_url = "http://ca.example.internal" # where others reach `http`: stands in
 
 [dns]
 listen   = "[::1]:5353"                   # UDP and TCP; "" for none
+tls      = "[::1]:8853"                   # DNS over TLS (RFC 7858)
+quic     = "[::1]:8853"                   # DNS over QUIC (RFC 9250), IPv6
+updates  = true                           # RFC 2136 over TLS, by certificates of this authority
+upstream = ["[2001:db8::53]:53"]          # asked for names that are not here
+recursive = ["::1/128"]                   # for whom
+phased   = ["example.internal"]           # names that move here from other DNS, by phases
+phase    = 3                              # 0 upstream, 1 compared, 2 zones here first, 3 they alone
 zone     = "hypermesh.online"             # served from the first start; "" for none
 address  = "::1"                          # where trust., assets., caesar., stoq. of it lead
 
@@ -23,9 +30,23 @@ tls_alpn_port = 443
 allowed = ["::1/128"]                     # own networks that it may connect to
 external_account_required = false
 
+[pkcs11]                                  # the issuing key lives in a token
+module = "/usr/lib/softhsm/libsofthsm2.so"
+token  = "hm"                             # the token's label
+key    = "issuing"                        # the key's; it is made inside where it is not there
+pin_file = "/etc/trustchain/pin"          # or pin_environment, which names a variable
+
 [rate]
 stranger_per_s = 200                      # requests a second of one address
 member_per_s   = 2000                     # of one token or client certificate
+
+[cosigning]                               # this server is a witness of others' logs
+name = "witness.example.internal"         # "" for none
+logs = ["/etc/trustchain/other.json"]     # what their /v1/logs says
+
+[[witness]]                               # who is asked to cosign the logs of this server
+url = "http://witness.example.org"        # below which add-checkpoint is
+key = "witness.example.org+db35b1f3+BF..."  # its verifier key (C2SP signed-note)
 
 [[client]]                                # a client certificate of this authority
 name  = "email:ops@example.internal"
@@ -38,6 +59,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -45,18 +67,26 @@ import msgspec
 from msgspec import Meta
 
 from hypermesh.standalone.peers import Server, parse_server
-from hypermesh.standalone.trust.errors import SettingsInvalid
+from hypermesh.standalone.trust.errors import SettingsFixed, SettingsInvalid
 from hypermesh.standalone.trust.tokens import Role
+from hypermesh.trustchain.ct.checkpoint import read_witness_key
+from hypermesh.trustchain.ct.errors import EntryInvalid
+from hypermesh.trustchain.ct.note import require_name
 from hypermesh.wire.errors import InvalidInput
 
 FILE = "trustchain.toml"
 FILE_BYTES_MAX = 1 << 20
 LIST_MAX = 1000
+UPSTREAM_MAX = 8
+WITNESSES_MAX = 16
+"""Who cosigns; and the logs that this server cosigns for."""
+WITNESSED_MAX = 100
 PROFILES = ("classic", "hybrid")
 """Of those that the authority knows: the TLS libraries here speak no ML-DSA, so a server of the
 profile `pq` could not show its own certificate."""
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 _URL = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,253}(/[A-Za-z0-9._~/-]*)?")
+_MAY_BE_EMPTY = frozenset({"http", "dns.listen", "dns.tls", "dns.quic", "acme.resolver"})
 _PATTERN = re.compile(r"(dns|ip|email|uri):\S{1,253}")
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -66,7 +96,13 @@ class Dns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The name server. Empty `listen`: none."""
 
     listen: str = "[::1]:5353"
-    upstream: tuple[str, ...] = ()
+    tls: str = ""
+    quic: str = ""
+    updates: bool = False
+    upstream: Annotated[tuple[str, ...], Meta(max_length=UPSTREAM_MAX)] = ()
+    recursive: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    phased: tuple[str, ...] = ()
+    phase: Annotated[int, Meta(ge=0, le=3)] = 3
     zone: str = "hypermesh.online"
     address: str = "::1"
 
@@ -84,11 +120,38 @@ class Acme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     external_account_required: bool = False
 
 
+class Pkcs11(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The token that holds the issuing key. Empty `module`: the key is in the key store. The PIN
+    stands elsewhere: in the first line of a file that nobody else may read, or in a variable of the
+    environment."""
+
+    module: str = ""
+    token: str = ""
+    key: str = "issuing"
+    pin_file: str = ""
+    pin_environment: str = ""
+
+
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Requests a second in the long run; twice as many at once."""
 
     stranger_per_s: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
     member_per_s: Annotated[int, Meta(ge=1, le=1_000_000)] = 2000
+
+
+class Cosigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """This server as a witness, under `name`, of the logs in the files `logs`. Empty `name`: it is
+    none."""
+
+    name: str = ""
+    logs: Annotated[tuple[str, ...], Meta(max_length=WITNESSED_MAX)] = ()
+
+
+class Witness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A witness that cosigns the logs of this server."""
+
+    url: str
+    key: str
 
 
 class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,7 +174,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     public_url: str = ""
     dns: Dns = Dns()
     acme: Acme = Acme()
+    pkcs11: Pkcs11 = Pkcs11()
     rate: Rate = Rate()
+    cosigning: Cosigning = Cosigning()
+    witness: Annotated[tuple[Witness, ...], Meta(max_length=WITNESSES_MAX)] = ()
     client: tuple[Client, ...] = ()
 
     @property
@@ -125,6 +191,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def dns_place(self) -> Server | None:
         return parse_server(self.dns.listen) if self.dns.listen else None
+
+    @property
+    def dns_tls_place(self) -> Server | None:
+        return parse_server(self.dns.tls) if self.dns.tls else None
+
+    @property
+    def dns_quic_place(self) -> Server | None:
+        return parse_server(self.dns.quic) if self.dns.quic else None
 
     @property
     def reads_url(self) -> str:
@@ -146,6 +220,36 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def origin(self) -> str:
         """What the logs are named after: the first host with a name. It cannot change later."""
         return next((each for each in self.hosts if not _is_address(each)), self.hosts[0])
+
+
+_FIXED: Mapping[str, Callable[[Settings], object]] = {
+    "name": lambda each: each.name,
+    "profile": lambda each: each.profile,
+    "the first of hosts": lambda each: each.origin,
+    "https": lambda each: each.https,
+    "http": lambda each: each.http,
+    "public_url": lambda each: each.public_url,
+    "dns.listen": lambda each: each.dns.listen,
+    "dns.tls": lambda each: each.dns.tls,
+    "dns.quic": lambda each: each.dns.quic,
+    "dns.updates": lambda each: each.dns.updates,
+    "dns.recursive": lambda each: each.dns.recursive,
+    "dns.phased": lambda each: each.dns.phased,
+    "whether dns.upstream names any": lambda each: bool(each.dns.upstream),
+    "pkcs11": lambda each: each.pkcs11,
+    "cosigning.name": lambda each: each.cosigning.name,
+    "acme.enabled": lambda each: each.acme.enabled,
+    "acme.url": lambda each: each.acme.url,
+}
+"""What a running server cannot change: what its sockets, its certificates and its log were made
+with."""
+
+
+def require_changeable(before: Settings, after: Settings) -> None:
+    """Raise `SettingsFixed`, which names them, where settings differ that need a restart."""
+    found = [each for each, value in _FIXED.items() if value(before) != value(after)]
+    if found:
+        raise SettingsFixed(f"A running server cannot change: {', '.join(found)}")
 
 
 def parse_settings(text: str, where: str) -> Settings:
@@ -185,7 +289,7 @@ def written(settings: Settings) -> str:
     for key, value in msgspec.to_builtins(settings, enc_hook=str).items():
         if isinstance(value, dict):
             sections.append(f"\n[{key}]\n" + "".join(_line(k, v) for k, v in value.items()))
-        elif key == "client":
+        elif key in ("client", "witness"):
             sections.extend(
                 f"\n[[{key}]]\n" + "".join(_line(k, v) for k, v in each.items()) for each in value
             )
@@ -212,15 +316,18 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
         if len(each) > 253 or not (_HOST.fullmatch(each) or _is_address(each))
     ]
     faults += _patterns("permitted", settings.permitted)
+    faults += _of_names(settings.dns)
     places = [
         ("https", settings.https),
         ("http", settings.http),
         ("dns.listen", settings.dns.listen),
+        ("dns.tls", settings.dns.tls),
+        ("dns.quic", settings.dns.quic),
         ("acme.resolver", settings.acme.resolver),
         *(("dns.upstream", each) for each in settings.dns.upstream),
     ]
     for setting, place in places:
-        if not place and setting in ("http", "dns.listen", "acme.resolver"):
+        if not place and setting in _MAY_BE_EMPTY:
             continue
         try:
             parse_server(place)
@@ -235,14 +342,75 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
         faults.append(("dns.zone", f"{settings.dns.zone[:80]!r} is no name of a zone"))
     if ":" not in settings.dns.address or not _is_address(settings.dns.address):
         faults.append(("dns.address", f"{settings.dns.address[:80]!r} is no IPv6 address"))
-    for network in settings.acme.allowed:
-        try:
-            ipaddress.ip_network(network)
-        except ValueError as error:
-            faults.append(("acme.allowed", str(error)))
+    faults += _networks("acme.allowed", settings.acme.allowed)
+    faults += _of_token(settings.pkcs11)
+    faults += _of_witnesses(settings)
     for client in settings.client:
         faults += _patterns("client.name", (client.name,))
         faults += _patterns("client.names", client.names)
+    return faults
+
+
+def _of_names(dns: Dns) -> list[tuple[str, str]]:
+    faults = _networks("dns.recursive", dns.recursive)
+    faults += [
+        ("dns.phased", f"{each[:80]!r} is no name of a zone")
+        for each in dns.phased
+        if not _HOST.fullmatch(each)
+    ]
+    if len(dns.phased) > LIST_MAX:
+        faults.append(("dns.phased", f"at most {LIST_MAX} are taken"))
+    if not dns.listen and (dns.tls or dns.quic or dns.phased):
+        faults.append(("dns.listen", "there is no name server to go with the other settings"))
+    if dns.updates and not dns.tls:
+        faults.append(("dns.updates", "they come over TLS alone: set dns.tls"))
+    if dns.phased and dns.phase < 3 and not dns.upstream:
+        faults.append(("dns.upstream", "a phase before 3 asks other servers, and none is named"))
+    return faults
+
+
+def _of_witnesses(settings: Settings) -> list[tuple[str, str]]:
+    faults = []
+    names = []
+    for witness in settings.witness:
+        if not _URL.fullmatch(witness.url):
+            faults.append(("witness.url", f"{witness.url[:80]!r} is no URL"))
+        try:
+            names.append(read_witness_key(witness.key).name)
+        except EntryInvalid as error:
+            faults.append(("witness.key", error.what))
+    if len(set(names)) != len(names):
+        faults.append(("witness.key", "two witnesses have one name"))
+    if settings.cosigning.name:
+        try:
+            require_name(settings.cosigning.name)
+        except EntryInvalid as error:
+            faults.append(("cosigning.name", error.what))
+    elif settings.cosigning.logs:
+        faults.append(("cosigning.name", "a witness has a name"))
+    return faults
+
+
+def _of_token(pkcs11: Pkcs11) -> list[tuple[str, str]]:
+    if not pkcs11.module:
+        return []
+    faults = []
+    if not (pkcs11.token and pkcs11.key):
+        faults.append(("pkcs11.token", "the token and its key have labels"))
+    if bool(pkcs11.pin_file) == bool(pkcs11.pin_environment):
+        faults.append(("pkcs11.pin_file", "the PIN is in a file or in the environment"))
+    return faults
+
+
+def _networks(setting: str, networks: tuple[str, ...]) -> list[tuple[str, str]]:
+    faults = []
+    for network in networks[: LIST_MAX + 1]:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            faults.append((setting, str(error)))
+    if len(networks) > LIST_MAX:
+        faults.append((setting, f"at most {LIST_MAX} are taken"))
     return faults
 
 

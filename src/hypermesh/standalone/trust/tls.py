@@ -22,6 +22,7 @@ from hypermesh.trustchain.ca.issuing import IssuedCertificate, IssuingAuthority,
 from hypermesh.trustchain.ca.profile import Kind
 from hypermesh.trustchain.ca.request import write_request
 from hypermesh.trustchain.ca.signer import KeySigner, stored_signer
+from hypermesh.trustchain.dns.server import Certificate
 
 SECRET = "tls"
 
@@ -40,14 +41,10 @@ class ServerCertificate:
         self.context = self._present
 
     @property
-    def chain(self) -> tuple[bytes, ...]:
-        """Leaf and issuing certificate, DER."""
-        return () if self._issued is None else self._issued.chain[:-1]
-
-    @property
-    def key(self) -> bytes:
-        """The leaf's key, PKCS #8."""
-        return self._signer.pkcs8()
+    def certificate(self) -> Certificate:
+        """Leaf and issuing certificate with the leaf's key, for the name server."""
+        chain = () if self._issued is None else self._issued.chain[:-1]
+        return Certificate(chain, self._signer.pkcs8())
 
     @property
     def not_after_s(self) -> int:
@@ -59,14 +56,21 @@ class ServerCertificate:
         issued = self._issued
         return issued is None or now_s >= (issued.not_before_s + issued.not_after_s) // 2
 
-    def renew(self, now_s: int, authority: IssuingAuthority | None = None) -> None:
-        """Have a new certificate; those who connect from now on see it. Raises as
-        `IssuingAuthority.issue`."""
+    def renew(
+        self,
+        now_s: int,
+        authority: IssuingAuthority | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        """Have a new certificate, of another authority or for the hosts of other settings where
+        they are given; those who connect from now on see it. Raises as `IssuingAuthority.issue`."""
         self._authority = authority or self._authority
-        request = write_request(self._signer, x509.Name([]), own_names(self._settings))
+        names = own_names(settings or self._settings)
+        request = write_request(self._signer, x509.Name([]), names)
         # The time is the reference: each renewal is an order of its own.
         order = Order(request, Kind.SERVICE, SERVER, reference=now_s.to_bytes(8, "big"))
         self._issued = self._authority.issue(order, now_s)
+        self._settings = settings or self._settings
         present = self._loaded(self._issued)
         if self._present is self.context:
             self.context = self._loaded(self._issued)

@@ -72,6 +72,8 @@ CREATE TRIGGER IF NOT EXISTS account_made AFTER INSERT ON accounts
     BEGIN UPDATE counts SET rows = rows + 1 WHERE name = 'accounts'; END;
 CREATE TRIGGER IF NOT EXISTS binding_made AFTER INSERT ON bindings
     BEGIN UPDATE counts SET rows = rows + 1 WHERE name = 'bindings'; END;
+CREATE TRIGGER IF NOT EXISTS binding_gone AFTER DELETE ON bindings
+    BEGIN UPDATE counts SET rows = rows - 1 WHERE name = 'bindings'; END;
 CREATE TRIGGER IF NOT EXISTS order_made AFTER INSERT ON orders
     BEGIN UPDATE counts SET rows = rows + 1 WHERE name = 'orders'; END;
 CREATE TRIGGER IF NOT EXISTS order_gone AFTER DELETE ON orders
@@ -218,6 +220,13 @@ class SqliteTables:
             "document = excluded.document",
             (binding.kid, encode(binding)),
         )
+
+    def bindings_from(self, after: str, limit: int) -> Sequence[Binding]:
+        query = "SELECT document FROM bindings WHERE kid > ? ORDER BY kid LIMIT ?"
+        return [decode(Binding, row[0]) for row in self._run(query, (after, limit)).fetchall()]
+
+    def drop_binding(self, kid: str) -> None:
+        self._run("DELETE FROM bindings WHERE kid = ?", (kid,))
 
     def order(self, id_: str) -> Order | None:
         return self._one(Order, "SELECT document FROM orders WHERE id = ?", id_)

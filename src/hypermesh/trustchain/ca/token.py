@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, final
 
 import pkcs11
@@ -22,13 +22,24 @@ _P256 = der.oid(ObjectIdentifier("1.2.840.10045.3.1.7"))
 
 @final
 class TokenSigner:
-    """Signs by a token; one session, one signature at a time."""
+    """Signs by a token; one session, one signature at a time.
 
-    def __init__(self, session: pkcs11.Session, private: Any, public_key: bytes) -> None:
+    The token is used on a thread of its own. A library that shares OpenSSL with Python leaves what
+    it came across in the error queue of the thread that called it, where the module `ssl` would
+    take it for a failure of its own.
+    """
+
+    def __init__(
+        self,
+        thread: ThreadPoolExecutor,
+        session: pkcs11.Session,
+        private: Any,
+        public_key: bytes,
+    ) -> None:
+        self._thread = thread
         self._session = session
         self._private = private
         self._public_key = public_key
-        self._lock = threading.Lock()
 
     @classmethod
     def open(cls, module: str, token: str, pin: str, label: str) -> TokenSigner:
@@ -36,16 +47,13 @@ class TokenSigner:
 
         `module` is the path of the PKCS#11 library. Raises `SignerUnusable`.
         """
-        with _reported():
-            session = _session(pkcs11.lib(module).get_token(token_label=token), pin)
-            try:
-                private, public = _pair(session, label)
-                point = der.read(public[pkcs11.Attribute.EC_POINT]).content
-                key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
-            except BaseException:
-                session.close()
-                raise
-        return cls(session, private, key_info(key))
+        thread = ThreadPoolExecutor(1, thread_name_prefix="pkcs11")
+        try:
+            opened = thread.submit(_opened, module, token, pin, label).result()
+        except BaseException:
+            thread.shutdown()
+            raise
+        return cls(thread, *opened)
 
     @property
     def kind(self) -> KeyKind:
@@ -61,17 +69,35 @@ class TokenSigner:
 
     def sign(self, message: bytes) -> bytes:
         hashed = hashlib.sha256(message).digest()
-        with self._lock, _reported():
-            raw = self._private.sign(hashed, mechanism=pkcs11.Mechanism.ECDSA)
+        with _reported():
+            raw: bytes = self._thread.submit(
+                self._private.sign, hashed, mechanism=pkcs11.Mechanism.ECDSA
+            ).result()
         half = len(raw) // 2
         return encode_dss_signature(
             int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big")
         )
 
     def close(self) -> None:
-        """End the session with the token."""
-        with self._lock, _reported():
-            self._session.close()
+        """End the session with the token, after the signatures that are asked for already."""
+        with _reported():
+            closed = self._thread.submit(self._session.close)
+            self._thread.shutdown()
+            closed.result()
+
+
+def _opened(module: str, token: str, pin: str, label: str) -> tuple[pkcs11.Session, Any, bytes]:
+    """A session, the private key, and the public one as SubjectPublicKeyInfo."""
+    with _reported():
+        session = _session(pkcs11.lib(module).get_token(token_label=token), pin)
+        try:
+            private, public = _pair(session, label)
+            point = der.read(public[pkcs11.Attribute.EC_POINT]).content
+            key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+        except BaseException:
+            session.close()
+            raise
+    return session, private, key_info(key)
 
 
 def _session(token: pkcs11.Token, pin: str) -> pkcs11.Session:

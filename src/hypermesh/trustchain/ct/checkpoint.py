@@ -164,6 +164,28 @@ class CosignatureVerifier:
             return False
         return _ed25519_holds(self.public, signature[_TIME_BYTES:], _cosigned(time_s, text))
 
+    @property
+    def vkey(self) -> str:
+        """Name, key id and key as one text (C2SP signed-note, verifier keys)."""
+        encoded = base64.b64encode(COSIGNATURE_TYPE + self.public).decode()
+        return f"{self.name}+{self.key_id.hex()}+{encoded}"
+
+
+def read_witness_key(vkey: str) -> CosignatureVerifier:
+    """The witness whose verifier key `vkey` is; raises `EntryInvalid`."""
+    name, _, rest = vkey.partition("+")
+    key_id_, _, encoded = rest.partition("+")
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        data = b""
+    if data[:1] != COSIGNATURE_TYPE or len(data) != 33:
+        raise EntryInvalid(f"{vkey[:80]!r} is no verifier key of a witness (type 04)")
+    found = CosignatureVerifier(require_name(name), data[1:])
+    if found.vkey != vkey:
+        raise EntryInvalid(f"The key id in {vkey[:80]!r} is that of another key", why=key_id_[:16])
+    return found
+
 
 def cosigned_at(line: Line) -> int:
     """When a witness cosigned, in seconds since the epoch, by its verified line."""

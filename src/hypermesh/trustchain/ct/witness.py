@@ -125,6 +125,10 @@ class Witness:
         self._claim: int | None = claim(directory / LOCK, "Another process runs this witness")
         settle(directory)
 
+    def know(self, logs: Iterable[LogIdentity]) -> None:
+        """Cosign for `logs` from the next request on; what it cosigned of others stays."""
+        self._logs = {log.origin: log for log in logs}
+
     def close(self) -> None:
         """Give the directory up; a second call does nothing."""
         if self._claim is not None:
@@ -157,13 +161,17 @@ class Witness:
             return str(cosign(self._key, self.verifier.name, note.text, time_s)).encode()
 
     def latest(self, origin: str) -> Checkpoint | None:
-        """The checkpoint that was cosigned last; raises `LogDamaged` where it cannot be read."""
+        """The checkpoint that was cosigned last; raises `LogDamaged` where it cannot be read, and
+        `NotInLog` for a log that it does not know."""
+        log = self._logs.get(origin)
+        if log is None:
+            raise NotInLog(f"This witness does not know the log {origin[:80]}")
         try:
             data = self._file(origin).read_bytes()
         except FileNotFoundError:
             return None
         try:
-            return self._logs[origin].opened(data)
+            return log.opened(data)
         except (EntryInvalid, ProofInvalid) as error:
             raise LogDamaged(
                 f"What this witness cosigned of {origin} is damaged",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import dns.edns
 import dns.exception
@@ -63,7 +63,8 @@ class Nowhere:
 
 class Responder:
     """A `server.Resolver`. `names` knows what lies below `suffixes` (names of assets), in `phase`
-    compared with what `forwarder` says; without a forwarder nobody else is asked."""
+    compared with what `forwarder` says; without a forwarder nobody else is asked. `is_good` says
+    whether a certificate (DER) whose chain was checked may still be used: it may be revoked."""
 
     def __init__(
         self,
@@ -72,10 +73,12 @@ class Responder:
         names: NameSource | None = None,
         suffixes: tuple[str, ...] = (),
         phase: Phase = Phase.LEDGER_ONLY,
+        is_good: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._forwarder = forwarder
         self._names: NameSource = names or Nowhere()
         self._suffixes = [name(each) for each in suffixes]
+        self._is_good = is_good
         self._zones: PublishedZones | None = None
         self.phase = phase
         """May be set at any time; the next question is answered by it."""
@@ -83,6 +86,10 @@ class Responder:
     def attach(self, zones: PublishedZones) -> None:
         """Carry out updates on `zones`, which need the server first and so come after it."""
         self._zones = zones
+
+    def forward(self, forwarder: Forwarder | None) -> None:
+        """Ask other servers from the next question on."""
+        self._forwarder = forwarder
 
     def resolved(self, owner: bytes, kind: int) -> Resolved:
         """What a name of another source has, and who said so. Raises `SourceUnavailable`."""
@@ -129,6 +136,8 @@ class Responder:
             raise UpdateRefused(Rcode.REFUSED, "nobody may change names here")
         update = read(message)
         certificate = certificates[0]
+        if self._is_good is not None and not self._is_good(certificate):
+            raise UpdateRefused(Rcode.REFUSED, "the certificate is revoked or not known here")
         names = names_of(certificate)
 
         def rule(zone: Zone) -> Sequence[RecordSet]:

@@ -156,6 +156,16 @@ class NameServer:
         """Serve these zones no more."""
         self._native.remove(list(apexes))
 
+    def present(self, certificate: Certificate) -> None:
+        """Show `certificate` over TLS and QUIC from now on; open connections go on. Raises
+        `NameServerUnavailable` where it cannot be used, and then the one before stays."""
+        try:
+            self._native.present(_pair(certificate))
+        except OSError as error:
+            raise NameServerUnavailable(
+                "The certificate cannot be shown", why=str(error)
+            ) from error
+
     def counters(self) -> Mapping[str, int]:
         """What was seen since the start."""
         return dict(self._native.counters())
