@@ -99,6 +99,7 @@ SAMPLES: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, Any]]] = {
     ("certificates", "list"): ((), {}),
     ("certificates", "get"): ((HEX32,), {}),
     ("certificates", "revoke"): ((HEX32, "stolen"), {}),
+    ("certificates", "replace_issuer"): (("the CA's host was broken into", 60_000), {}),
     ("stoq", "status"): ((), {}),
     ("stoq", "connections"): ((), {}),
     ("catalog", "get"): ((), {}),

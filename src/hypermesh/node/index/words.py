@@ -29,6 +29,7 @@ from hypermesh.wire.tx import (
     ConsensusAttest,
     IdentityEnrol,
     IdentityOwn,
+    IdentityReplaceIssuer,
     IdentityRevoke,
     LeaseActivate,
     LeaseClaim,
@@ -90,6 +91,8 @@ def operation(body: Body, signer: str, names: Names) -> str:
             return f"{signer} makes its certificate known"
         case IdentityRevoke():
             return f"{signer} revokes node {names.node(body.node)}: {body.reason}"
+        case IdentityReplaceIssuer():
+            return f"{signer} replaces the network's issuing CA: {body.reason}"
         case BankFaucet():
             return f"{signer} claims its grant from the faucet"
         case BankTransfer():
