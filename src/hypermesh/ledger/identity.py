@@ -299,10 +299,15 @@ def issuer(state: State) -> bytes:
     return _issuer(state, _issuer_count.get(state, b"") or 0)
 
 
+def all_issuers(state: State) -> Iterator[bytes]:
+    """The certificates (DER) of all issuing CAs of this network, the present one first."""
+    count = _issuer_count.get(state, b"") or 0
+    return (_issuer(state, number) for number in range(count, -1, -1))
+
+
 def is_issuer(state: State, certificate: bytes) -> bool:
     """Whether `certificate` (DER) is that of an issuing CA of this network, present or replaced."""
-    count = _issuer_count.get(state, b"") or 0
-    return any(_issuer(state, number) == certificate for number in range(count, -1, -1))
+    return certificate in all_issuers(state)
 
 
 def is_issuer_believed(state: State, identifier: NodeId, time_ms: int) -> bool:

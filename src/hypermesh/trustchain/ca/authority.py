@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -40,7 +39,7 @@ from hypermesh.trustchain.certificate import (
     root_certificate,
     serial_number,
 )
-from hypermesh.trustchain.description import describe
+from hypermesh.trustchain.description import authority_identifier, describe, key_identifier
 from hypermesh.trustchain.verify import fingerprint
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import Conflict, Forbidden, NotFound
@@ -242,7 +241,7 @@ class CertificateAuthority:
             found[_ROOT],
             Authority(present, _stored(keys, _secret(role))),
             keys,
-            {_key_identifier(each): each for each in issuing.values()},
+            {key_identifier(each): each for each in issuing.values()},
         )
 
     @property
@@ -257,7 +256,7 @@ class CertificateAuthority:
 
     def chain(self, issued: Issued) -> list[bytes]:
         """Leaf, issuing certificate and root, as a TLS peer shows them."""
-        issuing = self._made[_authority_identifier(issued.certificate)]
+        issuing = self._made[authority_identifier(issued.certificate)]
         return [issued.certificate, issuing, self.root]
 
     def prepare_issuing(self, network: str, now_s: int) -> bytes:
@@ -282,7 +281,7 @@ class CertificateAuthority:
         certificate = issuing_certificate(keys, root, network, validity, _serial())
         with self._database.transaction() as connection:
             connection.execute("INSERT INTO authority VALUES (?, ?)", (role, certificate))
-        self._made[_key_identifier(certificate)] = certificate
+        self._made[key_identifier(certificate)] = certificate
         return certificate
 
     def use_issuing(self, certificate: bytes) -> None:
@@ -348,7 +347,7 @@ class CertificateAuthority:
 
     def _is_present(self, issued: Issued) -> bool:
         """Whether the present issuing CA issued it."""
-        return self._made[_authority_identifier(issued.certificate)] == self.issuing
+        return self._made[authority_identifier(issued.certificate)] == self.issuing
 
     def latest(self, node: NodeId) -> Issued | None:
         """The certificate of `node` that ends last."""
@@ -401,18 +400,6 @@ def _role(number: int) -> str:
 
 def _secret(role: str) -> str:
     return f"{_ISSUING_SECRET}{role.removeprefix(_ISSUING)}"
-
-
-def _key_identifier(certificate: bytes) -> bytes:
-    read = x509.load_der_x509_certificate(certificate)
-    return read.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-
-
-def _authority_identifier(certificate: bytes) -> bytes:
-    """The key identifier of who issued `certificate`; empty where it names none."""
-    read = x509.load_der_x509_certificate(certificate)
-    value = read.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
-    return value.key_identifier or b""
 
 
 def _serial() -> int:
