@@ -367,4 +367,4 @@ def test_every_refusal_has_its_own_code() -> None:
         and getattr(kind, "__module__", "") == identity.__name__
         and hasattr(kind, "code")
     ]
-    assert sorted(codes) == [f"HM-TX-ID-{number:04d}" for number in range(1, 14)]
+    assert sorted(codes) == [f"HM-TX-ID-{number:04d}" for number in range(1, 17)]

@@ -106,6 +106,7 @@ SAMPLES: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, Any]]] = {
     ("dns", "labels"): ((), {}),
     ("dns", "name"): (("desk",), {"node": HEX32}),
     ("dns", "drop"): (("desk",), {}),
+    ("certificates", "replace_issuer"): (("the CA's host was broken into", 60_000), {}),
     ("stoq", "status"): ((), {}),
     ("stoq", "connections"): ((), {}),
     ("catalog", "get"): ((), {}),

@@ -66,6 +66,12 @@ fn x509_check_pinned_root<'py>(
 }
 
 #[pyfunction]
+#[pyo3(signature = (*, issuing, root, now_unix))]
+fn x509_check_issuing(py: Python<'_>, issuing: &[u8], root: &[u8], now_unix: i64) -> PyResult<()> {
+    detached(py, || hm_x509::check_issuing(issuing, root, now_unix))?.map_err(refused)
+}
+
+#[pyfunction]
 fn x509_read_keys<'py>(py: Python<'py>, leaf: &[u8]) -> PyResult<Identity<'py>> {
     let outcome = detached(py, || hm_x509::read_keys(leaf))?;
     identity(py, outcome)
@@ -93,19 +99,21 @@ fn slices(chain: &[PyBackedBytes]) -> Vec<&[u8]> {
     chain.iter().map(|one| &**one).collect()
 }
 
+fn refused(refusal: Refusal) -> PyErr {
+    let kind = match refusal {
+        Refusal::Malformed(_) => "malformed",
+        Refusal::WrongNetwork => "wrong_network",
+        Refusal::UnknownIssuer => "unknown_issuer",
+        Refusal::BadSignature(_) => "bad_signature",
+        Refusal::Expired => "expired",
+        Refusal::NotYetValid => "not_yet_valid",
+        Refusal::Revoked => "revoked",
+    };
+    CertificateRefused::new_err((kind, refusal.to_string()))
+}
+
 fn identity(py: Python<'_>, outcome: Result<PeerIdentity, Refusal>) -> PyResult<Identity<'_>> {
-    let peer = outcome.map_err(|refusal| {
-        let kind = match refusal {
-            Refusal::Malformed(_) => "malformed",
-            Refusal::WrongNetwork => "wrong_network",
-            Refusal::UnknownIssuer => "unknown_issuer",
-            Refusal::BadSignature(_) => "bad_signature",
-            Refusal::Expired => "expired",
-            Refusal::NotYetValid => "not_yet_valid",
-            Refusal::Revoked => "revoked",
-        };
-        CertificateRefused::new_err((kind, refusal.to_string()))
-    })?;
+    let peer = outcome.map_err(refused)?;
     Ok((
         PyBytes::new(py, &peer.id),
         peer.owner.map(|owner| PyBytes::new(py, &owner)),
@@ -123,6 +131,7 @@ pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     )?;
     module.add_function(wrap_pyfunction!(x509_check_chain, module)?)?;
     module.add_function(wrap_pyfunction!(x509_check_pinned_root, module)?)?;
+    module.add_function(wrap_pyfunction!(x509_check_issuing, module)?)?;
     module.add_function(wrap_pyfunction!(x509_read_keys, module)?)?;
     module.add_function(wrap_pyfunction!(x509_presigned, module)?)?;
     module.add_function(wrap_pyfunction!(x509_self_signed, module)?)

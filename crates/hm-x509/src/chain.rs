@@ -184,6 +184,16 @@ pub fn check_pinned_root(
     Ok(peer)
 }
 
+/// Whether `root` made `issuing` an authority for nodes, with both its keys and at the time of both.
+///
+/// What a policy may hold among its `issuers`: a certificate that no leaf is at hand for.
+pub fn check_issuing(issuing: &[u8], root: &[u8], now_unix: i64) -> Result<(), Refusal> {
+    let (issuing, root) = (Certificate::read(issuing)?, Certificate::read(root)?);
+    check_link(&issuing, &root, 1, &signature::check)?;
+    issuing.check_authority(0)?;
+    check_times(&[&issuing, &root], now_unix)
+}
+
 /// The keys in `leaf`, whoever signed it: no signature and no date is checked, and no claim of the
 /// certificate about its owner is passed on.
 ///

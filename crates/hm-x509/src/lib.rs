@@ -27,7 +27,8 @@ mod selfsigned;
 mod signature;
 
 pub use chain::{
-    check_chain, check_node, check_pinned_root, read_keys, PeerIdentity, Refusal, TrustPolicy,
+    check_chain, check_issuing, check_node, check_pinned_root, read_keys, PeerIdentity, Refusal,
+    TrustPolicy,
 };
 pub use known::Known;
 pub use presigned::presigned;

@@ -64,10 +64,12 @@ class ReceiptInvalid(HyperMeshError):
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """A signer as the document shows it: a node by its certificate, or an owner by its keys."""
+    """A signer as the document shows it: a node by its certificate, or an owner by its keys.
+    `issuing` is the certificate above a node's, where it is not that of genesis."""
 
     certificate: bytes | None
     keys: PublicKeys | None = None
+    issuing: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,7 @@ def _proof(genesis: Genesis, step: Signed) -> ReceiptProof:
             owner=_owner(genesis, step).hex(),
             certificate=None if party.certificate is None else party.certificate.hex(),
             keys=None if party.keys is None else encode(party.keys).hex(),
+            issuing=None if party.issuing is None else party.issuing.hex(),
         ),
         transaction=shown,
     )
@@ -276,11 +279,14 @@ def identified(genesis: Genesis, step: Signed) -> tuple[PublicKeys, OwnerId]:
     signer, party = found.signed.transaction.signer, step.party
     if (party.certificate is None) == (party.keys is None):
         raise ProofInvalid("A signer has either a certificate or keys")
+    if party.certificate is None and party.issuing is not None:
+        raise ProofInvalid("An issuing certificate stands above a certificate alone")
     if party.keys is not None:
         require(key_id(party.keys) == signer, "the keys are not the signer's")
         return party.keys, signer
     certificate = party.certificate or b""
-    anchors = Anchors.of(genesis, digest_of("genesis", genesis))
+    issuing = party.issuing or genesis.issuing_certificate
+    anchors = Anchors(digest_of("genesis", genesis), genesis.root_certificate, issuing)
     now_s = found.time_ms // 1000
     try:
         node = check_node(certificate, anchors, now_s=now_s)

@@ -196,6 +196,7 @@ def _read(shown: ReceiptProof) -> Signed:
         Party(
             None if party.certificate is None else octets(party.certificate, "certificate"),
             None if party.keys is None else value(PublicKeys, party.keys, "signer's keys"),
+            None if party.issuing is None else octets(party.issuing, "issuing certificate"),
         ),
         read_transaction(shown.transaction),
     )

@@ -10,6 +10,7 @@ import click
 
 from hypermesh.cli.command import (
     Group,
+    Quantity,
     data_option,
     mesh,
     output_option,
@@ -17,6 +18,7 @@ from hypermesh.cli.command import (
     watch_option,
 )
 from hypermesh.cli.completion import complete_nodes
+from hypermesh.wire.quantity import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,6 +108,48 @@ def cert_revoke(node: str, reason: str, yes: bool, data: Path | None, output: st
             click.confirm(ask, abort=True, err=True)
         done = here.certificates.revoke(meant.node, reason)
     emit(done, output, f"{meant.name} is revoked, in block {done.height}; transaction {done.tx}")
+
+
+@cert.command("rotate-issuer", example="hm cert rotate-issuer --reason stolen --grace 5m")
+@click.option("--reason", required=True, help="Why, for everybody to read; at most 200 characters.")
+@click.option(
+    "--grace",
+    type=Quantity("duration", parse_duration),
+    default="10m",
+    show_default=True,
+    help="How long connections by certificates of the CA before are believed; at most 24h.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@data_option
+@output_option
+def cert_rotate_issuer(reason: str, grace: int, yes: bool, data: Path | None, output: str) -> None:
+    """Replace the network's issuing CA, because its key may be in other hands.
+
+    On the node that founded the network: its root, which genesis names, makes another issuing CA.
+    From the block on the one before enrols nobody, and every node renews its certificate at once.
+    Connections between nodes stay. After the grace nothing of the CA before is believed, and who
+    has no other certificate by then is cut off until it has.
+    """
+    from hypermesh.cli.output import emit, facts, moment
+
+    if not yes:
+        ask = "Replace the network's issuing CA? Every node renews its certificate"
+        click.confirm(ask, abort=True, err=True)
+    with mesh(data) as here:
+        done = here.certificates.replace_issuer(reason, grace)
+    until = "no longer" if done.believed_until_ms is None else moment(done.believed_until_ms)
+    emit(
+        done,
+        output,
+        facts(
+            {
+                "issuing CA": done.sha256,
+                "in block": done.height,
+                "transaction": done.tx,
+                "one before believed until": until,
+            }
+        ),
+    )
 
 
 def _is_whole(name: str) -> bool:

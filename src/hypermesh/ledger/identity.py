@@ -6,15 +6,20 @@
     identity/prefix/<8 bytes>     the one NodeId that begins with them
     identity/nonce/<signer>       transactions spent; apart, so that they cost no key to rewrite
     identity/anchors/             the certificates of genesis, by which all others are checked
+    identity/issuer/<number>      the issuing CAs that took the place of that of genesis, from 1
+    identity/issuers/             how many these are
+    identity/issued_by/<NodeId>   the number of the issuer of a node's certificate, where not 0
 
 A node may sign while its certificate holds at block time (and a little longer), an owner always, a
-revoked node never. The module is also the kernel's `Authenticator`.
+revoked node never. Whoever has a certificate of an issuing CA that was replaced is believed until
+its grace is over, and needs another for all that comes after. The module is also the kernel's
+`Authenticator`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -27,6 +32,7 @@ from hypermesh.trustchain.verify import (
     Anchors,
     CertificateRefused,
     CertifiedNode,
+    check_issuing,
     check_node,
     fingerprint,
 )
@@ -39,6 +45,7 @@ from hypermesh.wire.tx import (
     Certificate,
     IdentityEnrol,
     IdentityOwn,
+    IdentityReplaceIssuer,
     IdentityRevoke,
     Transaction,
 )
@@ -160,6 +167,33 @@ class KeysInUse(Refusal):
     remedy = "An owner and its nodes have keys of their own"
 
 
+class IssuerForbidden(Refusal):
+    """Only the key of the network's founder puts another issuing CA in the place of one."""
+
+    code = "HM-TX-ID-0014"
+    status = 403
+    exit_code = 4
+    title = "Only the network's founder may replace the issuing CA"
+    remedy = "Run `hm cert rotate-issuer` on the node that founded the network"
+
+
+class IssuerRefused(Refusal):
+    """The certificate is not one of a new issuing CA below the network's root."""
+
+    code = "HM-TX-ID-0015"
+    title = "The certificate is no new issuing CA of this network"
+
+
+class SignerIssuerReplaced(Refusal):
+    """The issuing CA of the node's certificate was replaced, and its grace is over."""
+
+    code = "HM-TX-ID-0016"
+    status = 403
+    exit_code = 4
+    title = "The issuer of the signing node's certificate was replaced"
+    remedy = "Renew the certificate and make it known with `identity.enrol`; a running node does"
+
+
 class Owner(msgspec.Struct, frozen=True, array_like=True):
     """An owner whose keys are known."""
 
@@ -185,6 +219,24 @@ class Revocation(msgspec.Struct, frozen=True, array_like=True):
     by: OwnerId
 
 
+class Issuer(msgspec.Struct, frozen=True, array_like=True):
+    """An issuing CA since `since_ms` in block time; of certificates of the one before, connections
+    are believed until `grace_ms` after that."""
+
+    certificate: Certificate
+    since_ms: TimeMs
+    grace_ms: Annotated[int, Meta(ge=0)]
+    reason: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class Issuers(NamedTuple):
+    """The issuing CAs (DER) whose certificates are believed on connections, the present one first,
+    and until when (milliseconds since 1970) that is so; None where the present one is alone."""
+
+    certificates: tuple[bytes, ...]
+    until_ms: int | None
+
+
 class _Anchors(msgspec.Struct, frozen=True, array_like=True):
     network: GenesisId
     root: Certificate
@@ -198,6 +250,12 @@ _revoked = Table("identity/revoked/", Revocation)
 _prefixes = Table("identity/prefix/", bytes)
 _nonces = Table("identity/nonce/", int)
 _anchors = Table("identity/anchors/", _Anchors)
+_issuers = Table("identity/issuer/", Issuer)
+_issuer_count = Table("identity/issuers/", int)
+_issued_by = Table("identity/issued_by/", int)
+
+ISSUERS_MAX = 1_000
+"""Replacements of one network's issuing CA; its root does not live long enough for more."""
 
 
 def owner(state: State, identifier: OwnerId) -> Owner | None:
@@ -225,6 +283,45 @@ def revoked(state: State) -> frozenset[NodeId]:
     return frozenset(identifier for identifier, _ in _revoked.rows(state))
 
 
+def issuers(state: State, time_ms: int) -> Issuers:
+    """Whose certificates are believed at `time_ms`, milliseconds since 1970."""
+    number, until_ms = _issuer_count.get(state, b"") or 0, None
+    found = [_issuer(state, number)]
+    while number and time_ms <= (ends_ms := _replaced_until(state, number)):
+        until_ms = ends_ms if until_ms is None else min(until_ms, ends_ms)
+        number -= 1
+        found.append(_issuer(state, number))
+    return Issuers(tuple(found), until_ms)
+
+
+def issuer(state: State) -> bytes:
+    """The certificate (DER) of the present issuing CA."""
+    return _issuer(state, _issuer_count.get(state, b"") or 0)
+
+
+def all_issuers(state: State) -> Iterator[bytes]:
+    """The certificates (DER) of all issuing CAs of this network, the present one first."""
+    count = _issuer_count.get(state, b"") or 0
+    return (_issuer(state, number) for number in range(count, -1, -1))
+
+
+def is_issuer(state: State, certificate: bytes) -> bool:
+    """Whether `certificate` (DER) is that of an issuing CA of this network, present or replaced."""
+    return certificate in all_issuers(state)
+
+
+def is_issuer_believed(state: State, identifier: NodeId, time_ms: int) -> bool:
+    """Whether the issuer of the node's certificate on the ledger is believed at `time_ms`; a node
+    that never enrolled has none."""
+    if _nodes.get(state, identifier) is None:
+        return False
+    count = _issuer_count.get(state, b"") or 0
+    if count == 0:
+        return True
+    number = _issued_by.get(state, identifier) or 0
+    return all(time_ms <= _replaced_until(state, later) for later in range(count, number, -1))
+
+
 def resolve_prefix(state: State, prefix: bytes) -> NodeId | None:
     """The one node whose id begins with `prefix` (8 to 32 bytes); None where there is none."""
     if len(prefix) < PREFIX_BYTES:
@@ -242,7 +339,7 @@ class Identity:
     """The module `identity`, and the kernel's authenticator."""
 
     name = "identity"
-    bodies: tuple[type, ...] = (IdentityOwn, IdentityEnrol, IdentityRevoke)
+    bodies: tuple[type, ...] = (IdentityOwn, IdentityEnrol, IdentityRevoke, IdentityReplaceIssuer)
 
     def signer(self, state: State, transaction: Transaction, time_ms: int) -> Signer:
         """See `Authenticator.signer`. An expired node may still bring its new certificate."""
@@ -267,6 +364,8 @@ class Identity:
             raise SignerExpired(
                 why=f"it ended {time_ms - enrolled.not_after_ms} ms before this block"
             )
+        if not is_issuer_believed(state, identifier, time_ms - EXPIRY_GRACE_MS):
+            raise SignerIssuerReplaced
         return Signer(enrolled.keys, enrolled.owner, True, spent)
 
     def spend_nonce(self, state: State, signer: Hash) -> None:
@@ -295,6 +394,8 @@ class Identity:
             self._enrol(context, call, body)
         elif isinstance(body, IdentityRevoke):
             self._revoke(context, call, body)
+        elif isinstance(body, IdentityReplaceIssuer):
+            self._replace_issuer(context, call, body)
         else:
             raise TypeError(f"identity does not execute {type(body).__name__}")
 
@@ -333,6 +434,8 @@ class Identity:
             revoked=False,
         )
         known = _nodes.get(state, identifier)
+        number = _issuer_count.get(state, b"") or 0
+        number_before = _issued_by.get(state, identifier) or 0
         if known is None:
             prefix = identifier[:PREFIX_BYTES]
             if _prefixes.get(state, prefix) is not None:
@@ -342,8 +445,10 @@ class Identity:
             return
         elif known.owner != row.owner:
             raise OwnerFixed
-        elif row.not_after_ms <= known.not_after_ms:
+        elif row.not_after_ms <= known.not_after_ms and number == number_before:
             raise CertificateSuperseded
+        if number != number_before:
+            _issued_by.put(state, identifier, number)
         _nodes.put(state, identifier, row)
         context.events.append(Event("identity.enrolled", identifier, certified.owner))
 
@@ -360,6 +465,52 @@ class Identity:
         _revoked.put(state, body.node, Revocation(body.reason, context.height, call.owner))
         context.events.append(Event("identity.revoked", body.node, body.reason.encode()))
 
+    def _replace_issuer(self, context: Context, call: Call, body: IdentityReplaceIssuer) -> None:
+        state, network = context.state, _network(context.state)
+        if call.signer_is_node or call.owner != network.founder:
+            raise IssuerForbidden
+        try:
+            check_issuing(body.certificate, network.root, now_s=context.time_ms // 1000)
+        except CertificateRefused as refusal:
+            raise IssuerRefused(why=f"{refusal.code}: {refusal}") from refusal
+        count = _issuer_count.get(state, b"") or 0
+        if count >= ISSUERS_MAX:
+            raise IssuerRefused(why=f"a network has at most {ISSUERS_MAX}")
+        if body.certificate == network.root:
+            raise IssuerRefused(why="the root issues no nodes")
+        if is_issuer(state, body.certificate):
+            raise IssuerRefused(why="it is the issuing CA, or was it")
+        row = Issuer(body.certificate, context.time_ms, body.grace_ms, body.reason)
+        _issuers.put(state, _number(count + 1), row)
+        _issuer_count.put(state, b"", count + 1)
+        context.events.append(
+            Event("identity.issuer_replaced", fingerprint(body.certificate), body.reason.encode())
+        )
+
+
+def _number(number: int) -> bytes:
+    return number.to_bytes(4, "big")
+
+
+def _issuer(state: State, number: int) -> bytes:
+    """The certificate of an issuing CA, by its number; that of genesis is 0."""
+    if number == 0:
+        return _network(state).issuing
+    return _replacement(state, number).certificate
+
+
+def _replacement(state: State, number: int) -> Issuer:
+    row = _issuers.get(state, _number(number))
+    if row is None:
+        raise RuntimeError(f"issuing CA {number} is counted and not there")
+    return row
+
+
+def _replaced_until(state: State, number: int) -> int:
+    """The end of the grace for the predecessor of issuing CA `number`."""
+    row = _replacement(state, number)
+    return row.since_ms + row.grace_ms
+
 
 def _network(state: State) -> _Anchors:
     anchors = _anchors.get(state, b"")
@@ -370,7 +521,7 @@ def _network(state: State) -> _Anchors:
 
 def _certified(state: State, body: IdentityEnrol, time_ms: int) -> CertifiedNode:
     network = _network(state)
-    anchors = Anchors(network.network, network.root, network.issuing)
+    anchors = Anchors(network.network, network.root, issuer(state))
     try:
         return check_node(body.certificate, anchors, now_s=time_ms // 1000)
     except CertificateRefused as refusal:

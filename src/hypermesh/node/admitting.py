@@ -109,21 +109,31 @@ class Admitting:
     def renewed_own(self, now_s: int) -> list[Certificate] | None:
         """The next certificate chain of the authority's own node; None where the authority is
         elsewhere."""
-        if self._authority is None:
-            return None
-        return renewed_own(self._authority, self._membership, now_s)
+        authority = self._present()
+        return None if authority is None else renewed_own(authority, self._membership, now_s)
 
     def certified(
         self, public: PublicKeys, owner: OwnerId, request: Hash, now_s: int
     ) -> list[Certificate]:
         """A certificate chain for any keys, by the word of the authority's own node. The same
         `request` gives the same certificate."""
-        if self._authority is None:
+        authority = self._present()
+        if authority is None:
             raise NotAvailable("This node holds no certificate authority")
         order = CertificateOrder(request, self._membership.genesis_id, public, owner)
-        return self._authority.chain(self._authority.certify(order, now_s))
+        return authority.chain(authority.certify(order, now_s))
+
+    def _present(self) -> CertificateAuthority | None:
+        """The authority, which issues by the CA that the ledger names; whoever has seen a block is
+        answered as of that block."""
+        if self._authority is not None:
+            with self._chain.ledger.state() as state:
+                issuing = identity.issuer(state)
+            self._authority.use_issuing(issuing)
+        return self._authority
 
     def _require_enrolment(self) -> tuple[Enrolment, frozenset[NodeId]]:
+        self._present()
         if self._enrolment is None:
             raise NotAvailable("This node holds no certificate authority")
         with self._chain.ledger.state() as state:

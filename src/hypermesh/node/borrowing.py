@@ -20,6 +20,7 @@ from hypermesh.assets.adapters.adapter import NotHeld
 from hypermesh.crypto.digest import digest_of
 from hypermesh.crypto.files import replace
 from hypermesh.crypto.keys import QuantumKeys
+from hypermesh.ledger import identity
 from hypermesh.node.chain import Chain
 from hypermesh.node.kept import read
 from hypermesh.node.membership import Membership
@@ -283,13 +284,15 @@ class Borrowing:
         view = self._views.lease(lease_id)
         locator = self._locate(bytes.fromhex(view.provider))
         genesis = self._membership.genesis
+        with self._chain.ledger.state() as state:
+            issuing = identity.issuer(state)
         return SessionView(
             lease=msgspec.structs.replace(view, host=locator.hosts[0], port=locator.port),
             secret=secret,
             trust=TrustView(
                 genesis=self._membership.genesis_id.hex(),
                 root=genesis.root_certificate.hex(),
-                issuing=genesis.issuing_certificate.hex(),
+                issuing=issuing.hex(),
             ),
         )
 

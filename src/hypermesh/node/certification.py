@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from hypermesh.ledger import identity
+from hypermesh.node.admission import Admission
 from hypermesh.node.admitting import Admitting
 from hypermesh.node.chain import Chain
 from hypermesh.node.joining import renew
@@ -30,6 +32,7 @@ class Certification:
         endpoint: Endpoint,
         admitting: Admitting,
         whereabouts: Whereabouts,
+        admission: Admission,
     ) -> None:
         self._membership = membership
         self._chain = chain
@@ -37,25 +40,49 @@ class Certification:
         self._endpoint = endpoint
         self._admitting = admitting
         self._whereabouts = whereabouts
+        self._admission = admission
+        self._is_asked = False
+        self._lock = threading.Lock()
 
     @property
     def ends_in_s(self) -> int:
         """Seconds until the certificate ends; negative when it has."""
         return self._membership.not_after_s - int(time.time())
 
+    def ask(self) -> None:
+        """A node that should believe ours, or we its, does not: there may be another issuing CA
+        that this copy of the ledger knows nothing of. `renew_if_due` asks for its certificate."""
+        self._is_asked = True
+
     def renew_if_due(self) -> bool:
-        """Ask for the next certificate when it is time; True where there is a new one."""
+        """Ask for the next certificate when it is time, or when the issuing CA of the present one
+        was replaced; True where there is a new one."""
+        with self._lock:
+            return self._renew_if_due()
+
+    def _renew_if_due(self) -> bool:
         now_s = int(time.time())
-        if self._membership.not_after_s - now_s > RENEW_BEFORE_S:
+        is_asked, self._is_asked = self._is_asked, False
+        is_old = self._membership.not_after_s - now_s <= RENEW_BEFORE_S
+        if not (is_old or is_asked or self._is_issuer_replaced()):
             return False
+        before = self._membership.chain[0]
         chain = self._admitting.renewed_own(now_s)
         if chain is not None:
             self._membership.renewed(chain, now_s)
         else:
             whereabouts = self._whereabouts
             renew(self._membership, [whereabouts.locate(whereabouts.sequencer)], now_s)
+        if self._membership.chain[0] == before:
+            return False
         self._endpoint.set_identity(Identity(self._membership.chain, self._membership.keys))
+        self._admission.obey()
         return True
+
+    def _is_issuer_replaced(self) -> bool:
+        own = self._membership.chain[1]
+        with self._chain.ledger.state() as state:
+            return identity.is_issuer(state, own) and identity.issuer(state) != own
 
     def introduce(self) -> None:
         """The owner's keys and the node's certificate on the ledger, where they are not."""

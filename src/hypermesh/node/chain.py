@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -26,7 +27,7 @@ from hypermesh.ledger.state import Overlay
 from hypermesh.ledger.store import Store
 from hypermesh.node.peers import Peers
 from hypermesh.node.rules import kernel
-from hypermesh.stoq.errors import PeerRefused
+from hypermesh.stoq.errors import PeerRefused, UnknownIssuer
 from hypermesh.wire.block import Genesis
 from hypermesh.wire.codec import decode
 from hypermesh.wire.errors import Unreachable
@@ -132,8 +133,13 @@ class Sequencing:
 class Following:
     """The ledger on every other node."""
 
-    def __init__(self, directory: Path, genesis: Genesis, peers: Peers) -> None:
+    def __init__(
+        self, directory: Path, genesis: Genesis, peers: Peers, mistrusted: Callable[[], None]
+    ) -> None:
+        """`mistrusted` is told where the sequencer or this node has a certificate of an issuing CA
+        that the other does not know."""
         self._peers = peers
+        self._mistrusted = mistrusted
         self._sequencer = key_id(genesis.sequencer)
         self._store = open_store(directory, genesis)
         self.feed = Feed(self._store.height)
@@ -193,7 +199,11 @@ class Following:
     def _fetch(self, height: int) -> BlocksResponse:
         wait_ms = 0 if self._pull.age_s is None else POLL_WAIT_MS
         request = BlocksRequest(height, BLOCKS_A_FETCH, wait_ms)
-        response = self._peers.call(self._sequencer, "ledger.blocks", request, BlocksResponse)
+        try:
+            response = self._peers.call(self._sequencer, "ledger.blocks", request, BlocksResponse)
+        except UnknownIssuer:
+            self._mistrusted()
+            raise
         if response.time_ms:
             self._clock = BlockClock(response.time_ms)
         return response

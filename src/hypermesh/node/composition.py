@@ -15,6 +15,7 @@ from hypermesh.consensus.prover.bundle import Attestor
 from hypermesh.crypto.files import make_directory
 from hypermesh.ledger import identity
 from hypermesh.ledger.errors import LedgerDamaged
+from hypermesh.node.admission import Admission
 from hypermesh.node.admitting import Admitting
 from hypermesh.node.attempts.blocks import TamperedBlock
 from hypermesh.node.attempts.cheating import Cheating
@@ -62,6 +63,7 @@ from hypermesh.node.placing import Placing
 from hypermesh.node.pool import Pool
 from hypermesh.node.readings import Readings
 from hypermesh.node.refusals import Refusals
+from hypermesh.node.reissuing import Reissuing
 from hypermesh.node.revoking import Revoking
 from hypermesh.node.rules import kernel
 from hypermesh.node.running import Running
@@ -86,6 +88,7 @@ from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.trust import Identity
 from hypermesh.trustchain.ca.authority import CertificateAuthority
 from hypermesh.trustchain.certificate import server_name
+from hypermesh.wire.api.certificate import IssuerView
 from hypermesh.wire.api.event import EventKind
 from hypermesh.wire.api.ledger import TransactionView
 from hypermesh.wire.api.network import InvitationView
@@ -118,6 +121,8 @@ class Node:
         self.metrics = Metrics()
         self._came_up: Callable[[NodeId], None] = lambda _: None
         """Told of each node that answers a new connection; parcels may wait for it."""
+        self._mistrusted: Callable[[], None] = lambda: None
+        """Told where this node and the sequencer do not believe each other's issuer."""
         self.endpoint = Endpoint.bind(
             settings.stoq_host,
             settings.stoq_port,
@@ -260,6 +265,9 @@ class Node:
             self._passing.heard(node, hearing.age_ms(node))
             hearing.heard(node)
 
+        admission = Admission(
+            membership, self.chain, self.endpoint, lambda: time.time_ns() // 1_000_000
+        )
         self._service = Service(
             self.endpoint,
             methods(self.chain, self.lending, self._admitting, self.whereabouts, self.parcels),
@@ -267,7 +275,16 @@ class Node:
             heard,
         )
         self._certification = Certification(
-            membership, self.chain, self.wallet, self.endpoint, self._admitting, self.whereabouts
+            membership,
+            self.chain,
+            self.wallet,
+            self.endpoint,
+            self._admitting,
+            self.whereabouts,
+            admission,
+        )
+        self._reissuing = Reissuing(
+            membership, self.chain, self._admitting, admission, self._certification
         )
         self._settling = Settling(
             self.configuration.settings,
@@ -280,7 +297,6 @@ class Node:
             self.whereabouts,
         )
         self._watching = Watching(
-            membership,
             self.chain,
             self.endpoint,
             self._attesting,
@@ -288,8 +304,16 @@ class Node:
             self.whereabouts,
             self.metrics,
             refusals,
+            admission,
+            self._settling.renew_soon,
         )
-        self._watching.obey_revocations()
+        admission.obey()
+
+        def mistrusted() -> None:
+            self._certification.ask()
+            self._settling.renew_soon()
+
+        self._mistrusted = mistrusted
         self.topology = Topology(
             membership,
             self.chain,
@@ -463,6 +487,10 @@ class Node:
         """End a node's rights for good, under the owner's key; see `Revoking.revoke`."""
         return _view(self._revoking.revoke(node, reason))
 
+    def replace_issuer(self, reason: str, grace_ms: int) -> IssuerView:
+        """Put another issuing CA in the place of the present one; see `Reissuing.replace`."""
+        return self._reissuing.replace(reason, grace_ms)
+
     # The parts
 
     def _open_chain(self, directory: Path, confirmed_ms: int | None) -> Chain:
@@ -475,7 +503,7 @@ class Node:
                 chain.stop()
                 raise LedgerDamaged(why=f"{directory} is empty, and this node has sequenced before")
             return chain
-        return Following(directory, genesis, self._peers)
+        return Following(directory, genesis, self._peers, lambda: self._mistrusted())
 
     def _reached(self, locator: Locator) -> None:
         self.whereabouts.reached(locator)

@@ -18,6 +18,7 @@ from hypermesh.node.index.index import Index
 from hypermesh.node.leases import Leases
 from hypermesh.node.membership import Membership
 from hypermesh.node.readings import Readings
+from hypermesh.trustchain.description import authority_identifier, key_identifier
 from hypermesh.wire.api.ledger import HistoryEntry, HistoryPage
 from hypermesh.wire.api.receipt import ReceiptDocument
 from hypermesh.wire.asset import LeaseState
@@ -139,12 +140,20 @@ class Evidence:
         signer = found.signed.transaction.signer
         certificate = self._index.current().certificate(signer, found.height, found.index)
         if certificate is not None:
-            return Party(certificate)
+            return Party(certificate, issuing=self._issuing(certificate))
         with self._chain.ledger.state() as state:
             owner = identity.owner(state, signer)
         if owner is None:
             raise NotFound(f"The keys of {signer.hex()} are not known")
         return Party(None, owner.keys)
+
+    def _issuing(self, certificate: bytes) -> bytes | None:
+        """The issuing certificate above a node's; None where it is that of genesis."""
+        named = authority_identifier(certificate)
+        with self._chain.ledger.state() as state:
+            issuers = list(identity.all_issuers(state))
+        above = next((each for each in issuers if key_identifier(each) == named), None)
+        return None if above == self._genesis.issuing_certificate else above
 
 
 def _place(cursor: str | None) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.keystore import KeyStore
 from hypermesh.node.kept import read
 from hypermesh.stoq.trust import TrustPolicy
-from hypermesh.trustchain.verify import Anchors, check_chain
+from hypermesh.trustchain.verify import Anchors, CertificateMalformed, check_chain
 from hypermesh.wire.asset import Locator
 from hypermesh.wire.block import Genesis
 from hypermesh.wire.codec import encode
@@ -126,12 +127,15 @@ class Membership:
     def certificate_sha256(self) -> Hash:
         return hashlib.sha256(self.chain[0]).digest()
 
-    def policy(self, revoked: frozenset[NodeId]) -> TrustPolicy:
-        """Whom STOQ shall trust on this network."""
+    def policy(
+        self, revoked: frozenset[NodeId], issuers: Sequence[Certificate] = ()
+    ) -> TrustPolicy:
+        """Whom STOQ shall trust on this network: what `issuers` issued, as the ledger names them;
+        without them, those of the issuer of this node's own certificate."""
         return TrustPolicy(
             network=self.genesis_id,
             roots=[self.genesis.root_certificate],
-            issuers=[self.genesis.issuing_certificate],
+            issuers=issuers or [self.chain[1]],
             revoked=revoked,
             version=len(revoked),
         )
@@ -144,7 +148,10 @@ class Membership:
 
 
 def _checked(genesis: Genesis, chain: list[bytes], now_s: int) -> Certified:
-    anchors = Anchors.of(genesis, digest_of("genesis", genesis))
+    """Under any issuing CA below the root of `genesis`: that of genesis may have been replaced."""
+    if len(chain) != 3:
+        raise CertificateMalformed("A chain is leaf, issuing certificate and root")
+    anchors = Anchors(digest_of("genesis", genesis), genesis.root_certificate, chain[1])
     node = check_chain(chain, anchors, now_s=now_s)
     return Certified(chain, node.owner, node.not_after_s)
 

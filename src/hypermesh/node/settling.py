@@ -58,6 +58,7 @@ class Settling:
         self._lending = lending
         self._whereabouts = whereabouts
         self._stopping = threading.Event()
+        self._renewal = threading.Event()
         self._settled = threading.Event()
         self._wrong = ""
         self._first = threading.Thread(target=self._settle_until_done, name="settle", daemon=True)
@@ -80,9 +81,14 @@ class Settling:
         for thread in (self._first, *self._lasting):
             thread.start()
 
+    def renew_soon(self) -> None:
+        """Look at the certificate now, and not only when it is time."""
+        self._renewal.set()
+
     def stop(self) -> None:
         """Begin nothing more; what is under way ends with the ledger."""
         self._stopping.set()
+        self._renewal.set()
 
     def _settle_until_done(self) -> None:
         trouble = Trouble(log, "settling")
@@ -127,17 +133,30 @@ class Settling:
 
     def _stay_certified(self) -> None:
         """Renew in time, also where the first tries fail."""
-        self._repeat(RENEW_RETRY_S, "renewing the certificate", self._renew)
+        self._repeat(RENEW_RETRY_S, "renewing the certificate", self._renew, self._renewal)
 
     def _stay_found(self) -> None:
         """Publish this node's place again when it has another."""
         self._repeat(PLACE_CHECK_S, "saying where this node is", self._publish)
 
-    def _repeat(self, pause_s: float, doing: str, do: Callable[[], None]) -> None:
+    def _repeat(
+        self,
+        pause_s: float,
+        doing: str,
+        do: Callable[[], None],
+        wake: threading.Event | None = None,
+    ) -> None:
         """Nothing before the node has settled: coming up does it all by itself. Another node that
-        goes down says that its ledger has stopped, so that is no reason to end either."""
+        goes down says that its ledger has stopped, so that is no reason to end either. `wake`
+        ends a pause."""
         trouble = Trouble(log, doing)
-        while not self._stopping.wait(pause_s):
+        while not self._stopping.is_set():
+            if wake is None:
+                self._stopping.wait(pause_s)
+            elif wake.wait(pause_s):
+                wake.clear()
+            if self._stopping.is_set():
+                return
             if not self._settled.is_set():
                 continue
             try:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
-from hypermesh.ledger import identity
 from hypermesh.ledger.errors import LedgerStopped
 from hypermesh.ledger.feed import Commit
+from hypermesh.node.admission import Admission
 from hypermesh.node.attesting import Attesting
 from hypermesh.node.chain import Chain
 from hypermesh.node.lending import Lending
-from hypermesh.node.membership import Membership
 from hypermesh.node.metrics import Metrics
 from hypermesh.node.refusals import Refusals
 from hypermesh.node.trouble import Trouble
@@ -32,7 +32,6 @@ class Watching:
 
     def __init__(
         self,
-        membership: Membership,
         chain: Chain,
         endpoint: Endpoint,
         attesting: Attesting,
@@ -40,9 +39,13 @@ class Watching:
         whereabouts: Whereabouts,
         metrics: Metrics,
         refusals: Refusals,
+        admission: Admission,
+        renew: Callable[[], None],
     ) -> None:
+        """`renew` has the certificate of this node looked at soon."""
         self._refusals = refusals
-        self._membership = membership
+        self._admission = admission
+        self._renew = renew
         self._chain = chain
         self._endpoint = endpoint
         self._attesting = attesting
@@ -58,12 +61,6 @@ class Watching:
         """Before the ledger starts, so that no block is missed. The thread ends with the ledger."""
         self._commits = self._chain.feed.subscribe()
         self._thread.start()
-
-    def obey_revocations(self) -> None:
-        """Admit no peer that the ledger has revoked, as far as this copy knows."""
-        with self._chain.ledger.state() as state:
-            revoked = identity.revoked(state)
-        self._endpoint.set_policy(self._membership.policy(revoked))
 
     @property
     def threads(self) -> tuple[threading.Thread, ...]:
@@ -101,6 +98,7 @@ class Watching:
         """What has to be done now. Whatever goes wrong with it, the next block comes."""
         try:
             self._report_refusals()
+            self._admission.obey_in_time()
             if commit is not None:
                 self._react(commit)
             if self._owed_at is not None and time.monotonic() >= self._owed_at:
@@ -117,7 +115,8 @@ class Watching:
 
     def _catch_up(self) -> None:
         self._pause_s = min(2 * self._pause_s, WATCH_S_MAX)
-        self.obey_revocations()
+        self._admission.obey()
+        self._renew()
         self._attesting.epoch_turned()
         if self._lending.catch_up():
             self._owed_at, self._pause_s = None, WATCH_S
@@ -127,8 +126,10 @@ class Watching:
     def _react(self, commit: Commit) -> None:
         """Revocations and epochs first: what follows them may have to wait for another node."""
         names = {event.name for event in commit.events}
-        if "identity.revoked" in names:
-            self.obey_revocations()
+        if names & {"identity.revoked", "identity.issuer_replaced"}:
+            self._admission.obey()
+        if "identity.issuer_replaced" in names:
+            self._renew()
         if "consensus.epoch" in names:
             self._attesting.epoch_turned()
         self._count(commit)

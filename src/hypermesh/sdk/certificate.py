@@ -11,6 +11,8 @@ from hypermesh.wire.api.certificate import (
     CertificateDetail,
     CertificatePage,
     CertificateView,
+    IssuerRequest,
+    IssuerView,
     RevocationRequest,
 )
 from hypermesh.wire.api.ledger import TransactionView
@@ -27,6 +29,11 @@ def get(named: str = "me") -> Call[CertificateDetail]:
 def revoke(node: str, reason: str) -> Call[TransactionView]:
     body = RevocationRequest(reason)
     return Call(TransactionView, "POST", f"/v1/certificates/{node}/revoke", body, once=True)
+
+
+def replace_issuer(reason: str, grace_ms: int) -> Call[IssuerView]:
+    body = IssuerRequest(reason, grace_ms)
+    return Call(IssuerView, "POST", "/v1/certificates/issuer", body, once=True)
 
 
 class Certificates:
@@ -53,6 +60,12 @@ class Certificates:
         on the ledger when this returns. Everybody can read the reason, at most 200 characters."""
         return self._rest.run(revoke(node, reason))
 
+    def replace_issuer(self, reason: str, grace_ms: int) -> IssuerView:
+        """Put another issuing CA in the place of the present one, on the node that founded the
+        network; on the ledger when this returns. Connections by certificates of the one before are
+        believed for `grace_ms` milliseconds more, at most a day."""
+        return self._rest.run(replace_issuer(reason, grace_ms))
+
 
 class AsyncCertificates:
     """As `Certificates`, for asyncio."""
@@ -71,3 +84,7 @@ class AsyncCertificates:
     async def revoke(self, node: str, reason: str) -> TransactionView:
         """As `Certificates.revoke`."""
         return await self._rest.run(revoke(node, reason))
+
+    async def replace_issuer(self, reason: str, grace_ms: int) -> IssuerView:
+        """As `Certificates.replace_issuer`."""
+        return await self._rest.run(replace_issuer(reason, grace_ms))

@@ -30,6 +30,20 @@ def describe(certificate: bytes) -> Description:
     )
 
 
+def key_identifier(certificate: bytes) -> bytes:
+    """How a certificate (DER, well-formed) names its own key; RFC 5280 section 4.2.1.2."""
+    read = x509.load_der_x509_certificate(certificate)
+    return read.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+
+
+def authority_identifier(certificate: bytes) -> bytes:
+    """How a certificate (DER, well-formed) names the key of who issued it; empty where it does not.
+    RFC 5280 section 4.2.1.1."""
+    read = x509.load_der_x509_certificate(certificate)
+    value = read.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    return value.key_identifier or b""
+
+
 def pem(certificate: bytes) -> str:
     """A certificate in DER as PEM (RFC 7468)."""
     return ssl.DER_cert_to_PEM_cert(certificate)

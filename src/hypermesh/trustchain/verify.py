@@ -163,6 +163,16 @@ def check_pinned(chain: Sequence[bytes], root_sha256: Hash, *, now_s: int) -> Ce
     )
 
 
+def check_issuing(certificate: bytes, root: bytes, *, now_s: int) -> None:
+    """Raise unless `root` (both DER) made `certificate` an authority for nodes, good at `now_s`
+    seconds since 1970: `CertificateMalformed`, `IssuerUnknown`, `CertificateForged`,
+    `CertificateNotYetValid`, `CertificateExpired`."""
+    try:
+        _native.x509_check_issuing(issuing=certificate, root=root, now_unix=now_s)
+    except _native.CertificateRefused as refusal:
+        _raise(refusal)
+
+
 def read_keys(certificate: bytes) -> PublicKeys:
     """The keys in a leaf, whoever signed it; raises `CertificateMalformed`.
 

@@ -89,6 +89,22 @@ class NameDrop(msgspec.Struct, frozen=True, array_like=True, tag="name.drop"):
     label: Label
 
 
+ISSUER_GRACE_MS_MAX = 24 * 60 * 60 * 1000
+"""As long as a node's certificate lives: after that there is none left to be lenient with."""
+
+
+class IdentityReplaceIssuer(
+    msgspec.Struct, frozen=True, array_like=True, tag="identity.replace_issuer"
+):
+    """The network's founder puts the issuing CA `certificate`, below the root of genesis, in the
+    place of the one before. That one enrols nobody from now on; what it issued is believed for
+    `grace_ms` more."""
+
+    certificate: Certificate
+    grace_ms: Annotated[int, Meta(ge=0, le=ISSUER_GRACE_MS_MAX)]
+    reason: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
 class BankFaucet(msgspec.Struct, frozen=True, array_like=True, tag="bank.faucet"):
     """A certified node claims its one grant of test units for its owner."""
 
@@ -272,6 +288,7 @@ Body: TypeAlias = (
     | IdentityRevoke
     | NameSet
     | NameDrop
+    | IdentityReplaceIssuer
     | BankFaucet
     | BankTransfer
     | StakeBond

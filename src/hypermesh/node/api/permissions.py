@@ -47,6 +47,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/v1/certificates"): READ,
     ("GET", "/v1/certificates/{certificate}"): READ,
     ("POST", "/v1/certificates/{node}/revoke"): OWNER,
+    ("POST", "/v1/certificates/issuer"): OWNER,
     ("GET", "/v1/stoq"): READ,
     ("GET", "/v1/stoq/connections"): READ,
     ("POST", "/v1/stoq/parcels"): MANAGE,

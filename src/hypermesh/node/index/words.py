@@ -29,6 +29,7 @@ from hypermesh.wire.tx import (
     ConsensusAttest,
     IdentityEnrol,
     IdentityOwn,
+    IdentityReplaceIssuer,
     IdentityRevoke,
     LeaseActivate,
     LeaseClaim,
@@ -100,6 +101,8 @@ def operation(body: Body, signer: str, names: Names) -> str:
             return f"{signer} calls node {names.node(node or b'')} {label}"
         case NameDrop():
             return f"{signer} gives up the name {body.label}"
+        case IdentityReplaceIssuer():
+            return f"{signer} replaces the network's issuing CA: {body.reason}"
         case BankFaucet():
             return f"{signer} claims its grant from the faucet"
         case BankTransfer():

@@ -3,6 +3,10 @@
 The root key is used to found the authority and never again by this program; `open` does not even
 load it. A certificate is on the disk before anyone sees it, under the hash of the request that it
 answers, so the same request has one answer for ever.
+
+An issuing CA can be replaced by another below the same root: `prepare_issuing` makes it and
+`use_issuing` goes over to it, once the network knows it. Who asks again for what the one before
+issued gets a certificate of the new one.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ from hypermesh.trustchain.certificate import (
     serial_number,
     service_certificate,
 )
+from hypermesh.trustchain.description import authority_identifier, describe, key_identifier
 from hypermesh.trustchain.verify import fingerprint
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import Conflict, Forbidden, NotFound
@@ -66,6 +71,14 @@ NUMBER_MAX = 2**63 - 1
 
 _ROOT_SECRET = "ca-root"
 _ISSUING_SECRET = "ca-issuing"
+"""Of the first; the others have their number behind it."""
+
+_ROOT, _ISSUING, _PRESENT = "root", "issuing", "present"
+"""Roles in the store. Issuing CAs after the first have their number behind `issuing`; the one in
+`present`, where there is such a row, issues."""
+
+ISSUING_MAX = 1_000
+"""Issuing CAs that one authority ever has."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS authority (
@@ -131,6 +144,15 @@ class NodeOwned(Forbidden):
     remedy = "Remove its keys and join as a new node"
 
 
+class IssuingUnknown(NotFound):
+    """The issuing CA that is to be used was not made here."""
+
+    code = "HM-TRUST-0340"
+    exit_code = 3
+    title = "The network's issuing CA was not made by this authority"
+    remedy = "Restore the newest backup of the node that founded the network"
+
+
 class StoredAuthority(msgspec.Struct, frozen=True, array_like=True):
     """Keys of a certificate authority in the key store: P-256 as PKCS#8, FALCON-1024 raw."""
 
@@ -165,10 +187,20 @@ class Issued:
 class CertificateAuthority:
     """Issues and renews node certificates. Open one with `found` or `open`."""
 
-    def __init__(self, database: Database, root: bytes, issuing: Authority) -> None:
+    def __init__(
+        self,
+        database: Database,
+        root: bytes,
+        issuing: Authority,
+        keys: KeyStore,
+        made: dict[bytes, bytes],
+    ) -> None:
+        """`made` are the certificates of all issuing CAs, by their key identifiers."""
         self._database = database
         self._root = root
         self._issuing = issuing
+        self._keys = keys
+        self._made = made
 
     @classmethod
     def found(
@@ -189,7 +221,7 @@ class CertificateAuthority:
                     issuing_keys, Authority(root, root_keys), network, validity, _serial()
                 )
                 connection.executemany(
-                    "INSERT INTO authority VALUES (?, ?)", [("root", root), ("issuing", issuing)]
+                    "INSERT INTO authority VALUES (?, ?)", [(_ROOT, root), (_ISSUING, issuing)]
                 )
         database.close()
         return cls.open(directory, keys)
@@ -203,15 +235,23 @@ class CertificateAuthority:
         database = Database(path, _SCHEMA)
         with database.transaction() as connection:
             found = dict(connection.execute("SELECT role, certificate FROM authority"))
-        if found.keys() != {"root", "issuing"}:
+        if not found.keys() >= {_ROOT, _ISSUING}:
             database.close()
             raise AuthorityMissing(
                 f"The certificate authority in {directory} is half made",
                 why="it was interrupted while it was founded",
                 fix="Found the network again; what is there is kept",
             )
-        issuing = Authority(found["issuing"], _stored(keys, _ISSUING_SECRET))
-        return cls(database, found["root"], issuing)
+        issuing = {role: each for role, each in found.items() if role.startswith(_ISSUING)}
+        present = found.get(_PRESENT, found[_ISSUING])
+        role = next(role for role, each in issuing.items() if each == present)
+        return cls(
+            database,
+            found[_ROOT],
+            Authority(present, _stored(keys, _secret(role))),
+            keys,
+            {key_identifier(each): each for each in issuing.values()},
+        )
 
     @property
     def root(self) -> bytes:
@@ -220,12 +260,56 @@ class CertificateAuthority:
 
     @property
     def issuing(self) -> bytes:
-        """The issuing certificate, DER."""
+        """The certificate of the present issuing CA, DER."""
         return self._issuing.certificate
 
     def chain(self, issued: Issued) -> list[bytes]:
         """Leaf, issuing certificate and root, as a TLS peer shows them."""
-        return [issued.certificate, self.issuing, self.root]
+        issuing = self._made[authority_identifier(issued.certificate)]
+        return [issued.certificate, issuing, self.root]
+
+    def prepare_issuing(self, network: str, now_s: int) -> bytes:
+        """The certificate (DER) of another issuing CA, whose keys are here; it issues nothing yet.
+        Until it is used, the same one is given again. Raises `Conflict` after `ISSUING_MAX`."""
+        with self._database.transaction() as connection:
+            found = dict(
+                connection.execute(
+                    "SELECT role, certificate FROM authority WHERE role LIKE 'issuing%'"
+                )
+            )
+        number = len(found) - 1
+        last: bytes = found[_role(number)]
+        if number and last != self.issuing:
+            return last
+        if number >= ISSUING_MAX:
+            raise Conflict(f"An authority has at most {ISSUING_MAX} issuing CAs")
+        role = _role(number + 1)
+        root = Authority(self._root, _stored(self._keys, _ROOT_SECRET))
+        keys = _stored_or_new(self._keys, _secret(role))
+        validity = Validity(now_s - CLOCK_SKEW_S, describe(self._root).not_after_s)
+        certificate = issuing_certificate(keys, root, network, validity, _serial())
+        with self._database.transaction() as connection:
+            connection.execute("INSERT INTO authority VALUES (?, ?)", (role, certificate))
+        self._made[key_identifier(certificate)] = certificate
+        return certificate
+
+    def use_issuing(self, certificate: bytes) -> None:
+        """Issue by the CA with that certificate from now on; nothing changes where that is so.
+        Raises `IssuingUnknown`."""
+        if certificate == self.issuing:
+            return
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT role FROM authority WHERE certificate = ? AND role LIKE 'issuing%'",
+                (certificate,),
+            ).fetchone()
+            if row is None:
+                raise IssuingUnknown
+            keys = _stored(self._keys, _secret(row[0]))
+            connection.execute(
+                "INSERT OR REPLACE INTO authority VALUES (?, ?)", (_PRESENT, certificate)
+            )
+        self._issuing = Authority(certificate, keys)
 
     def certify(self, order: CertificateOrder, now_s: int) -> Issued:
         """The certificate that answers `order`: a new one, or the one it was answered with before.
@@ -233,33 +317,41 @@ class CertificateAuthority:
         Raises `NodeOwned` where the node has a certificate that names another owner and
         `RequestConflict` where the request hash was used for another node.
         """
-        node = key_id(order.node)
+        node, issuing = key_id(order.node), self._issuing
         with self._database.transaction() as connection:
             row = connection.execute(
                 "SELECT certificate, node, owner, issued_s, not_after_s FROM issued "
                 "WHERE request = ?",
                 (order.request,),
             ).fetchone()
-            if row is not None:
-                issued = Issued(*row)
-                if (issued.node, issued.owner) != (node, order.owner):
-                    raise RequestConflict
-                return issued
-            # No two rows of a node differ in the owner, so any one of them tells.
-            known = connection.execute(
-                "SELECT owner FROM issued WHERE node = ? LIMIT 1", (node,)
-            ).fetchone()
-            if known is not None and known[0] != order.owner:
-                raise NodeOwned
-            validity = Validity(now_s - CLOCK_SKEW_S, now_s + NODE_LIFETIME_S)
-            certificate = node_certificate(
-                order.node, order.owner, order.genesis, self._issuing, validity, _serial()
-            )
-            issued = Issued(certificate, node, order.owner, now_s, validity.not_after_s)
-            connection.execute(
-                "INSERT INTO issued VALUES (?, ?, ?, ?, ?, ?)",
-                (order.request, node, order.owner, now_s, validity.not_after_s, certificate),
-            )
+            if row is None:
+                # No two rows of a node differ in the owner, so any one of them tells.
+                known = connection.execute(
+                    "SELECT owner FROM issued WHERE node = ? LIMIT 1", (node,)
+                ).fetchone()
+                if known is not None and known[0] != order.owner:
+                    raise NodeOwned
+                validity = Validity(now_s - CLOCK_SKEW_S, now_s + NODE_LIFETIME_S)
+                certificate = node_certificate(
+                    order.node, order.owner, order.genesis, issuing, validity, _serial()
+                )
+                row = (certificate, node, order.owner, now_s, validity.not_after_s)
+                connection.execute(
+                    "INSERT INTO issued VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        order.request,
+                        node,
+                        order.owner,
+                        now_s,
+                        validity.not_after_s,
+                        certificate,
+                    ),
+                )
+        issued = Issued(*row)
+        if (issued.node, issued.owner) != (node, order.owner):
+            raise RequestConflict
+        if not self._is_present(issued):
+            return self.renew(order.node, order.genesis, now_s)
         return issued
 
     def certify_service(
@@ -276,12 +368,16 @@ class CertificateAuthority:
             )
         return certificate
 
+    def _is_present(self, issued: Issued) -> bool:
+        """Whether the present issuing CA issued it."""
+        return self._made[authority_identifier(issued.certificate)] == self.issuing
+
     def latest(self, node: NodeId) -> Issued | None:
         """The certificate of `node` that ends last."""
         with self._database.transaction() as connection:
             row = connection.execute(
                 "SELECT certificate, node, owner, issued_s, not_after_s FROM issued "
-                "WHERE node = ? ORDER BY not_after_s DESC LIMIT 1",
+                "WHERE node = ? ORDER BY not_after_s DESC, rowid DESC LIMIT 1",
                 (node,),
             ).fetchone()
         return None if row is None else Issued(*row)
@@ -299,7 +395,8 @@ class CertificateAuthority:
 
     def renew(self, node: PublicKeys, genesis: GenesisId, now_s: int) -> Issued:
         """A certificate like the latest of `node`, beginning now; the latest itself where that is
-        younger than `RENEWAL_AGE_MIN_S`. Whether the node may ask is for the caller to know.
+        younger than `RENEWAL_AGE_MIN_S` and of the present issuing CA. Whether the node may ask is
+        for the caller to know.
 
         Raises `NodeUnknown` and, later than `RENEWAL_S` after its end, `RenewalTooLate`.
         """
@@ -309,7 +406,7 @@ class CertificateAuthority:
         if now_s > latest.not_after_s + RENEWAL_S:
             days = (now_s - latest.not_after_s) // DAY_S
             raise RenewalTooLate(why=f"it ended {days} days ago; {RENEWAL_S // DAY_S} are allowed")
-        if now_s < latest.issued_s + RENEWAL_AGE_MIN_S:
+        if now_s < latest.issued_s + RENEWAL_AGE_MIN_S and self._is_present(latest):
             return latest
         request = digest_of("certificate-renewal", fingerprint(latest.certificate))
         return self.certify(CertificateOrder(request, genesis, node, latest.owner), now_s)
@@ -317,6 +414,15 @@ class CertificateAuthority:
     def close(self) -> None:
         """Release the files. Nothing is lost without it."""
         self._database.close()
+
+
+def _role(number: int) -> str:
+    """The role of an issuing CA by its number, from 0."""
+    return _ISSUING if number == 0 else f"{_ISSUING}-{number}"
+
+
+def _secret(role: str) -> str:
+    return f"{_ISSUING_SECRET}{role.removeprefix(_ISSUING)}"
 
 
 def _serial() -> int:

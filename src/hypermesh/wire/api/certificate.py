@@ -49,6 +49,25 @@ class CertificateDetail(msgspec.Struct, frozen=True):
     revocation: str | None
 
 
+class IssuerView(msgspec.Struct, frozen=True):
+    """The issuing CA that took the place of the one before, by the SHA-256 of its certificate; in
+    block `height`, by the transaction `tx`. Certificates of the one before are believed until
+    `believed_until_ms`; null where that is over."""
+
+    sha256: Hex32
+    height: int
+    tx: Hex32
+    believed_until_ms: int | None
+
+
+class IssuerRequest(Body, frozen=True):
+    """`POST /v1/certificates/issuer`: why, for everybody to read, and how long certificates of the
+    one before shall be believed, in milliseconds (at most a day)."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=200)]
+    grace_ms: Annotated[int, Meta(ge=0, le=24 * 60 * 60 * 1000)] = 10 * 60 * 1000
+
+
 class RevocationRequest(Body, frozen=True):
     """`POST /v1/certificates/{node}/revoke`: why, for everybody to read."""
 

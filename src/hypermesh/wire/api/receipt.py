@@ -33,15 +33,17 @@ class ReceiptGenesis(_Part, frozen=True):
     document: HexBytes
 
 
-class ReceiptParty(_Part, frozen=True):
+class ReceiptParty(_Part, frozen=True, omit_defaults=True):
     """A signer. `certificate` is its DER certificate (leaf; below the issuing certificate of
     genesis) as it was in force when it signed; for one who signs with an owner's keys it is null,
-    and `keys` are the canonical `PublicKeys`."""
+    and `keys` are the canonical `PublicKeys`. Where the issuing certificate was replaced since
+    genesis, `issuing` is the one above the leaf, below the root of genesis."""
 
     signer: Hex32
     owner: Hex32
     certificate: HexBytes | None
     keys: HexBytes | None
+    issuing: HexBytes | None = None
 
 
 class ReceiptProof(_Part, frozen=True):

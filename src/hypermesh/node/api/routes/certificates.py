@@ -11,6 +11,8 @@ from hypermesh.node.composition import Node
 from hypermesh.wire.api.certificate import (
     CertificateDetail,
     CertificatePage,
+    IssuerRequest,
+    IssuerView,
     RevocationRequest,
 )
 from hypermesh.wire.api.ledger import TransactionView
@@ -41,4 +43,11 @@ def revoke(here: Node, node: str, data: RevocationRequest) -> TransactionView:
     return here.revoke(parse_hex(node, 32, "node id"), data.reason)
 
 
-ROUTES: list[ControllerRouterHandler] = [certificates, one_certificate, revoke]
+@post("/v1/certificates/issuer", sync_to_thread=True)
+def replace_issuer(here: Node, data: IssuerRequest) -> IssuerView:
+    """Put another issuing CA in the place of the present one, which is compromised. On the node
+    that founded the network, by the founder; the others renew their certificates at once."""
+    return here.replace_issuer(data.reason, data.grace_ms)
+
+
+ROUTES: list[ControllerRouterHandler] = [certificates, one_certificate, revoke, replace_issuer]
