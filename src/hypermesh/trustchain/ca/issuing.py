@@ -14,6 +14,8 @@ used twice, no draft in the log stays without its certificate once `complete_all
 nothing is shown that the log does not have.
 
 Orders that wait at the same time share the steps: one of the waiting threads carries all of them.
+Two batches may be under way at once. Both may hold the same order then, as two processes may: the
+store keeps one draft for it and one certificate, and the log has one entry.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ import enum
 import hashlib
 import secrets
 import threading
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,7 @@ from hypermesh.trustchain.ca.algorithm import KeyRefused
 from hypermesh.trustchain.ca.audit import Entry
 from hypermesh.trustchain.ca.authority import CLOCK_SKEW_S
 from hypermesh.trustchain.ca.content import Issuer, Places
+from hypermesh.trustchain.ca.group import Group
 from hypermesh.trustchain.ca.lint import Expected, require_clean, require_successor
 from hypermesh.trustchain.ca.names import Name, NameForbidden, NameRefused, require_within
 from hypermesh.trustchain.ca.policy import Policy
@@ -86,6 +88,9 @@ BATCH_MAX = 256
 WAITING_MAX = 4096
 """Orders that wait at once."""
 
+CARRIERS = 2
+"""Batches under way at once: one computes while the other waits for the disk."""
+
 REQUESTER_CHARACTERS_MAX = 200
 REFERENCE_BYTES_MAX = 64
 
@@ -132,6 +137,16 @@ class AuthorityBusy(Overloaded):
     code = "HM-TRUST-0116"
     title = f"{WAITING_MAX} orders wait"
     remedy = "Try again in a second"
+
+
+class OrderCutOff(HyperMeshError):
+    """The thread that carried the order was ended; the order may be half done."""
+
+    code = "HM-TRUST-0330"
+    status = 503
+    exit_code = 3
+    title = "The order was cut off"
+    remedy = "Ask the same order again: what was begun is taken up"
 
 
 class Settings(msgspec.Struct, frozen=True, array_like=True):
@@ -199,7 +214,7 @@ class _Checked:
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _Asked:
     checked: _Checked
     outcome: IssuedCertificate | Exception | None = field(default=None)
 
@@ -228,8 +243,7 @@ class IssuingAuthority:
         self._log = log
         self._policy = policy
         self._acts = acts
-        self._waiting: deque[_Waiting] = deque()
-        self._turn = threading.Lock()
+        self._group: Group[_Asked] = Group(self._carry, BATCH_MAX, WAITING_MAX, CARRIERS)
         self._telling = threading.Lock()
 
     @property
@@ -256,17 +270,14 @@ class IssuingAuthority:
         `IssuerEnded`, `AuthorityBusy`, and `LogUnavailable`, `StoreUnavailable` or
         `SignerUnusable`, after which the same order can be asked again.
         """
-        waiting = _Waiting(self._checked(order, now_s))
-        if len(self._waiting) >= WAITING_MAX:
+        asked = _Asked(self._checked(order, now_s))
+        if not self._group.carried(asked):
             raise AuthorityBusy
-        self._waiting.append(waiting)
-        with self._turn:
-            while waiting.outcome is None:
-                count = min(len(self._waiting), BATCH_MAX)
-                self._carry([self._waiting.popleft() for _ in range(count)])
-        if isinstance(waiting.outcome, Exception):
-            raise waiting.outcome
-        return waiting.outcome
+        if asked.outcome is None:
+            raise OrderCutOff
+        if isinstance(asked.outcome, Exception):
+            raise asked.outcome
+        return asked.outcome
 
     def issue_all(
         self, orders: Sequence[Order], now_s: int
@@ -274,16 +285,15 @@ class IssuingAuthority:
         """What `issue` would answer or raise for each of `orders`, in their order; up to
         `BATCH_MAX` at once share one call of the log and its transactions."""
         outcomes: list[IssuedCertificate | HyperMeshError | None] = [None] * len(orders)
-        waiting: list[tuple[int, _Waiting]] = []
+        asked: list[tuple[int, _Asked]] = []
         for place, order in enumerate(orders):
             try:
-                waiting.append((place, _Waiting(self._checked(order, now_s))))
+                asked.append((place, _Asked(self._checked(order, now_s))))
             except HyperMeshError as error:
                 outcomes[place] = error
-        for start in range(0, len(waiting), BATCH_MAX):
-            with self._turn:
-                self._carry([each for _, each in waiting[start : start + BATCH_MAX]])
-        for place, each in waiting:
+        for start in range(0, len(asked), BATCH_MAX):
+            self._carry([each for _, each in asked[start : start + BATCH_MAX]])
+        for place, each in asked:
             if isinstance(each.outcome, Exception) and not isinstance(each.outcome, HyperMeshError):
                 raise each.outcome
             outcomes[place] = each.outcome
@@ -293,13 +303,12 @@ class IssuingAuthority:
         """Complete what a crash left between its draft and its certificate; how many there were.
         Raises `LogUnavailable`."""
         count = 0
-        with self._turn:
-            while drafts := self._store.unrecorded(BATCH_MAX):
-                mine = [draft for draft in drafts if draft.issuer == self._issuer.key_id]
-                self._completed(mine, now_s)
-                count += len(mine)
-                if len(mine) < len(drafts):
-                    break
+        while drafts := self._store.unrecorded(BATCH_MAX):
+            mine = [draft for draft in drafts if draft.issuer == self._issuer.key_id]
+            self._completed(mine, now_s)
+            count += len(mine)
+            if len(mine) < len(drafts):
+                break
         return count
 
     def revoke(self, serial: int, reason: Reason, now_s: int, actor: str) -> Status:
@@ -430,7 +439,7 @@ class IssuingAuthority:
         if not self._profile.is_hybrid and request.falcon_key is not None:
             raise KeyRefused(why=f"the profile {self._profile.name} has no FALCON-1024 keys")
 
-    def _carry(self, batch: Sequence[_Waiting]) -> None:
+    def _carry(self, batch: Sequence[_Asked]) -> None:
         """Give each of `batch` its outcome."""
         try:
             found = self._store.find([each.checked.digest for each in batch])
