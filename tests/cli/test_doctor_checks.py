@@ -20,6 +20,7 @@ from hypermesh.cli.doctor.facts import (
     Process,
     Secret,
 )
+from hypermesh.wire.api.dns import DnsPlace, DnsView
 from hypermesh.wire.api.health import ActionView, HealthView
 from hypermesh.wire.api.network import StatusView
 
@@ -35,6 +36,23 @@ def status(**other: Any) -> StatusView:
     fields = StatusView.__struct_fields__
     kinds = StatusView.__annotations__
     return StatusView(**{name: known.get(name, samples.get(kinds[name], "x")) for name in fields})
+
+
+def served(port: int | None) -> DnsView:
+    """What a node says of its names that shall be at port 5353."""
+    return DnsView(
+        phase=3,
+        phase_name="ledger only",
+        zone="0001020304.hm.internal",
+        listen="[::1]:5353",
+        addresses=[] if port is None else [DnsPlace("udp", "::1", port)],
+        failure="taken" if port is None else None,
+        upstream=[],
+        height=900,
+        names=1,
+        zones=[],
+        counters={},
+    )
 
 
 SOUND = Facts(
@@ -65,6 +83,7 @@ SOUND = Facts(
         readiness={"ledger": "ok", "settled": "ok"},
         attested=True,
         health=HealthView("ok", "All is well", [], NOW_MS),
+        names=served(5353),
     ),
 )
 ASLEEP = dataclasses.replace(SOUND, answers=None, process=Process())
@@ -134,6 +153,9 @@ PLANTED: list[tuple[str, State, Facts]] = [
     ("stoq-port", State.FAIL, but(ASLEEP, machine={"stoq_port_taken": 4433})),
     ("api-port", State.NOTE, but(ASLEEP, machine={"api_ports_taken": (5173,)})),
     ("api-port", State.FAIL, but(ASLEEP, machine={"api_ports_taken": tuple(range(5173, 5205))})),
+    ("names", State.NOTE, but(ASLEEP, machine={"dns_taken": "[::1]:5353"})),
+    ("names", State.NOTE, but(answers={"names": served(5354)})),
+    ("names", State.WARN, but(answers={"names": served(None)})),
     ("sandbox", State.WARN, but(machine={"sandbox_trouble": "no bwrap", "sandbox_fix": "apt"})),
     ("limits", State.WARN, but(machine={"limits_unenforced": ("memory",)})),
     ("ledger", State.FAIL, but(ledger={"databases": (DAMAGED,)})),

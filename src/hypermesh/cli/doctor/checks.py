@@ -267,6 +267,32 @@ def api_port(facts: Facts) -> Finding | None:
     )
 
 
+def names(facts: Facts) -> Finding | None:
+    """Whether names are served, and where they are asked for."""
+    view = None if facts.answers is None else facts.answers.names
+    taken = facts.machine.dns_taken
+    if view is None and taken is not None:
+        return note(
+            f"{taken} is held by another program; names are served at a later port",
+            "Find it: ss -lunp; where names are: hm dns status",
+        )
+    if view is None or view.listen == "off":
+        return None
+    if not view.addresses:
+        return warn(
+            f"Names are not served: {view.failure}",
+            "Find who holds the port: ss -lunp; or: hm down, then hm up --dns-listen '[::1]:0'",
+        )
+    port = view.addresses[0].port
+    wanted = view.listen.rpartition(":")[2]
+    if wanted in ("0", str(port)):
+        return None
+    return note(
+        f"{view.listen} was held by another program; names are served at port {port}",
+        "Find it: ss -lunp; to have the port: hm down, then hm up once it is free",
+    )
+
+
 def sandbox(facts: Facts) -> Finding | None:
     trouble = facts.machine.sandbox_trouble
     if not trouble:
@@ -441,6 +467,7 @@ CHECKS: tuple[Check, ...] = (
     Check("ipv6", "IPv6", ipv6),
     Check("stoq-port", "STOQ port", stoq_port),
     Check("api-port", "API port", api_port),
+    Check("names", "Names", names),
     Check("sandbox", "sandbox", sandbox),
     Check("limits", "limits of jobs", limits),
     Check("open-files", "open files", open_files),

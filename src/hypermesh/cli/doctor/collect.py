@@ -47,22 +47,26 @@ from hypermesh.node.configuration import (
     API_PORTS_TRIED,
     SETTINGS_FILE,
     DataDirectoryUnusable,
+    Settings,
+    first_settings,
     kept_settings,
 )
 from hypermesh.node.kept import FileDamaged, read
 from hypermesh.node.membership import NODE_SECRET, OWNER_SECRET, Certified, key_store
+from hypermesh.node.names.place import parse_listen
 from hypermesh.sdk.answer import AnswerInvalid
 from hypermesh.sdk.call import Call
 from hypermesh.sdk.location import socket_path
 from hypermesh.sdk.rest import NodeNotRunning, Rest
 from hypermesh.stoq import kernel
+from hypermesh.wire.api.dns import DnsView
 from hypermesh.wire.api.health import HealthView
 from hypermesh.wire.api.network import StatusView
 from hypermesh.wire.asset import Enforcement
 from hypermesh.wire.block import Genesis, Header
 from hypermesh.wire.codec import decode
 from hypermesh.wire.decoding import NOT_DECODED
-from hypermesh.wire.errors import HyperMeshError, Unreachable
+from hypermesh.wire.errors import HyperMeshError, InvalidInput, Unreachable
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -97,11 +101,11 @@ def collect(data: Path) -> Facts:
     answers = None
     if process.pid is not None and not process.is_stopped:
         answers = _answers(socket_path(data))
-    settings_trouble, stoq_port = _settings(data / SETTINGS_FILE)
+    settings_trouble, settings = _settings(data / SETTINGS_FILE)
     return Facts(
         version=__version__,
         directory=directory,
-        machine=_machine(None if process.pid else stoq_port, process.pid is not None),
+        machine=_machine(settings, is_running=process.pid is not None),
         configuration_trouble=_configuration(),
         settings_trouble=settings_trouble,
         settings_file=data / SETTINGS_FILE,
@@ -164,14 +168,14 @@ def _process(data: Path) -> Process:
     return Process(pid, unseen, is_stopped, mode is not None, mode)
 
 
-def _settings(file: Path) -> tuple[str, int]:
-    """What is wrong with the kept settings, and the STOQ port that they name."""
+def _settings(file: Path) -> tuple[str, Settings]:
+    """What is wrong with the kept settings, and what a node would start with."""
     try:
-        return "", kept_settings(file).stoq_port
+        return "", kept_settings(file)
     except DataDirectoryUnusable as error:
-        return f"{error.what}: {error.why}", 0
+        return f"{error.what}: {error.why}", first_settings()
     except OSError as error:
-        return str(error), 0
+        return str(error), first_settings()
 
 
 def _member(data: Path) -> Member | None:
@@ -327,6 +331,7 @@ def _answers(path: Path) -> Answers:
             readiness=_readiness(rest),
             attested=_or_none(rest, _Attested, "/v1/nodes/me", lambda each: each.attested),
             health=_or_none(rest, HealthView, "/v1/network/health", lambda each: each),
+            names=_or_none(rest, DnsView, "/v1/dns", lambda each: each),
         )
     finally:
         rest.close()
@@ -357,7 +362,8 @@ def _readiness(rest: Rest) -> dict[str, str] | None:
         return None
 
 
-def _machine(stoq_port: int | None, is_running: bool) -> Machine:
+def _machine(settings: Settings, *, is_running: bool) -> Machine:
+    stoq_port = 0 if is_running else settings.stoq_port
     memory = psutil.virtual_memory()
     sandbox_trouble, sandbox_fix = _sandbox()
     return Machine(
@@ -368,6 +374,7 @@ def _machine(stoq_port: int | None, is_running: bool) -> Machine:
         if stoq_port and _is_taken(socket.SOCK_DGRAM, stoq_port)
         else None,
         api_ports_taken=() if is_running else _api_ports_taken(),
+        dns_taken=None if is_running else _dns_taken(settings.dns_listen),
         api_ports=API_PORTS_TRIED,
         sandbox_trouble=sandbox_trouble,
         sandbox_fix=sandbox_fix,
@@ -409,6 +416,23 @@ def _api_ports_taken() -> tuple[int, ...]:
             break
         taken.append(port)
     return tuple(taken)
+
+
+def _dns_taken(listen: str) -> str | None:
+    """`listen`, where another program serves there."""
+    try:
+        place = parse_listen(listen)
+    except InvalidInput:
+        return None
+    if place is None or not place.port:
+        return None
+    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((place.host, place.port))
+    except OSError as error:
+        return str(place) if error.errno == errno.EADDRINUSE else None
+    return None
 
 
 def _sandbox() -> tuple[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hypermesh.wire.api.dns import DnsView
 from hypermesh.wire.api.health import HealthView
 from hypermesh.wire.api.network import StatusView
 
@@ -91,6 +92,7 @@ class Answers:
     readiness: dict[str, str] | None = None
     attested: bool | None = None
     health: HealthView | None = None
+    names: DnsView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class Machine:
     ipv6_trouble: str = ""
     stoq_port_taken: int | None = None
     api_ports_taken: tuple[int, ...] = ()
+    dns_taken: str | None = None
+    """Where names shall be served, and something else does."""
     api_ports: int = 1
     """How many the node would try."""
     sandbox_trouble: str = ""
