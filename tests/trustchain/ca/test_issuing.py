@@ -16,7 +16,6 @@ from cryptography.x509.oid import ExtensionOID
 
 from hypermesh.crypto.falcon import FalconKey
 from hypermesh.trustchain import alternative, der
-from hypermesh.trustchain.ca import content
 from hypermesh.trustchain.ca.algorithm import KeyKind, KeyRefused
 from hypermesh.trustchain.ca.authority import CLOCK_SKEW_S
 from hypermesh.trustchain.ca.issuing import (

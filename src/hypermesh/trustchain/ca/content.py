@@ -216,7 +216,9 @@ def authority_extensions(
         )
     if issuer is not None and issuer.places is not None:
         found += [
-            _access((AuthorityInformationAccessOID.CA_ISSUERS, issuer.places.issuer(issuer.key_id))),
+            _access(
+                (AuthorityInformationAccessOID.CA_ISSUERS, issuer.places.issuer(issuer.key_id))
+            ),
             _lists(issuer.key_id, issuer.places, 0),
         ]
     if falcon_key is not None:

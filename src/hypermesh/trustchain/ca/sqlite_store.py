@@ -431,7 +431,9 @@ def _append(connection: sqlite3.Connection, entries: Sequence[Entry]) -> list[Au
         row = follows(entry, number + 1, before)
         number, before = row.number, row.hash
         rows.append(row)
-    written = [(row.number, row.entry.kind, encode(row.entry), row.before, row.hash) for row in rows]
+    written = [
+        (row.number, row.entry.kind, encode(row.entry), row.before, row.hash) for row in rows
+    ]
     insert(connection, "INSERT", "audit", 5, written)
     return rows
 
