@@ -96,6 +96,10 @@ def certificate(directory: Path, authority: IssuingAuthority) -> Path:
 
 
 async def main() -> None:
+    import os
+
+    if os.environ.get("SW"):
+        sys.setswitchinterval(float(os.environ["SW"]))
     told = json.loads(sys.argv[1])
     directory = Path(told["directory"])
     authority, logs = company(directory)

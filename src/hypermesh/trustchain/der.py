@@ -9,14 +9,15 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+import msgspec
 from cryptography.x509 import ObjectIdentifier
 
 from hypermesh.wire.errors import InvalidInput
 
 BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, NULL, OID = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
 ENUMERATED, SEQUENCE, SET, UTC_TIME, GENERALIZED_TIME = 0x0A, 0x30, 0x31, 0x17, 0x18
+UTF8_STRING = 0x0C
 
 _GENERALIZED_FROM_YEAR = 2050
 """RFC 5280 section 4.1.2.5: dates through 2049 are UTCTime, later ones GeneralizedTime."""
@@ -80,6 +81,7 @@ def oid(identifier: ObjectIdentifier) -> bytes:
     return tlv(OID, *(_base128(arc) for arc in (40 * first + second, *rest)))
 
 
+@functools.lru_cache(maxsize=256)
 def moment(seconds: int) -> bytes:
     """The Time of RFC 5280 section 4.1.2.5 of `seconds` since 1970."""
     when = dt.datetime.fromtimestamp(seconds, dt.UTC)
@@ -101,8 +103,7 @@ def _base128(arc: int) -> bytes:
     return bytes(reversed(groups))
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(msgspec.Struct, frozen=True):
     """One element: `encoded` with tag and length, `content` without."""
 
     tag: int
@@ -135,8 +136,8 @@ def first(data: bytes) -> bytes:
 
 def elements(data: bytes) -> Iterator[Element]:
     """The elements of `data`, one after the other. Raises `NotDer`."""
-    start = 0
-    while start < len(data):
+    start, size = 0, len(data)
+    while start < size:
         end, content = _bounds(data, start)
         yield Element(data[start], data[start:end], data[content:end])
         start = end

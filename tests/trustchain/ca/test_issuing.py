@@ -16,7 +16,6 @@ from cryptography.x509.oid import ExtensionOID
 
 from hypermesh.crypto.falcon import FalconKey
 from hypermesh.trustchain import alternative, der
-from hypermesh.trustchain.ca import content
 from hypermesh.trustchain.ca.algorithm import KeyKind, KeyRefused
 from hypermesh.trustchain.ca.authority import CLOCK_SKEW_S
 from hypermesh.trustchain.ca.issuing import (
@@ -29,7 +28,7 @@ from hypermesh.trustchain.ca.issuing import (
     Order,
     open_issuing,
 )
-from hypermesh.trustchain.ca.names import NameForbidden, NameRefused
+from hypermesh.trustchain.ca.names import NameForbidden, NameRefused, general_names
 from hypermesh.trustchain.ca.profile import PURPOSES, Kind
 from hypermesh.trustchain.ca.signer import KeySigner, SignerUnusable
 from hypermesh.trustchain.evidence import FinalCertificate, LogUnavailable, Precertificate
@@ -76,7 +75,7 @@ def test_each_kind_of_each_profile_is_issued(
         certificate.verify_directly_issued_by(issuing)
         issuing.verify_directly_issued_by(root)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        assert names.value == content.general_names(named(*NAMES[kind]))
+        assert names.value == general_names(named(*NAMES[kind]))
         usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         assert tuple(usages) == PURPOSES[kind].usages
         assert certificate.not_valid_before_utc.timestamp() == NOW - CLOCK_SKEW_S

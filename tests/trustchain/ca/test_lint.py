@@ -22,7 +22,7 @@ from hypermesh.trustchain.ca.lint import (
     require_clean,
     require_successor,
 )
-from hypermesh.trustchain.ca.names import subtree
+from hypermesh.trustchain.ca.names import general_names, subtree
 from hypermesh.trustchain.ca.profile import PROFILES, PURPOSES, Kind
 from hypermesh.trustchain.ca.signer import KeySigner
 from hypermesh.trustchain.certificate import Validity, serial_number
@@ -124,7 +124,7 @@ _POISON = ExtensionOID.PRECERT_POISON
 
 
 def names_extension(*texts: str, is_critical: bool = False) -> bytes:
-    value = content.general_names(named(*texts)).public_bytes()
+    value = general_names(named(*texts)).public_bytes()
     return content.extension(_NAMES, value, is_critical=is_critical)
 
 

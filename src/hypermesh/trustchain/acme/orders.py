@@ -186,7 +186,8 @@ class Orders:
         self, account: Account, id_: str, kind: str, payload: bytes
     ) -> tuple[Authorization, Challenge]:
         """The client has answered the challenge `kind`, which is validated from now on. Where that
-        is under way, it is looked at again at once; where it is over, nothing changes."""
+        is under way, it is looked at again at once; where it is over, nothing changes. The first
+        look is waited for, but not long: most clients need not ask again then."""
         jws.decode(dict[str, Any], payload, "The answer to a challenge is an object")
         authorization, challenge = self.challenge(account, id_, kind)
         if authorization.status is not AuthorizationStatus.PENDING:
@@ -208,7 +209,8 @@ class Orders:
             after = await self._store.write(put)
             if after.status is AuthorizationStatus.PENDING:
                 self._validations.take(id_)
-        return after, _challenge(after, kind)
+        await self._validations.seen(id_)
+        return self.challenge(account, id_, kind)
 
     def challenge(self, account: Account, id_: str, kind: str) -> tuple[Authorization, Challenge]:
         authorization = self.authorization(account, id_)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import ssl
 from collections.abc import Sequence
-from urllib.parse import urljoin, urlsplit
-
-import httpx
+from http import HTTPStatus
+from urllib.parse import quote, urljoin, urlsplit
 
 from hypermesh.trustchain.acme import challenge as shown
+from hypermesh.trustchain.acme.fetch import REDIRECTS, Fetched, NotHttp, fetch
 from hypermesh.trustchain.acme.identifier import Identifier
 from hypermesh.trustchain.acme.order import Challenge, ChallengeKind
 from hypermesh.trustchain.acme.policy import Address, Validation
@@ -24,11 +25,13 @@ from hypermesh.trustchain.acme.resolver import Resolver
 REDIRECTS_MAX = 5
 ADDRESSES_MAX = 4
 URL_CHARACTERS_MAX = 2048
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_HOST = re.compile(r"[A-Za-z0-9._:-]+")
+_TARGET = "%/?:@!$&'()*+,;=-._~"
+"""What stands in a target as it is (RFC 3986 sections 3.3 and 3.4)."""
 
 
 class Probe:
-    """Looks at challenges. Closed with `close`."""
+    """Looks at challenges."""
 
     def __init__(self, settings: Validation, resolver: Resolver) -> None:
         self._settings = settings
@@ -43,18 +46,6 @@ class Probe:
         self._tls_alpn.verify_mode = ssl.CERT_NONE
         self._tls_alpn.minimum_version = ssl.TLSVersion.TLSv1_2
         self._tls_alpn.set_alpn_protocols([shown.TLS_PROTOCOL])
-        self._http = httpx.AsyncClient(
-            verify=self._tls,
-            trust_env=False,
-            follow_redirects=False,
-            timeout=settings.timeout_s,
-            limits=httpx.Limits(max_keepalive_connections=0),
-            headers={
-                "user-agent": "hypermesh-acme",
-                "accept": "*/*",
-                "accept-encoding": "identity",
-            },
-        )
 
     async def check(self, identifier: Identifier, challenge: Challenge, thumbprint: bytes) -> None:
         """Raises `AcmeRefusal` unless the challenge is met."""
@@ -75,44 +66,45 @@ class Probe:
                 Kind.CONNECTION, f"No answer within {self._settings.timeout_s:g} s"
             ) from error
 
-    async def close(self) -> None:
-        await self._http.aclose()
-
     async def _fetched(self, identifier: Identifier, token: str) -> bytes:
         port = self._settings.http_port
         where = f"http://{_bracketed(identifier.value)}:{port}{shown.HTTP_PATH}{token}"
         for _ in range(REDIRECTS_MAX + 1):
-            response = await self._asked(where)
-            try:
-                if response.status_code in _REDIRECTS and "location" in response.headers:
-                    where = urljoin(where, response.headers["location"])
-                    continue
-                if response.status_code != 200:
-                    raise _connection(f"{_shortened(where)} answers {response.status_code}")
-                return await _body(response)
-            except httpx.HTTPError as error:
-                raise _connection(f"{_shortened(where)}: {type(error).__name__}") from error
-            finally:
-                await response.aclose()
+            answer = await self._asked(where)
+            if answer.status in REDIRECTS and answer.location is not None:
+                where = _joined(where, answer.location)
+                continue
+            if answer.status != HTTPStatus.OK:
+                raise _connection(f"{_shortened(where)} answers {answer.status}")
+            if len(answer.body) > shown.HTTP_BYTES_MAX:
+                raise AcmeRefusal(
+                    Kind.INCORRECT_RESPONSE, f"The file has more than {shown.HTTP_BYTES_MAX} bytes"
+                )
+            return answer.body
         raise _connection(f"More than {REDIRECTS_MAX} redirects")
 
-    async def _asked(self, where: str) -> httpx.Response:
-        """The answer of `where`, of which the body is not read."""
+    async def _asked(self, where: str) -> Fetched:
         scheme, host, port, target = self._parts(where)
         failure = ""
         for address in await self._addresses(host):
-            request = self._http.build_request(
-                "GET",
-                f"{scheme}://{_bracketed(str(address))}:{port}{target}",
-                headers={"host": _host(scheme, host, port)},
-                extensions={"sni_hostname": host},
-            )
             try:
-                return await self._http.send(request, stream=True)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                reader, writer = await asyncio.open_connection(
+                    str(address),
+                    port,
+                    ssl=self._tls if scheme == "https" else None,
+                    server_hostname=host if scheme == "https" else None,
+                )
+            except OSError as error:
                 failure = f"{address} port {port}: {type(error).__name__}"
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                continue
+            try:
+                return await fetch(
+                    reader, writer, _host(scheme, host, port), target, shown.HTTP_BYTES_MAX
+                )
+            except (NotHttp, OSError) as error:
                 raise _connection(f"{_shortened(where)}: {type(error).__name__}") from error
+            finally:
+                writer.transport.abort()
         raise _connection(failure)
 
     def _parts(self, where: str) -> tuple[str, str, int, str]:
@@ -126,13 +118,11 @@ class Probe:
         ports = (self._settings.http_port, self._settings.https_port)
         if parts.scheme not in ("http", "https") or not parts.hostname or port not in ports:
             raise _connection(f"A redirect leads to {_shortened(where)}, which is not asked")
+        if not _HOST.fullmatch(parts.hostname):
+            raise _connection(f"A redirect leads to {_shortened(where)}, which names no host")
         target = parts.path or "/"
-        return (
-            parts.scheme,
-            parts.hostname,
-            port,
-            f"{target}?{parts.query}" if parts.query else target,
-        )
+        asked = f"{target}?{parts.query}" if parts.query else target
+        return parts.scheme, parts.hostname, port, quote(asked, safe=_TARGET)
 
     async def _addresses(self, host: str) -> Sequence[Address]:
         try:
@@ -170,15 +160,11 @@ class Probe:
         return certificate
 
 
-async def _body(response: httpx.Response) -> bytes:
-    body = b""
-    async for piece in response.aiter_raw():
-        body += piece
-        if len(body) > shown.HTTP_BYTES_MAX:
-            raise AcmeRefusal(
-                Kind.INCORRECT_RESPONSE, f"The file has more than {shown.HTTP_BYTES_MAX} bytes"
-            )
-    return body
+def _joined(where: str, location: str) -> str:
+    try:
+        return urljoin(where, location)
+    except ValueError as error:
+        raise _connection("A redirect leads to no URL") from error
 
 
 def _host(scheme: str, host: str, port: int) -> str:

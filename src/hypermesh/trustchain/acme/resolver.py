@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -47,10 +48,10 @@ class DnsResolver:
         self._cached.cache = dns.resolver.LRUCache(CACHED_MAX)
 
     async def addresses(self, name: str) -> Sequence[Address]:
-        found: list[Address] = []
-        for kind in ("AAAA", "A"):
-            answer = await self._ask(self._fresh, name, kind)
-            found += [ipaddress.ip_address(each.address) for each in answer]
+        answers = await asyncio.gather(
+            *(self._ask(self._fresh, name, kind) for kind in ("AAAA", "A"))
+        )
+        found = [ipaddress.ip_address(each.address) for answer in answers for each in answer]
         if not found:
             raise _failed(f"{name} has no address")
         return found

@@ -87,7 +87,6 @@ class AcmeServer:
             await cancelled([self._sweeper])
         await self._validations.close()
         await self._issuance.close()
-        await self._probe.close()
         self._pool.shutdown()
 
     async def expire(self) -> int:

@@ -29,6 +29,10 @@ from hypermesh.wire.errors import HyperMeshError, Overloaded
 
 STORE_PAUSE_S = 1.0
 STORE_TRIES_MAX = 30
+SEEN_WAIT_S = 1.0
+"""How long the answer to a client that has met a challenge waits for the first look at it."""
+WATCHING_MAX = 64
+"""Answers that wait so."""
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +58,9 @@ class Validations:
         self._workers = asyncio.Semaphore(policy.validation.workers)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._hurries: dict[str, asyncio.Event] = {}
+        self._seen: dict[str, asyncio.Event] = {}
         self._reserved = 0
+        self._watching = 0
 
     def start(self) -> None:
         """Take up what waits."""
@@ -79,16 +85,32 @@ class Validations:
             self._hurries[id_].set()
             return
         self._hurries[id_] = asyncio.Event()
+        self._seen[id_] = asyncio.Event()
         task = asyncio.create_task(self._validate(id_), name="acme-validation")
         self._tasks[id_] = task
         task.add_done_callback(lambda _: self._forget(id_))
+
+    async def seen(self, id_: str) -> None:
+        """Wait until the authorization of this id has been looked at once since it was taken, but
+        `SEEN_WAIT_S` at most, and not at all where `WATCHING_MAX` callers wait already."""
+        event = self._seen.get(id_)
+        if event is None or self._watching >= WATCHING_MAX:
+            return
+        self._watching += 1
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SEEN_WAIT_S):
+                    await event.wait()
+        finally:
+            self._watching -= 1
 
     async def close(self) -> None:
         """Stop; what waits is taken up by the next `start`."""
         await cancelled(list(self._tasks.values()))
 
     def _forget(self, id_: str) -> None:
-        del self._tasks[id_], self._hurries[id_]
+        self._seen[id_].set()
+        del self._tasks[id_], self._hurries[id_], self._seen[id_]
 
     async def _validate(self, id_: str) -> None:
         tries = 0
@@ -112,6 +134,7 @@ class Validations:
         async with self._workers:
             problem = await self._looked(authorization, challenge, account)
         pause_s = await self._store.write(lambda tables: self._record(tables, id_, problem))
+        self._seen[id_].set()
         if pause_s is None:
             return False
         with contextlib.suppress(TimeoutError):

@@ -6,7 +6,9 @@ poison of a precertificate out again, and knows no alternative signature.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +20,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID, N
 from hypermesh.crypto.falcon import FalconKey
 from hypermesh.trustchain import alternative, der, oids
 from hypermesh.trustchain.ca.algorithm import KeyKind
-from hypermesh.trustchain.ca.names import Name, general_names
+from hypermesh.trustchain.ca.names import Name, NameKind
 from hypermesh.trustchain.ca.profile import PURPOSES, Kind
 from hypermesh.trustchain.ca.signer import Signer
 from hypermesh.trustchain.certificate import Validity
@@ -170,21 +172,21 @@ def leaf_extensions(
 ) -> list[bytes]:
     """The extensions of an end entity, all but those of logs and of the alternative signature."""
     found = [
-        _authority_key(issuer),
+        _authority_key(issuer.key_id),
         extension(ExtensionOID.SUBJECT_KEY_IDENTIFIER, der.octets(key_identifier(key_info))),
         _LEAF_USAGE[key_kind is KeyKind.RSA and kind in (Kind.NODE, Kind.SERVICE)],
         _LEAF_BASIC,
         _USAGES[kind],
         extension(
             ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
-            general_names(names).public_bytes(),
+            alternative_names(names),
             is_critical=not common_name(names),
         ),
     ]
     if kind is Kind.RESPONDER:
         found.append(_NO_CHECK)
     elif issuer.places is not None:
-        found += _pointers(issuer, issuer.places, serial)
+        found += _leaf_pointers(issuer.key_id, issuer.places, issuer.shard_of(serial))
     if falcon_key is not None:
         found.append(extension(oids.SUBJECT_ALT_PUBLIC_KEY, alternative.key_info(falcon_key)))
     return found
@@ -198,7 +200,7 @@ def authority_extensions(
     falcon_key: bytes | None,
 ) -> list[bytes]:
     """The extensions of a CA; `issuer` is None for a root."""
-    found = [] if issuer is None else [_authority_key(issuer)]
+    found = [] if issuer is None else [_authority_key(issuer.key_id)]
     found += [
         extension(ExtensionOID.SUBJECT_KEY_IDENTIFIER, der.octets(key_identifier(key_info))),
         extension(ExtensionOID.KEY_USAGE, _usage({5, 6}), is_critical=True),
@@ -213,7 +215,12 @@ def authority_extensions(
             extension(ExtensionOID.NAME_CONSTRAINTS, constraints.public_bytes(), is_critical=True)
         )
     if issuer is not None and issuer.places is not None:
-        found += _pointers(issuer, issuer.places, None)
+        found += [
+            _access(
+                (AuthorityInformationAccessOID.CA_ISSUERS, issuer.places.issuer(issuer.key_id))
+            ),
+            _lists(issuer.key_id, issuer.places, 0),
+        ]
     if falcon_key is not None:
         found.append(extension(oids.SUBJECT_ALT_PUBLIC_KEY, alternative.key_info(falcon_key)))
     return found
@@ -282,39 +289,53 @@ def common_name(names: Sequence[Name]) -> str:
 def subject_of(names: Sequence[Name]) -> bytes:
     """The subject of an end entity, DER: a common name for old readers, or nothing."""
     common = common_name(names)
-    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common)] if common else []
-    return x509.Name(attributes).public_bytes()
+    if not common:
+        return der.sequence()
+    text = der.tlv(der.UTF8_STRING, common.encode())
+    return der.sequence(der.set_of([der.sequence(der.oid(NameOID.COMMON_NAME), text)]))
 
 
-def _authority_key(issuer: Issuer) -> bytes:
-    value = der.sequence(der.context(0, issuer.key_id, is_constructed=False))
+def alternative_names(names: Sequence[Name]) -> bytes:
+    """The GeneralNames of a subjectAltName (RFC 5280 section 4.2.1.6)."""
+    return der.sequence(*(_general_name(name) for name in names))
+
+
+def _general_name(name: Name) -> bytes:
+    if name.kind is NameKind.IP:
+        content = ipaddress.ip_address(name.text).packed
+    else:
+        content = name.text.encode("ascii")
+    return der.context(_GENERAL_NAMES[name.kind], content, is_constructed=False)
+
+
+@functools.lru_cache(maxsize=64)
+def _authority_key(key_id: bytes) -> bytes:
+    value = der.sequence(der.context(0, key_id, is_constructed=False))
     return extension(ExtensionOID.AUTHORITY_KEY_IDENTIFIER, value)
 
 
-def _pointers(issuer: Issuer, places: Places, serial: int | None) -> list[bytes]:
-    """Where the issuer's certificate, its OCSP responder and its revocation lists are. A root has
-    one list and no responder."""
-    descriptions = [(AuthorityInformationAccessOID.CA_ISSUERS, places.issuer(issuer.key_id))]
-    if serial is not None:
-        descriptions.insert(0, (AuthorityInformationAccessOID.OCSP, places.ocsp))
-    shard = 0 if serial is None else issuer.shard_of(serial)
-    found = [
-        extension(
-            ExtensionOID.AUTHORITY_INFORMATION_ACCESS,
-            der.sequence(
-                *(der.sequence(der.oid(method), uri(place)) for method, place in descriptions)
-            ),
+@functools.lru_cache(maxsize=2 * SHARDS_MAX)
+def _leaf_pointers(issuer: bytes, places: Places, shard: int) -> tuple[bytes, ...]:
+    """Where the issuer's certificate, its OCSP responder and its revocation lists are. All
+    certificates on one part of the list have the same ones."""
+    return (
+        _access(
+            (AuthorityInformationAccessOID.OCSP, places.ocsp),
+            (AuthorityInformationAccessOID.CA_ISSUERS, places.issuer(issuer)),
         ),
-        extension(
-            ExtensionOID.CRL_DISTRIBUTION_POINTS,
-            points(places.crl(issuer.key_id, shard)),
-        ),
-    ]
-    if serial is not None:
-        found.append(
-            extension(ExtensionOID.FRESHEST_CRL, points(places.delta(issuer.key_id, shard)))
-        )
-    return found
+        _lists(issuer, places, shard),
+        extension(ExtensionOID.FRESHEST_CRL, points(places.delta(issuer, shard))),
+    )
+
+
+def _access(*descriptions: tuple[x509.ObjectIdentifier, str]) -> bytes:
+    """AuthorityInformationAccess; a root has no responder."""
+    listed = (der.sequence(der.oid(method), uri(place)) for method, place in descriptions)
+    return extension(ExtensionOID.AUTHORITY_INFORMATION_ACCESS, der.sequence(*listed))
+
+
+def _lists(issuer: bytes, places: Places, shard: int) -> bytes:
+    return extension(ExtensionOID.CRL_DISTRIBUTION_POINTS, points(places.crl(issuer, shard)))
 
 
 def uri(text: str) -> bytes:
@@ -334,6 +355,8 @@ def _usage(numbers: set[int]) -> bytes:
     return der.tlv(der.BIT_STRING, bytes([8 - length, value]))
 
 
+_GENERAL_NAMES = {NameKind.EMAIL: 1, NameKind.DNS: 2, NameKind.URI: 6, NameKind.IP: 7}
+"""The tags of RFC 5280 section 4.2.1.6."""
 _VERSION_3 = der.context(0, der.integer(2))
 _LEAF_BASIC = extension(ExtensionOID.BASIC_CONSTRAINTS, der.sequence(), is_critical=True)
 _LEAF_USAGE = {

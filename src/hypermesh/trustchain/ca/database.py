@@ -5,12 +5,22 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from hypermesh.crypto.files import make_directory
 from hypermesh.sqlite.file import opened, transaction
 from hypermesh.wire.errors import HyperMeshError
+
+WAL_PAGES = 4096
+"""Pages in the write-ahead log before SQLite carries them over, which takes two more syncs."""
+CACHE_KIB = 16 * 1024
+
+ROWS_AT_ONCE = (64, 16, 4, 1)
+"""Rows of one statement; few sizes, so that SQLite has each statement prepared."""
+
+T = TypeVar("T")
 
 
 class StoreUnavailable(HyperMeshError):
@@ -23,6 +33,30 @@ class StoreUnavailable(HyperMeshError):
     remedy = "Check the free space and the rights of the data directory"
 
 
+def parts(values: Sequence[T]) -> Iterator[tuple[int, Sequence[T]]]:
+    """`values` in as few parts as `ROWS_AT_ONCE` allows, each with how many it has."""
+    at = 0
+    for count in ROWS_AT_ONCE:
+        while len(values) - at >= count:
+            yield count, values[at : at + count]
+            at += count
+
+
+def insert(
+    connection: sqlite3.Connection,
+    verb: str,
+    table: str,
+    columns: int,
+    rows: Sequence[tuple[object, ...]],
+) -> None:
+    """Insert `rows` of `columns` values each by few statements. Each statement gives up the
+    interpreter's lock, and has to wait for it where other threads compute."""
+    one = f"({','.join('?' * columns)})"
+    for count, some in parts(rows):
+        values = [value for row in some for value in row]
+        connection.execute(f"{verb} INTO {table} VALUES {','.join([one] * count)}", values)
+
+
 class Database:
     """A SQLite file with the tables of `schema`; may be used from several threads."""
 
@@ -31,7 +65,8 @@ class Database:
         self._lock = threading.Lock()
         with self._reported():
             make_directory(path.parent, 0o700)
-            self._connection = opened(path, schema)
+            self._connection = opened(path, schema, cache_kib=CACHE_KIB)
+            self._connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

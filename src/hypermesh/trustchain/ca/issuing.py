@@ -474,6 +474,17 @@ class IssuingAuthority:
             raise IssuerEnded(why="a certificate would outlive it")
         serial = serial_number(secrets.token_bytes(SERIAL_ENTROPY_BYTES))
         kind, request = checked.order.kind, checked.request
+        extensions = content.leaf_extensions(
+            self._issuer,
+            kind,
+            serial,
+            request.public_key,
+            request.kind,
+            checked.names,
+            request.falcon_key,
+        )
+        if self._second is None:
+            extensions.append(content.POISON)
         body = content.tbs(
             serial=serial,
             algorithm=self._signer.algorithm.identifier,
@@ -481,19 +492,9 @@ class IssuingAuthority:
             validity=validity,
             subject=content.subject_of(checked.names),
             key_info=request.public_key,
-            extensions=content.leaf_extensions(
-                self._issuer,
-                kind,
-                serial,
-                request.public_key,
-                request.kind,
-                checked.names,
-                request.falcon_key,
-            ),
+            extensions=extensions,
         )
-        if self._second is None:
-            body = content.with_extension(body, content.POISON)
-        else:
+        if self._second is not None:
             body = content.with_alternative(body, self._second)
         require_clean(body, self._expected(kind))
         return Kept(

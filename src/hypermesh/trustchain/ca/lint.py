@@ -11,11 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from hypermesh.trustchain import alternative, der, oids
-from hypermesh.trustchain.ca.algorithm import UNREADABLE, KeyKind, KeyRefused, kind_of
+from hypermesh.trustchain.ca.algorithm import (
+    UNREADABLE,
+    KeyKind,
+    KeyRefused,
+    key_info,
+    kind_of,
+)
 from hypermesh.trustchain.ca.content import Issuer, key_identifier
 from hypermesh.trustchain.ca.names import (
     NameForbidden,
@@ -162,7 +167,7 @@ def _key(read: _Read) -> Iterator[Finding]:
         allowed = frozenset({profile.root if read.expected.issuer is None else profile.issuing})
     if found not in allowed:
         yield Finding("key", f"the profile {profile.name} has no {found} key here")
-    info = read.parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    info = key_info(read.key)  # type: ignore[arg-type]  # `kind_of` refused the others
     if read.parts[6].encoded != info:
         yield Finding("key", "is not in its one encoding")
     issuer = read.expected.issuer

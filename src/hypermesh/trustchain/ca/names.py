@@ -8,6 +8,7 @@ RFC 6125 section 6.4.3 (wildcards), RFC 5890 section 2.3.2 (IDNA 2008).
 from __future__ import annotations
 
 import enum
+import functools
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
@@ -183,6 +184,7 @@ def subtree(text: str) -> x509.GeneralName:
             raise _refused(text, "no subtree of this kind")
 
 
+@functools.lru_cache(maxsize=1024)
 def _dns(text: str) -> str:
     lowered = text.lower()
     labels = lowered.removeprefix("*.").split(".")

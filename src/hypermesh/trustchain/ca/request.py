@@ -95,11 +95,12 @@ def read_request(data: bytes) -> Request:
         raise RequestMalformed(why=str(error)) from error
     kind = kind_of(key)
     sound: PublicKey = key  # type: ignore[assignment]  # `kind_of` refuses the others
-    if key_info(sound) not in {part.encoded for part in info.children()}:
+    public_key = key_info(sound)
+    if public_key not in [part.encoded for part in info.children()]:
         raise KeyRefused(why="it is not in its one encoding")
     _require_possession(sound, kind, info.encoded, identifier.encoded, signature.content)
     return Request(
-        data, key_info(sound), kind, _names(parsed, extensions), _falcon_key(info, extensions)
+        data, public_key, kind, _names(parsed, extensions), _falcon_key(info, extensions)
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, final
 
 from hypermesh.trustchain.ca.audit import ORIGIN, AuditRow, Entry, follows
-from hypermesh.trustchain.ca.database import Database
+from hypermesh.trustchain.ca.database import Database, insert, parts
 from hypermesh.trustchain.ca.store import (
     PAGE_MAX,
     Installed,
@@ -104,6 +105,7 @@ CREATE TRIGGER IF NOT EXISTS audit_is_not_shortened BEFORE DELETE ON audit
 """
 
 _SERIAL_BYTES = 20
+_COLUMNS_WRITTEN = 16
 _COLUMNS = (
     "request, c.serial, c.issuer, kind, requester, holder, names, issued_s, not_before_s, "
     "c.not_after_s, draft, certificate, log_index, timestamp_ms, sct, revoked_s, reason"
@@ -173,39 +175,38 @@ class SqliteStore:
     def decide(self, drafts: Sequence[Kept]) -> list[Kept]:
         with self._database.transaction() as connection:
             there = _find(connection, [draft.request for draft in drafts])
+            fresh: dict[Hash, Kept] = {}
             for draft in drafts:
-                if draft.request in there:
-                    continue
-                number = connection.execute(
-                    "INSERT INTO certificates VALUES "
-                    "(NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, NULL)",
-                    (
-                        draft.request,
-                        _serial(draft.serial),
-                        draft.issuer,
-                        draft.kind,
-                        draft.requester,
-                        draft.holder,
-                        encode(draft.names),
-                        draft.issued_s,
-                        draft.not_before_s,
-                        draft.not_after_s,
-                        draft.draft,
-                    ),
-                ).lastrowid
-                connection.executemany(
-                    "INSERT INTO names VALUES (?, ?)", [(name, number) for name in draft.names]
-                )
-                there[draft.request] = draft
+                if draft.request not in there:
+                    fresh.setdefault(draft.request, draft)
+            (last,) = connection.execute(
+                "SELECT coalesce(max(number), 0) FROM certificates"
+            ).fetchone()
+            rows, names = [], []
+            for number, draft in enumerate(fresh.values(), last + 1):
+                rows.append(_row(number, draft))
+                names += [(name, number) for name in draft.names]
+            insert(connection, "INSERT", "certificates", _COLUMNS_WRITTEN, rows)
+            insert(connection, "INSERT", "names", 2, names)
+        there |= fresh
         return [there[draft.request] for draft in drafts]
 
     def complete(self, recordings: Sequence[tuple[int, Recording]], now_s: int) -> list[Kept]:
-        entries, stand = [], []
         with self._database.transaction() as connection:
+            there = {
+                kept.serial: kept
+                for kept in _selected(
+                    connection, "c.serial", [_serial(serial) for serial, _ in recordings]
+                )
+            }
+            entries = []
             for serial, recording in recordings:
-                changed = connection.execute(
+                kept = there[serial]
+                if kept.recording is not None:
+                    continue
+                connection.execute(
                     "UPDATE certificates SET certificate = ?, log_index = ?, timestamp_ms = ?, "
-                    "sct = ? WHERE serial = ? AND certificate IS NULL",
+                    "sct = ? WHERE serial = ?",
                     (
                         recording.certificate,
                         recording.index,
@@ -213,20 +214,12 @@ class SqliteStore:
                         recording.sct,
                         _serial(serial),
                     ),
-                ).rowcount
-                kept = _read(
-                    connection.execute(
-                        f"SELECT {_COLUMNS} {_FROM} WHERE c.serial = ?", (_serial(serial),)
-                    ).fetchone()
                 )
-                stand.append(kept)
-                if changed:
-                    document = encode((kept.kind, recording.index))
-                    entries.append(
-                        Entry(now_s, kept.requester, "ca.issue", f"{serial:x}", document)
-                    )
+                there[serial] = dataclasses.replace(kept, recording=recording)
+                document = encode((kept.kind, recording.index))
+                entries.append(Entry(now_s, kept.requester, "ca.issue", f"{serial:x}", document))
             _append(connection, entries)
-        return stand
+        return [there[serial] for serial, _ in recordings]
 
     def unrecorded(self, limit: int) -> list[Kept]:
         return self._kept("WHERE certificate IS NULL ORDER BY c.number LIMIT ?", limit)
@@ -376,14 +369,38 @@ class SqliteStore:
 
 
 def _find(connection: sqlite3.Connection, requests: Sequence[Hash]) -> dict[Hash, Kept]:
-    found = {}
-    for request in requests:
-        row = connection.execute(
-            f"SELECT {_COLUMNS} {_FROM} WHERE request = ?", (request,)
-        ).fetchone()
-        if row is not None:
-            found[request] = _read(row)
-    return found
+    return {kept.request: kept for kept in _selected(connection, "request", requests)}
+
+
+def _selected(
+    connection: sqlite3.Connection, column: str, values: Sequence[bytes]
+) -> Iterator[Kept]:
+    """The certificates that have one of `values` in `column`."""
+    for count, some in parts(values):
+        marks = ",".join("?" * count)
+        query = f"SELECT {_COLUMNS} {_FROM} WHERE {column} IN ({marks})"
+        yield from map(_read, connection.execute(query, some).fetchall())
+
+
+def _row(number: int, draft: Kept) -> tuple[object, ...]:
+    return (
+        number,
+        draft.request,
+        _serial(draft.serial),
+        draft.issuer,
+        draft.kind,
+        draft.requester,
+        draft.holder,
+        encode(draft.names),
+        draft.issued_s,
+        draft.not_before_s,
+        draft.not_after_s,
+        draft.draft,
+        None,
+        None,
+        None,
+        None,
+    )
 
 
 def _read(row: Any) -> Kept:
@@ -412,12 +429,12 @@ def _append(connection: sqlite3.Connection, entries: Sequence[Entry]) -> list[Au
     rows = []
     for entry in entries:
         row = follows(entry, number + 1, before)
-        connection.execute(
-            "INSERT INTO audit VALUES (?, ?, ?, ?, ?)",
-            (row.number, entry.kind, encode(entry), before, row.hash),
-        )
         number, before = row.number, row.hash
         rows.append(row)
+    written = [
+        (row.number, row.entry.kind, encode(row.entry), row.before, row.hash) for row in rows
+    ]
+    insert(connection, "INSERT", "audit", 5, written)
     return rows
 
 
