@@ -14,11 +14,13 @@ import msgspec
 import pytest
 
 from hypermesh.crypto.keys import QuantumKeys
+from hypermesh.ledger.bundled import check_ledger
 from hypermesh.node.api.routes import ROUTES
 from hypermesh.node.membership import Membership
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.errors import PeerRefused
 from hypermesh.stoq.trust import Identity
+from hypermesh.trustchain.bundle import Bundle
 from hypermesh.wire.api.account import AccountView
 from hypermesh.wire.api.asset import AssetView, Page
 from hypermesh.wire.api.attempt import AttemptPage, AttemptResult
@@ -27,6 +29,7 @@ from hypermesh.wire.api.caesar import CaesarView
 from hypermesh.wire.api.catalog import CatalogView
 from hypermesh.wire.api.certificate import CertificateDetail, CertificatePage
 from hypermesh.wire.api.consensus import ConsensusStatus
+from hypermesh.wire.api.ct import CtView
 from hypermesh.wire.api.dns import DnsNamePage, DnsResolved, DnsView
 from hypermesh.wire.api.event import BlockEvent
 from hypermesh.wire.api.health import HealthView
@@ -837,7 +840,34 @@ def resolved(client: httpx.Client, name: str, kind: str = "AAAA") -> httpx.Respo
     return client.get("/v1/dns/resolve", params={"name": name, "type": kind})
 
 
-@pytest.mark.parametrize("path", ["/v1/ct", "/v1/proxy", "/v1/senate", "/v1/ngauge"])
+def test_the_transparency_logs(client: httpx.Client, alice: Running, bob: Running) -> None:
+    def anchored() -> CtView | None:
+        view = read(client.get("/v1/ct"), CtView)
+        own = view.certificate
+        return view if len(view.logs) == 2 and own is not None and own.anchored else None
+
+    view = eventually(anchored, "the logs are anchored")
+    assert [each.purpose for each in view.logs] == ["acts", "certificates"]
+    assert view.failure is None
+    for each in view.logs:
+        assert each.here is not None
+        assert each.here.size >= each.anchored.size > 0
+        assert each.here.checkpoint.startswith(each.origin + "\n")
+    for named in ("me", alice.node, bob.node):
+        made = read(client.get(f"/v1/certificates/{named}/bundle"), Bundle)
+        said = check_ledger(made)
+        assert said is not None
+        assert said.node.hex() == (bob.node if named == bob.node else alice.node)
+    detail = read(client.get(f"/v1/certificates/{bob.node}"), CertificateDetail)
+    assert detail.logged is not None
+    with bob.over_socket() as there:
+        theirs = read(there.get("/v1/ct"), CtView)
+        assert all(each.here is None for each in theirs.logs)
+    problem(client.get("/v1/certificates/" + "0" * 64 + "/bundle"), 404)
+    problem(client.get("/v1/certificates/x/bundle"), 400)
+
+
+@pytest.mark.parametrize("path", ["/v1/proxy", "/v1/senate", "/v1/ngauge"])
 def test_what_is_promised_is_told_apart_from_what_is_unknown(
     client: httpx.Client, path: str
 ) -> None:

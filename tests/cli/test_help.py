@@ -14,6 +14,7 @@ from hypermesh.cli.command import HELP_COLUMNS, Command, output_option
 from hypermesh.cli.main import LISTED, Listed, main
 
 WITHOUT_OUTPUT = {
+    "cert bundle": "what it prints is a document of its own",
     "demo": "a show for people; `--report` is its JSON",
     "lease receipt": "what it prints is a document of its own",
     "stoq connect": "what it prints is what the service says",

@@ -21,6 +21,7 @@ from hypermesh.crypto.digest import digest_of
 from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.keystore import KeyStore
 from hypermesh.crypto.signature import sign
+from hypermesh.ledger.kernel import NonceNotNext
 from hypermesh.node.background import await_ready, command, launch
 from hypermesh.node.configuration import Configuration
 from hypermesh.node.membership import Membership
@@ -45,6 +46,7 @@ STOP_S = 15.0
 DEADLINE_S = 30.0
 POLL_S = 0.05
 WINDOW_MS = 120_000
+NONCE_TRIES = 8
 
 T = TypeVar("T")
 
@@ -205,9 +207,15 @@ class Node:
     def submit(
         self, body: Body, keys: QuantumKeys | None = None, attestation: bytes = b""
     ) -> TransactionView:
-        """Sign `body` with `keys` (else the node's own) and submit it through this node."""
+        """Sign `body` with `keys` (else the node's own) and submit it through this node. The node
+        signs with its keys as well, so a nonce may be spent meanwhile: then with the next."""
         keys = keys or self.membership.keys
-        return self.ask(lambda m: m.ledger.submit(self.signed(m, body, keys, attestation)))
+        for _ in range(NONCE_TRIES):
+            try:
+                return self.ask(lambda m: m.ledger.submit(self.signed(m, body, keys, attestation)))
+            except NonceNotNext:
+                continue
+        raise AssertionError(f"no nonce of {self.name} was free {NONCE_TRIES} times")
 
     def signed(
         self, mesh: Mesh, body: Body, keys: QuantumKeys, attestation: bytes = b"", nonce: int = -1
@@ -284,7 +292,8 @@ class Network:
         return self.alice.ask(lambda m: m.network.invite(mine=mine)).token
 
     def await_acquainted(self) -> None:
-        """Until every node sees the memory of every other, attested."""
+        """Until every node sees the memory of every other, attested, and the logs of the authority
+        are anchored as far as they go, so that the founder signs nothing more by itself."""
         everyone = {node.id.hex() for node in self.nodes.values()}
 
         def acquainted() -> bool:
@@ -297,6 +306,13 @@ class Network:
             return True
 
         eventually(acquainted, "all nodes see one another's assets", START_S)
+
+        def anchored() -> bool:
+            logs = next(iter(self.nodes.values())).ask(lambda m: m.ct.get()).logs
+            here = [each.anchored.size == each.here.size for each in logs if each.here is not None]
+            return len(here) == len(logs) > 0 and all(here)
+
+        eventually(anchored, "the founder's logs are anchored", START_S)
 
     def revive(self) -> None:
         """Every node up and ready, whatever an earlier test did to it."""
@@ -386,5 +402,5 @@ def code_of(error: HyperMeshError) -> str:
     return error.code
 
 
-def replaced(value: Any, **fields: Any) -> Any:
+def replaced(value: Any, /, **fields: Any) -> Any:
     return msgspec.structs.replace(value, **fields)

@@ -12,15 +12,18 @@ import pytest
 
 from hypermesh.crypto.passphrase import PassphraseWrong
 from hypermesh.crypto.sealed import SealedDamaged
+from hypermesh.ledger.bundled import check_ledger
 from hypermesh.node import backup, catching_up, jobs
-from hypermesh.node.backup import LEFT_OUT, RESTORED, Manifest, back_up, restore
+from hypermesh.node.backup import LEFT_OUT, LOCKS, RESTORED, Manifest, back_up, restore
 from hypermesh.node.catching_up import NodesSilent, StillRunning, _fetch
 from hypermesh.node.jobs_kept import KeptJobs
 from hypermesh.node.locators import Locators
 from hypermesh.node.readings import READINGS_MAX
 from hypermesh.sdk.mesh import Mesh
 from hypermesh.stoq.errors import CertificateExpired
+from hypermesh.trustchain.bundle import read_bundle
 from hypermesh.wire.amount import NANO
+from hypermesh.wire.api.ct import LogView
 from hypermesh.wire.api.job import JobSubmit
 from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import HyperMeshError
@@ -99,6 +102,47 @@ def test_the_founder_comes_back_with_identity_balances_and_data(
     pair.await_agreed()
 
 
+def test_a_restored_founder_begins_another_log(pair: Network, tmp_path: Path) -> None:
+    """The old one is read, and no more: what it signed after the backup is not in the copy."""
+    alice, bob = pair.alice, pair.bob
+    first = alice.membership.logged
+    assert first is not None
+    saved(alice, tmp_path / "alice.hm")
+    pair.invite()
+    pair.await_acquainted()
+    grown = {each.origin: each.anchored.size for each in logs_of(alice)}
+    eventually(
+        lambda: {each.origin: each.anchored.size for each in logs_of(bob)} == grown,
+        "bob knows the leaf that the backup has not",
+    )
+    lose(alice)
+    restore(tmp_path / "alice.hm", alice.data, PASSPHRASE, 2)
+    alice.start()
+    carol = pair.add("carol")
+    carol.start(pair.invite())
+    joined = carol.membership.logged
+    assert joined is not None
+    assert joined.log.log.origin == first.log.log.origin.replace("/1/", "/2/")
+
+    def succeeded() -> bool:
+        logs = logs_of(bob)
+        return len(logs) == 4 and all(each.anchored.size for each in logs[:2])
+
+    eventually(succeeded, "bob knows the logs that follow")
+    assert [each.ended_height is None for each in logs_of(bob)] == [True, True, False, False]
+    # What was anchored of the first stays, beyond what the copy has of it.
+    assert {each.origin: each.anchored.size for each in logs_of(bob)[2:]} == grown
+    # Nobody's evidence is lost with it, nor that of the restored node.
+    with bob.mesh() as mesh:
+        for node in (alice, bob, carol):
+            made = read_bundle(mesh.certificates.bundle(node.id.hex()))
+            assert check_ledger(made, alice.membership.genesis_id) is not None
+
+
+def logs_of(node: Node) -> list[LogView]:
+    return node.ask(lambda mesh: mesh.ct.get()).logs
+
+
 def test_a_restored_founder_waits_for_nodes_that_may_have_newer_blocks(
     pair: Network, tmp_path: Path
 ) -> None:
@@ -169,6 +213,8 @@ def test_all_of_a_data_directory_is_in_the_backup_or_left_out_for_a_reason(
     there = {path.relative_to(alice.data).as_posix() for path in alice.data.rglob("*")}
     there = {path for path in there if not path.endswith(("-wal", "-shm", ".new"))}
     left = {path for path in there if path in LEFT_OUT or path.partition("/")[0] in LEFT_OUT}
+    left |= {path for path in there if Path(path).name in LOCKS}
+    assert "ct/1/logs.lock" in left
     folders = {path for path in there if (alice.data / path).is_dir()}
     assert {each.path for each in manifest.entries} == there - left - folders
     restored = {path for path in (tmp_path / "copy").rglob("*") if path.is_file()}

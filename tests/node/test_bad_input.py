@@ -55,6 +55,8 @@ METHODS = {
     "asset.describe": ALPN_NODE,
     "lease.activate": ALPN_NODE,
     "lease.receipt": ALPN_NODE,
+    "certificate.logged": ALPN_NODE,
+    "log.prove": ALPN_NODE,
     "job.run": ALPN_SESSION,
     "enrol.request": ALPN_ENROL,
     "enrol.renew": ALPN_ENROL,

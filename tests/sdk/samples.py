@@ -98,6 +98,8 @@ SAMPLES: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, Any]]] = {
     ("memory", "put"): ((LEASE.address, b"x"), {}),
     ("certificates", "list"): ((), {}),
     ("certificates", "get"): ((HEX32,), {}),
+    ("certificates", "bundle"): ((HEX32,), {}),
+    ("ct", "get"): ((), {}),
     ("certificates", "revoke"): ((HEX32, "stolen"), {}),
     ("dns", "status"): ((), {}),
     ("dns", "list"): ((), {}),

@@ -23,7 +23,9 @@ from hypermesh.wire.quantity import parse_duration
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from hypermesh.ledger.bundled import LedgerVerdict
     from hypermesh.wire.api.certificate import CertificateDetail, CertificateView
+    from hypermesh.wire.api.ct import LogEntry, LogView
 
 ID_SHOWN = 16
 SHOWN = 50
@@ -84,6 +86,82 @@ def cert_show(name: str, pem: bool, data: Path | None, output: str) -> None:
         emit({"chain": _chain(found)}, output, "".join(_chain(found)).rstrip("\n"))
         return
     emit(found, output, facts(_facts(found)))
+
+
+@cert.command(
+    "bundle",
+    example="hm cert bundle -o mine.json\n"
+    "hm cert bundle desk -o desk.html\n"
+    "hm cert bundle desk | hm cert verify - --genesis ID",
+)
+@click.argument("name", metavar="CERTIFICATE", default="me", shell_complete=complete_nodes)
+@click.option(
+    "-o",
+    "--save",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to; a page that checks itself in a browser where the name ends in .html.",
+)
+@data_option
+def cert_bundle(name: str, save: Path | None, data: Path | None) -> None:
+    """Print what shows offline that a certificate was logged, as a JSON document, or save it.
+
+    CERTIFICATE as for `hm cert show`. The document has the chain, the SCT, the inclusion proof, the
+    log's checkpoint, and from the ledger how far the log is anchored and whether the node is
+    revoked. `hm cert verify` checks it. For another node's certificate, that node is asked.
+    """
+    from hypermesh.trustchain.bundle import read_bundle
+    from hypermesh.trustchain.bundle_page import page
+
+    with mesh(data) as here:
+        named = (
+            name if name == "me" or _is_whole(name) else _resolved(name, here.certificates.list())
+        )
+        document = here.certificates.bundle(named)
+    made = read_bundle(document)
+    if save is None:
+        click.echo(made.encoded())
+        return
+    is_page = save.suffix.lower() in (".html", ".htm")
+    save.write_bytes(page(made).encode() if is_page else made.encoded())
+    click.echo(f"{save}: check it with `hm cert verify`", err=True)
+
+
+@cert.command("log", example="hm cert log\nhm cert log --output json")
+@watch_option
+@data_option
+@output_option
+def cert_log(data: Path | None, output: str) -> None:
+    """Show the transparency logs of the network's authority.
+
+    Every certificate is in the log of certificates before anyone has it, every invitation and
+    revocation in the log of acts. ANCHORED is how far the ledger knows a log, since which block;
+    each anchor was shown to every node to continue the one before. SIZE is known on the node that
+    keeps the logs alone.
+    """
+    from hypermesh.cli.output import emit, table
+
+    with mesh(data) as here:
+        found = here.ct.get()
+    lines = [table([_log_row(each) for each in found.logs], "No log is on the ledger yet.")]
+    lines += ["", f"own certificate  {_logged(found.certificate)}"]
+    if found.failure is not None:
+        lines.append(f"FAILED           {found.failure}")
+    emit(found, output, "\n".join(lines))
+
+
+def _log_row(view: LogView) -> dict[str, object]:
+    from hypermesh.cli.output import moment
+
+    here, anchored = view.here, view.anchored
+    return {
+        "log": view.purpose,
+        "origin": view.origin,
+        "size": None if here is None else here.size,
+        "anchored": anchored.size,
+        "in block": anchored.height,
+        "at": moment(anchored.time_ms),
+        "state": "takes entries" if view.ended_height is None else "ended",
+    }
 
 
 @cert.command("revoke", example="hm cert revoke desk --reason stolen")
@@ -228,7 +306,17 @@ def _facts(found: CertificateDetail) -> dict[str, object]:
     }
     if found.revocation is not None:
         shown["revoked for"] = found.revocation
+    shown["logged"] = _logged(found.logged)
     return shown
+
+
+def _logged(entry: LogEntry | None) -> str:
+    from hypermesh.cli.output import moment
+
+    if entry is None:
+        return "this node has no evidence of it: hm cert bundle asks its node"
+    anchored = "anchored in the ledger" if entry.anchored else "not anchored in the ledger yet"
+    return f"{moment(entry.logged_ms)}, entry {entry.index} of {entry.origin}; {anchored}"
 
 
 _KNOWN_BY = {
@@ -245,7 +333,10 @@ def _standing(view: CertificateView) -> str:
 
 
 @cert.command(
-    "verify", example="hm cert verify bundle.json --root root.pem\nhm cert verify bundle.json"
+    "verify",
+    example="hm cert verify bundle.json --root root.pem\n"
+    "hm cert verify bundle.json --genesis ID\n"
+    "hm cert verify bundle.json",
 )
 @click.argument("bundle", type=click.File("rb"))
 @click.option("--root", metavar="FILE|SHA256", help="The root that is trusted: PEM, or its pin.")
@@ -257,22 +348,33 @@ def _standing(view: CertificateView) -> str:
     multiple=True,
     help="A witness that must have cosigned, by its verifier key; may be repeated.",
 )
+@click.option("--genesis", metavar="ID", help="The network that is trusted: its root and its logs.")
 @output_option
 def cert_verify(
-    bundle: BinaryIO, root: str | None, log: str | None, witnesses: tuple[str, ...], output: str
+    bundle: BinaryIO,
+    root: str | None,
+    log: str | None,
+    witnesses: tuple[str, ...],
+    genesis: str | None,
+    output: str,
 ) -> None:
     """Check the offline BUNDLE of a certificate; no network and no node is asked.
 
     Checked are the signatures of the chain, the SCT, the inclusion proof and the checkpoint under
-    all keys of the log, with the cosignature of every --witness. Without --root and --log both are
-    what the bundle says: whoever made it could have made them, too. `trustchain-server init` prints
-    both.
+    all keys of the log, with the cosignature of every --witness; of a network's bundle also what
+    its ledger says: the anchored root, and whether the node was revoked at that height. Without
+    --root and --log, or --genesis, these are what the bundle says: whoever made it could have made
+    them, too. `trustchain-server init` prints the first two, `hm status` the id of your network.
     """
+    import dataclasses
     import time
 
     from hypermesh.cli.output import emit, facts, moment
+    from hypermesh.ledger.bundled import check_ledger
     from hypermesh.trustchain.bundle import BUNDLE_BYTES_MAX, Trust, check_bundle, read_bundle
     from hypermesh.trustchain.ct.checkpoint import read_witness_key
+    from hypermesh.wire.errors import InvalidInput
+    from hypermesh.wire.ids import parse_hex
 
     read = read_bundle(bundle.read(BUNDLE_BYTES_MAX + 1))
     known = tuple(map(read_witness_key, witnesses))
@@ -280,8 +382,15 @@ def cert_verify(
         None if root is None else _root_digest(root), _digest(log, "log"), known, len(known)
     )
     verdict = check_bundle(read, trusted, int(time.time()))
+    pinned = None if genesis is None else parse_hex(genesis, 32, "genesis id")
+    ledger = check_ledger(read, pinned)
+    if ledger is None and pinned is not None:
+        raise InvalidInput("The bundle says nothing of a ledger", fix="Give --root and --log")
+    if ledger is not None and pinned is not None:
+        # Genesis names the root, and the ledger's row the log's keys.
+        verdict = dataclasses.replace(verdict, is_root_trusted=True, is_log_trusted=True)
     emit(
-        verdict,
+        {**dataclasses.asdict(verdict), "ledger": ledger and dataclasses.asdict(ledger)},
         output,
         facts(
             {
@@ -293,6 +402,7 @@ def cert_verify(
                 "logged": f"{moment(verdict.logged_ms)}, entry {verdict.index} of {verdict.size}",
                 "log": f"{verdict.origin}{_said(verdict.is_log_trusted)}",
                 "root": f"{verdict.root_sha256.hex()}{_said(verdict.is_root_trusted)}",
+                **({} if ledger is None else _ledger_facts(ledger)),
             }
             | {
                 f"cosigned by {name}": moment(at_s * 1000)
@@ -300,6 +410,22 @@ def cert_verify(
             }
         ),
     )
+
+
+def _ledger_facts(ledger: LedgerVerdict) -> dict[str, object]:
+    from hypermesh.cli.output import moment
+
+    revoked = "no"
+    if ledger.revoked_height is not None:
+        revoked = f"YES, since block {ledger.revoked_height}: {ledger.reason}"
+    return {
+        "network": f"{ledger.network}, {ledger.genesis.hex()}{_said(ledger.is_genesis_trusted)}",
+        "as of": f"block {ledger.height}, {moment(ledger.time_ms)}",
+        "anchored": f"{ledger.anchored_size} entries, since block {ledger.anchored_height}",
+        "node": ledger.node.hex(),
+        "newest": "yes" if ledger.is_current else "no, the ledger knows another of this node",
+        "revoked": revoked,
+    }
 
 
 def _said(is_trusted: bool) -> str:

@@ -278,6 +278,31 @@ def revocation(state: State, identifier: NodeId) -> Revocation | None:
     return _revoked.get(state, identifier)
 
 
+def revocations(state: State) -> Iterator[tuple[NodeId, Revocation]]:
+    """Every node whose rights were ended, by ascending id."""
+    return _revoked.rows(state)
+
+
+def node_key(identifier: NodeId) -> bytes:
+    """The state key of a node's row, as it appears in proofs."""
+    return _nodes.key(identifier)
+
+
+def read_node(data: bytes) -> Node:
+    """The row of a node as somebody else shows it; raises `Undecodable`."""
+    return _nodes.read(data)
+
+
+def revocation_key(identifier: NodeId) -> bytes:
+    """The state key of a node's revocation."""
+    return _revoked.key(identifier)
+
+
+def read_revocation(data: bytes) -> Revocation:
+    """A revocation as somebody else shows it; raises `Undecodable`."""
+    return _revoked.read(data)
+
+
 def revoked(state: State) -> frozenset[NodeId]:
     """All nodes whose rights were ended."""
     return frozenset(identifier for identifier, _ in _revoked.rows(state))

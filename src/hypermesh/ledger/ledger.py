@@ -6,7 +6,7 @@ the height may lag there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -126,11 +126,16 @@ class Ledger:
 
         Raises `NotFound` before the first block, when no header vouches for anything yet.
         """
-        height, value, proof = self._store.prove(key)
+        return self.rows([key])[0]
+
+    def rows(self, keys: Sequence[bytes]) -> list[ProvenRow]:
+        """As `row`, several under one header."""
+        height, proofs = self._store.prove_all(keys)
         block = self.block(height)
         if block.signature is None:
             raise NotAvailable("Proofs under validators' commits do not exist yet")
-        return ProvenRow(value, SignedHeader(block.header, block.signature), proof)
+        header = SignedHeader(block.header, block.signature)
+        return [ProvenRow(value, header, proof) for value, proof in proofs]
 
     def _blocks(self, request: BlocksRequest) -> BlocksResponse:
         blocks: list[bytes] = []

@@ -24,7 +24,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
@@ -335,14 +335,24 @@ class Store:
 
     def prove(self, key: bytes) -> tuple[int, bytes | None, BucketProof]:
         """(height, value or None, proof) of one row, under the app hash of the block there."""
-        number = bucket_of(key)
+        height, ((value, proof),) = self.prove_all([key])
+        return height, value, proof
+
+    def prove_all(
+        self, keys: Sequence[bytes]
+    ) -> tuple[int, list[tuple[bytes | None, BucketProof]]]:
+        """As `prove`, of several rows at one height."""
+        numbers = [bucket_of(key) for key in keys]
         with self._borrowed() as reader:
             with self._turn:
                 reader.begin()
-                siblings = self._tree.path(number)
+                paths = [self._tree.path(number) for number in numbers]
             try:
-                proof = BucketProof(key, reader.bucket(number), siblings)
-                return reader.height, reader.get(key), proof
+                proofs = [
+                    (reader.get(key), BucketProof(key, reader.bucket(number), path))
+                    for key, number, path in zip(keys, numbers, paths, strict=True)
+                ]
+                return reader.height, proofs
             finally:
                 reader.end()
 

@@ -27,6 +27,10 @@ class Table(Generic[T]):
         data = state.get(self._prefix + key)
         return None if data is None else self._row(data)
 
+    def read(self, data: bytes) -> T:
+        """The row in `data`, which somebody else shows; raises `Undecodable`."""
+        return decode(self._kind, data)
+
     def put(self, state: State, key: bytes, row: T) -> None:
         state.put(self._prefix + key, encode(row))
 

@@ -8,15 +8,17 @@ from pathlib import Path
 
 from hypermesh.crypto.digest import digest_of
 from hypermesh.ledger import identity
+from hypermesh.node.authority_logs import AuthorityLogs, InvitationAct
 from hypermesh.node.chain import Chain
 from hypermesh.node.membership import Membership
 from hypermesh.node.service import Peer
 from hypermesh.trustchain.ca.authority import (
     CertificateAuthority,
     CertificateOrder,
+    Issued,
     RenewalTooLate,
 )
-from hypermesh.trustchain.ca.invitations import Invitations
+from hypermesh.trustchain.ca.invitations import Invitations, secret_digest
 from hypermesh.trustchain.enrolment import Enrolment
 from hypermesh.trustchain.invitation import VERSION, Invitation
 from hypermesh.trustchain.verify import fingerprint
@@ -26,6 +28,7 @@ from hypermesh.wire.errors import NotAvailable
 from hypermesh.wire.ids import Hash, NodeId, OwnerId
 from hypermesh.wire.keys import PublicKeys
 from hypermesh.wire.rpc import EnrolRequest, EnrolResponse
+from hypermesh.wire.transparency import Logged
 from hypermesh.wire.tx import Certificate
 
 
@@ -46,24 +49,48 @@ class Admitting:
         self._authority: CertificateAuthority | None = None
         self._invitations: Invitations | None = None
         self._enrolment: Enrolment | None = None
+        self._logs: AuthorityLogs | None = None
         if membership.is_founder:
             self._authority = CertificateAuthority.open(data, membership.store)
             self._invitations = Invitations(data)
-            self._enrolment = Enrolment(self._authority, self._invitations, membership.genesis)
+            self._logs = AuthorityLogs(
+                data, membership.store, membership.keys, membership.genesis_id
+            )
+            with chain.ledger.state() as state:
+                self._logs.go_on(state)
+            self._logs.serve(self._authority)
+            self._enrolment = Enrolment(
+                self._authority, self._invitations, membership.genesis, self.logged
+            )
 
     @property
     def authority(self) -> CertificateAuthority | None:
         """The certificate authority, where it is here."""
         return self._authority
 
+    @property
+    def logs(self) -> AuthorityLogs | None:
+        """The authority's transparency logs, where they are here."""
+        return self._logs
+
+    def logged(self, issued: Issued) -> Logged | None:
+        """What shows that `issued` is logged, as far as this node has it."""
+        if self._authority is None or self._logs is None:
+            return None
+        return self._logs.logged(self._authority, issued)
+
+    def log_origin(self, fingerprint: Hash) -> str | None:
+        """The origin of the authority's log with this fingerprint; None where it is not here."""
+        return None if self._logs is None else self._logs.origin_of(fingerprint)
+
     def close(self) -> None:
-        for store in (self._authority, self._invitations):
+        for store in (self._logs, self._authority, self._invitations):
             if store is not None:
                 store.close()
 
     def invite(self, *, mine: bool) -> InvitationView:
         """A new invitation to this network."""
-        if self._invitations is None:
+        if self._invitations is None or self._logs is None:
             raise NotAvailable(
                 "Only the founder's node can invite in this version",
                 why="it holds the certificate authority",
@@ -71,6 +98,7 @@ class Admitting:
             )
         owner = self._membership.owner if mine else None
         created = self._invitations.create(owner, int(time.time()))
+        self._logs.invited(InvitationAct(secret_digest(created.secret), owner, created.expires_s))
         invitation = Invitation(
             version=VERSION,
             genesis=self._membership.genesis_id,
@@ -106,11 +134,14 @@ class Admitting:
             now_s=int(time.time()),
         )
 
-    def renewed_own(self, now_s: int) -> list[Certificate] | None:
-        """The next certificate chain of the authority's own node; None where the authority is
+    def renew_own(self, now_s: int) -> bool:
+        """Take the next certificate of the authority's own node; False where the authority is
         elsewhere."""
         authority = self._present()
-        return None if authority is None else renewed_own(authority, self._membership, now_s)
+        if authority is None or self._logs is None:
+            return False
+        renew_own(authority, self._logs, self._membership, now_s)
+        return True
 
     def certified(
         self, public: PublicKeys, owner: OwnerId, request: Hash, now_s: int
@@ -140,10 +171,10 @@ class Admitting:
             return self._enrolment, identity.revoked(state)
 
 
-def renewed_own(
-    authority: CertificateAuthority, membership: Membership, now_s: int
-) -> list[Certificate]:
-    """The next certificate chain of the authority's own node, however long it was down: whoever
+def renew_own(
+    authority: CertificateAuthority, logs: AuthorityLogs, membership: Membership, now_s: int
+) -> None:
+    """Take the next certificate of the authority's own node, however long it was down: whoever
     holds the authority's keys could make it anyway."""
     public = membership.keys.public
     try:
@@ -152,4 +183,4 @@ def renewed_own(
         request = digest_of("founding", (membership.genesis_id, public, now_s))
         order = CertificateOrder(request, membership.genesis_id, public, membership.owner)
         issued = authority.certify(order, now_s)
-    return authority.chain(issued)
+    membership.renewed(authority.chain(issued), now_s, logs.logged(authority, issued))

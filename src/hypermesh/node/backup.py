@@ -5,7 +5,8 @@
 A node may run meanwhile: databases are copied through SQLite, which gives one instant of each, and
 other files are replaced as a whole when they change. The ledger is copied first. Everything else
 then is at least as new, as it is after a crash: keys, certificates, hosted assets and sessions are
-written before the ledger hears of what needs them.
+written before the ledger hears of what needs them. The authority is copied before its logs, so that
+every certificate in a backup has its entry there.
 
 A restored node has the identity of the one that was backed up; only one of them may run. It begins
 with `RESTORED` in its data directory, and `catching_up` says what that asks of its first start.
@@ -27,10 +28,12 @@ from msgspec import Meta
 from hypermesh.crypto.files import make_directory, replace, settle, sync
 from hypermesh.crypto.sealed import SealedDamaged, Sealer, Unsealer, require_passphrase
 from hypermesh.ledger.store import Store
+from hypermesh.node.authority_logs import DIRECTORY
 from hypermesh.node.configuration import DataDirectoryUnusable
 from hypermesh.node.jobs_kept import forget_programs
 from hypermesh.node.kept import read
 from hypermesh.node.membership import Membership
+from hypermesh.trustchain.ct import succession
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import Conflict, NotFound
 from hypermesh.wire.ids import GenesisId, NodeId, OwnerId
@@ -52,6 +55,9 @@ LEFT_OUT: dict[str, str] = {
     RESTORED: "of an earlier restore",
 }
 """What of a data directory is not in its backup, and why. All else is."""
+
+LOCKS = ("logs.lock", "witness.lock")
+"""Nor are these, wherever they are: of the running process, as well."""
 
 FILES_MAX = 16_384
 """More than `READINGS_MAX`, of which each is a file."""
@@ -149,6 +155,8 @@ def restore(source: Path, data: Path, passphrase: str, now_ms: int) -> Manifest:
         if (staging / _JOBS).exists():
             # What waited then may have been run since, and no program is run a second time.
             forget_programs(staging / _JOBS)
+        # A log may have signed more than the backup has of it, and going on would be a fork.
+        succession.end_all(staging / DIRECTORY, "it was restored from a backup")
         replace(staging / RESTORED, encode(Restored(manifest.height, now_ms)))
         settle(staging)
         # In one step, also where an empty directory is there.
@@ -182,7 +190,7 @@ def _files(data: Path) -> list[str]:
         folders[:] = sorted(each for each in folders if (below / each).as_posix() not in LEFT_OUT)
         for each in sorted(names):
             path = (below / each).as_posix()
-            transient = path in LEFT_OUT or each.endswith((*_SIDECARS, ".new"))
+            transient = path in LEFT_OUT or each in LOCKS or each.endswith((*_SIDECARS, ".new"))
             if not transient and Path(folder, each).is_file():
                 found.append(path)
     if len(found) > FILES_MAX:

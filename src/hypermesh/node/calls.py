@@ -8,6 +8,7 @@ from hypermesh.node.chain import Chain, Sequencing
 from hypermesh.node.lending import Lending
 from hypermesh.node.parcels import Parcels
 from hypermesh.node.service import WORKERS, Method, Peer
+from hypermesh.node.transparency import Transparency
 from hypermesh.node.waits import Waits
 from hypermesh.node.whereabouts import Whereabouts
 from hypermesh.wire.codec import encode
@@ -25,6 +26,8 @@ from hypermesh.wire.rpc import (
     JobOutputRequest,
     JobRequest,
     LeaseRequest,
+    LoggedRequest,
+    LogProofRequest,
     ResolveRequest,
     SetTermsRequest,
     SignedLocator,
@@ -47,6 +50,7 @@ def methods(
     admitting: Admitting,
     whereabouts: Whereabouts,
     parcels: Parcels,
+    transparency: Transparency,
 ) -> dict[str, Method]:
     """Every method by its name."""
     polls = Waits(WORKERS, POLLS_OF_ONE_MAX)
@@ -94,6 +98,8 @@ def methods(
         "job.run": Method(SESSIONS, JobRequest, lending.run_job),
         "job.output": Method(SESSIONS, JobOutputRequest, lending.job_output),
         "job.cancel": Method(SESSIONS, JobCancelRequest, lending.cancel_job),
+        "certificate.logged": Method(NODES, LoggedRequest, transparency.show),
+        "log.prove": Method(NODES, LogProofRequest, transparency.prove),
         "enrol.request": Method(STRANGERS, EnrolRequest, admitting.enrol),
         "enrol.renew": Method(STRANGERS, EnrolRequest, admitting.renew),
     }

@@ -24,7 +24,8 @@ from hypermesh.ledger.feed import Feed
 from hypermesh.ledger.follower import Follower
 from hypermesh.ledger.state import Overlay
 from hypermesh.ledger.store import Store
-from hypermesh.node.admitting import renewed_own
+from hypermesh.node.admitting import renew_own
+from hypermesh.node.authority_logs import AuthorityLogs
 from hypermesh.node.backup import RESTORED, pending
 from hypermesh.node.chain import open_store
 from hypermesh.node.dialling import dial
@@ -87,9 +88,12 @@ def catch_up(data: Path, membership: Membership, now_s: int) -> None:
     locators = Locators(data / "locators", membership.genesis_id)
     if membership.is_founder:
         authority = CertificateAuthority.open(data, membership.store)
+        logs = AuthorityLogs(data, membership.store, membership.keys, membership.genesis_id)
         try:
-            membership.renewed(renewed_own(authority, membership, now_s), now_s)
+            logs.serve(authority)
+            renew_own(authority, logs, membership, now_s)
         finally:
+            logs.close()
             authority.close()
     with Endpoint.bind(
         "::",

@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from hypermesh.ledger import identity
+import msgspec
+
+from hypermesh.ledger import identity, transparency
 from hypermesh.ledger.module import State
 from hypermesh.node.chain import Chain
 from hypermesh.node.membership import Membership
 from hypermesh.trustchain.ca.authority import CertificateAuthority, Issued
+from hypermesh.trustchain.ct.sct import read_sct
 from hypermesh.trustchain.description import describe, pem
 from hypermesh.trustchain.verify import fingerprint
 from hypermesh.wire.api.certificate import CertificateDetail, CertificatePage, CertificateView
+from hypermesh.wire.api.ct import LogEntry
 from hypermesh.wire.errors import InvalidInput, NotFound
 from hypermesh.wire.ids import Hash, NodeId, OwnerId, parse_hex
 
@@ -35,12 +39,15 @@ class Certificates:
         chain: Chain,
         authority: CertificateAuthority | None,
         name: Callable[[NodeId], str],
+        log: Callable[[Hash], str | None] = lambda _: None,
     ) -> None:
-        """`authority` is the network's, where it is here."""
+        """`authority` is the network's, where it is here; `log` the origin of its log with that
+        fingerprint."""
         self._membership = membership
         self._chain = chain
         self._authority = authority
         self._name = name
+        self._log = log
 
     def page(self, cursor: str | None, limit: int) -> CertificatePage:
         """Certificates, newest first, those after `cursor`."""
@@ -98,7 +105,14 @@ class Certificates:
         leaf = membership.chain[0]
         owner, node = membership.owner, membership.keys.id
         view = self._read(state, "self", leaf, node, owner)
-        return self._detail(state, node, view, membership.chain)
+        detail = self._detail(state, node, view, membership.chain)
+        logged = membership.logged
+        if logged is None:
+            return detail
+        # What was kept has been checked, so it needs no more than to be read.
+        sct = read_sct(logged.sct)
+        entry = _entry(state, logged.log.log.origin, sct.index, sct.timestamp_ms)
+        return msgspec.structs.replace(detail, logged=entry)
 
     def _of_node(self, state: State, node: NodeId) -> CertificateDetail | None:
         if node == self._membership.keys.id:
@@ -128,7 +142,14 @@ class Certificates:
         self, state: State, authority: CertificateAuthority, issued: Issued
     ) -> CertificateDetail:
         view = self._view(state, "authority", issued)
-        return self._detail(state, issued.node, view, authority.chain(issued))
+        detail = self._detail(state, issued.node, view, authority.chain(issued))
+        recording = authority.recording(issued)
+        origin = None if recording is None else self._log(recording.log)
+        if recording is None or origin is None:
+            return detail
+        at = recording.recorded
+        entry = _entry(state, origin, at.index, at.timestamp_ms)
+        return msgspec.structs.replace(detail, logged=entry)
 
     def _detail(
         self, state: State, node: NodeId, view: CertificateView, chain: list[bytes] | None
@@ -191,6 +212,11 @@ class Certificates:
             revoked=row.revoked,
             known_by="ledger",
         )
+
+
+def _entry(state: State, origin: str, index: int, logged_ms: int) -> LogEntry:
+    row = transparency.log(state, origin)
+    return LogEntry(origin, index, logged_ms, row is not None and index < row.newest.size)
 
 
 def _newest(authority: CertificateAuthority) -> Iterator[Issued]:

@@ -67,10 +67,7 @@ class Certification:
         if not (is_old or is_asked or self._is_issuer_replaced()):
             return False
         before = self._membership.chain[0]
-        chain = self._admitting.renewed_own(now_s)
-        if chain is not None:
-            self._membership.renewed(chain, now_s)
-        else:
+        if not self._admitting.renew_own(now_s):
             whereabouts = self._whereabouts
             renew(self._membership, [whereabouts.locate(whereabouts.sequencer)], now_s)
         if self._membership.chain[0] == before:

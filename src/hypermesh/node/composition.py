@@ -17,6 +17,7 @@ from hypermesh.ledger import identity
 from hypermesh.ledger.errors import LedgerDamaged
 from hypermesh.node.admission import Admission
 from hypermesh.node.admitting import Admitting
+from hypermesh.node.anchoring import Anchoring
 from hypermesh.node.attempts.blocks import TamperedBlock
 from hypermesh.node.attempts.cheating import Cheating
 from hypermesh.node.attempts.ground import Ground
@@ -46,6 +47,7 @@ from hypermesh.node.leases import Leases
 from hypermesh.node.lending import Lending
 from hypermesh.node.live import Live
 from hypermesh.node.locators import Locators
+from hypermesh.node.log_resources import LogResources
 from hypermesh.node.measurements import Measurements
 from hypermesh.node.membership import Membership
 from hypermesh.node.memory_use import MemoryUse
@@ -64,6 +66,7 @@ from hypermesh.node.pool import Pool
 from hypermesh.node.readings import Readings
 from hypermesh.node.refusals import Refusals
 from hypermesh.node.reissuing import Reissuing
+from hypermesh.node.revocation_exports import RevocationExports
 from hypermesh.node.revoking import Revoking
 from hypermesh.node.rules import kernel
 from hypermesh.node.running import Running
@@ -75,6 +78,7 @@ from hypermesh.node.streaming import Events
 from hypermesh.node.tokens import Tokens
 from hypermesh.node.topology import Topology
 from hypermesh.node.transfers_kept import KeptTransfers
+from hypermesh.node.transparency import Transparency
 from hypermesh.node.transport import Transport
 from hypermesh.node.trouble import state_of
 from hypermesh.node.tunnels.offered import Offered
@@ -229,7 +233,14 @@ class Node:
         )
         self.naming = Naming(membership, self.chain, self.wallet, self.names)
         self._admitting = Admitting(membership, data, self.chain, lambda: [self._own_locator()])
-        self.certificates = Certificates(membership, self.chain, self._admitting.authority, names)
+        self.certificates = Certificates(
+            membership, self.chain, self._admitting.authority, names, self._admitting.log_origin
+        )
+        self.transparency = Transparency(
+            membership, self.chain, self._admitting, self.certificates, self._peers.call
+        )
+        self.log_resources = LogResources(membership, self._admitting)
+        self.revocation_exports = RevocationExports(self.chain, self._admitting.authority)
         self.offering = Offering(self._ladder)
         self.economy = Economy(membership, self.chain)
         refusals = Refusals()
@@ -270,7 +281,14 @@ class Node:
         )
         self._service = Service(
             self.endpoint,
-            methods(self.chain, self.lending, self._admitting, self.whereabouts, self.parcels),
+            methods(
+                self.chain,
+                self.lending,
+                self._admitting,
+                self.whereabouts,
+                self.parcels,
+                self.transparency,
+            ),
             {SERVICE_TRANSFER: self.inbox.take, SERVICE_TUNNEL: self.services.take},
             heard,
         )
@@ -296,6 +314,7 @@ class Node:
             self.lending,
             self.whereabouts,
         )
+        self._anchoring = Anchoring(membership, self.chain, self.wallet, self._admitting)
         self._watching = Watching(
             self.chain,
             self.endpoint,
@@ -389,6 +408,7 @@ class Node:
         self.chain.start()
         self._index.start()
         self._settling.start()
+        self._anchoring.start()
         self.running.start()
         self._passing.start()
         self.tunnels.start()
@@ -398,6 +418,7 @@ class Node:
         """Go down in order: what others began here gets a moment to finish and nothing new begins,
         then no calls in or out and no sockets, then the ledger, then jobs."""
         self._settling.stop()
+        self._anchoring.stop()
         self._passing.stop()
         self._attesting.stop()
         self._drain()
@@ -450,6 +471,7 @@ class Node:
             self.names,
             self._index,
             self._settling,
+            self._anchoring,
             self._attesting,
             self.running,
             self.sending,

@@ -6,11 +6,13 @@ from the moment its genesis is written, which is the last step.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from hypermesh.consensus.parameters import parameters_of
 from hypermesh.consensus.prover.time import founded
 from hypermesh.crypto.digest import digest_of
+from hypermesh.node.authority_logs import DIRECTORY, AuthorityLogs
 from hypermesh.node.membership import (
     NODE_SECRET,
     OWNER_SECRET,
@@ -68,7 +70,16 @@ def found(data: Path, network: str, now_ms: int) -> Membership:
     )
     genesis_id = digest_of("genesis", genesis)
     request = digest_of("founding", (genesis_id, node.public))
-    issued = authority.certify(CertificateOrder(request, genesis_id, node.public, owner.id), now_s)
-    chain = authority.chain(issued)
-    authority.close()
-    return Membership.create(data, genesis, chain, [], now_s)
+    # A log of a founding that was never finished: nobody saw it, and its origin may be another.
+    shutil.rmtree(data / DIRECTORY, ignore_errors=True)
+    authority.forget_recordings()
+    logs = AuthorityLogs(data, store, node, genesis_id)
+    try:
+        logs.serve(authority)
+        order = CertificateOrder(request, genesis_id, node.public, owner.id)
+        issued = authority.certify(order, now_s)
+        chain, logged = authority.chain(issued), logs.logged(authority, issued)
+    finally:
+        logs.close()
+        authority.close()
+    return Membership.create(data, genesis, chain, [], now_s, logged)

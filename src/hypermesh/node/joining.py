@@ -59,8 +59,11 @@ def join(data: Path, token: str, now_s: int) -> Membership:
         node=node.public,
         owner=None if owner is None else owner.id,
         now_s=now_s,
+        must_be_logged=True,
     )
-    return Membership.create(data, response.genesis, response.chain, response.locators, now_s)
+    return Membership.create(
+        data, response.genesis, response.chain, response.locators, now_s, response.logged
+    )
 
 
 def renew(membership: Membership, locators: Sequence[Locator], now_s: int) -> None:
@@ -80,8 +83,9 @@ def renew(membership: Membership, locators: Sequence[Locator], now_s: int) -> No
         node=membership.keys.public,
         owner=None,
         now_s=now_s,
+        must_be_logged=True,
     )
-    membership.renewed(response.chain, now_s)
+    membership.renewed(response.chain, now_s, response.logged)
 
 
 def _reach(endpoint: Endpoint, locators: Sequence[Locator], root_sha256: Hash) -> Connection:

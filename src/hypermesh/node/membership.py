@@ -3,6 +3,7 @@
 keys/            node, sealing, owner (where it was made here), and the CA's where it founded
 genesis          the genesis document; written last, so that it is there only when all is
 certificate      leaf, issuing, root: the present chain
+logged           what shows that the certificate is in the network's transparency log
 seeds            where the network was when this node joined it
 """
 
@@ -28,6 +29,7 @@ from hypermesh.wire.asset import Locator
 from hypermesh.wire.block import Genesis
 from hypermesh.wire.codec import encode
 from hypermesh.wire.ids import GenesisId, Hash, NodeId, OwnerId
+from hypermesh.wire.transparency import Logged
 from hypermesh.wire.tx import Certificate
 
 NODE_SECRET = "node"
@@ -44,12 +46,20 @@ class Certified(msgspec.Struct, frozen=True, array_like=True):
     not_after_s: int
 
 
+class KeptEvidence(msgspec.Struct, frozen=True, array_like=True):
+    """What shows that the certificate with this SHA-256 is logged."""
+
+    certificate_sha256: Hash
+    logged: Logged
+
+
 class Membership:
     """One node's membership in one network, in its data directory."""
 
     def __init__(self, data: Path, genesis: Genesis, certified: Certified) -> None:
         self._data = data
         self._certified = certified
+        self._evidence = _evidence(data)
         self.store = key_store(data)
         self.keys = QuantumKeys.from_secret_bytes(self.store.get(NODE_SECRET))
         self.genesis = genesis
@@ -67,13 +77,21 @@ class Membership:
 
     @classmethod
     def create(
-        cls, data: Path, genesis: Genesis, chain: list[bytes], seeds: list[Locator], now_s: int
+        cls,
+        data: Path,
+        genesis: Genesis,
+        chain: list[bytes],
+        seeds: list[Locator],
+        now_s: int,
+        logged: Logged | None = None,
     ) -> Membership:
-        """Write a new membership down. Repeating it after a crash is harmless.
+        """Write a new membership down. Repeating it after a crash is harmless. `logged` has been
+        checked.
 
         Raises a `CertificateRefused` where `chain` does not hold under `genesis` at `now_s`.
         """
         certified = _checked(genesis, chain, now_s)
+        _keep_evidence(data, _beside(chain, logged))
         replace(data / "certificate", encode(certified))
         replace(data / "seeds", encode(seeds))
         replace(data / "genesis", encode(genesis))
@@ -125,7 +143,7 @@ class Membership:
 
     @property
     def certificate_sha256(self) -> Hash:
-        return hashlib.sha256(self.chain[0]).digest()
+        return _digest(self.chain)
 
     def policy(
         self, revoked: frozenset[NodeId], issuers: Sequence[Certificate] = ()
@@ -140,9 +158,26 @@ class Membership:
             version=len(revoked),
         )
 
-    def renewed(self, chain: list[bytes], now_s: int) -> None:
+    @property
+    def logged(self) -> Logged | None:
+        """What shows that the certificate is in the network's transparency log; None where it came
+        from an authority that kept no log yet."""
+        wanted = self.certificate_sha256
+        found = (each.logged for each in self._evidence if each.certificate_sha256 == wanted)
+        return next(found, None)
+
+    def renewed(self, chain: list[bytes], now_s: int, logged: Logged | None = None) -> None:
         """Take a renewed certificate; raises as `create` does."""
         certified = _checked(self.genesis, chain, now_s)
+        # The evidence of both, since a crash may leave either certificate.
+        fresh = _beside(chain, logged)
+        present = self.certificate_sha256
+        self._evidence = fresh + [
+            each
+            for each in self._evidence
+            if each.certificate_sha256 == present and each.certificate_sha256 != _digest(chain)
+        ]
+        _keep_evidence(self._data, self._evidence)
         replace(self._data / "certificate", encode(certified))
         self._certified = certified
 
@@ -154,6 +189,27 @@ def _checked(genesis: Genesis, chain: list[bytes], now_s: int) -> Certified:
     anchors = Anchors(digest_of("genesis", genesis), genesis.root_certificate, chain[1])
     node = check_chain(chain, anchors, now_s=now_s)
     return Certified(chain, node.owner, node.not_after_s)
+
+
+def _digest(chain: list[bytes]) -> Hash:
+    return hashlib.sha256(chain[0]).digest()
+
+
+def _beside(chain: list[bytes], logged: Logged | None) -> list[KeptEvidence]:
+    return [] if logged is None else [KeptEvidence(_digest(chain), logged)]
+
+
+def _evidence(data: Path) -> list[KeptEvidence]:
+    file = data / "logged"
+    if not file.exists():
+        return []
+    return read(list[KeptEvidence], file, "Take it away: the next certificate brings its own")
+
+
+def _keep_evidence(data: Path, evidence: list[KeptEvidence]) -> None:
+    file = data / "logged"
+    if evidence or file.exists():
+        replace(file, encode(evidence))
 
 
 def key_store(data: Path) -> KeyStore:

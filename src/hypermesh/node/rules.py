@@ -12,6 +12,7 @@ from hypermesh.ledger import identity
 from hypermesh.ledger.kernel import Kernel
 from hypermesh.ledger.module import State
 from hypermesh.ledger.names import Holding, Names
+from hypermesh.ledger.transparency import Transparency
 from hypermesh.wire.block import Genesis
 from hypermesh.wire.ids import AssetId, NodeId, OwnerId
 
@@ -28,6 +29,7 @@ def kernel(genesis: Genesis) -> Kernel:
         Titles(_owner_known),
         Leases(),
         Names(_holding),
+        Transparency(),
     )
     return Kernel(genesis, modules, identities)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 
+import msgspec
+
 from hypermesh.sdk.call import Call, given
 from hypermesh.sdk.paging import walk, walk_async
 from hypermesh.sdk.rest import AsyncRest, Rest
@@ -36,6 +38,10 @@ def replace_issuer(reason: str, grace_ms: int) -> Call[IssuerView]:
     return Call(IssuerView, "POST", "/v1/certificates/issuer", body, once=True)
 
 
+def bundle(named: str = "me") -> Call[msgspec.Raw]:
+    return Call(msgspec.Raw, "GET", f"/v1/certificates/{named}/bundle")
+
+
 class Certificates:
     """`mesh.certificates`."""
 
@@ -54,6 +60,14 @@ class Certificates:
         mesh.certificates.get().certificate.not_after_ms
         """
         return self._rest.run(get(named))
+
+    def bundle(self, named: str = "me") -> bytes:
+        """A certificate, named as for `get`, with all that shows offline that it was logged, and
+        what the ledger says of its node: a JSON document that `hm cert verify` checks.
+
+        open("bundle.json", "wb").write(mesh.certificates.bundle())
+        """
+        return bytes(self._rest.run(bundle(named)))
 
     def revoke(self, node: str, reason: str) -> TransactionView:
         """End the rights of the node with that id for good, as its owner or the network's founder;
@@ -80,6 +94,10 @@ class AsyncCertificates:
     async def get(self, named: str = "me") -> CertificateDetail:
         """As `Certificates.get`."""
         return await self._rest.run(get(named))
+
+    async def bundle(self, named: str = "me") -> bytes:
+        """As `Certificates.bundle`."""
+        return bytes(await self._rest.run(bundle(named)))
 
     async def revoke(self, node: str, reason: str) -> TransactionView:
         """As `Certificates.revoke`."""

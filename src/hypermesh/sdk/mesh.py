@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hypermesh.sdk.catalog import AsyncCatalog, Catalog
     from hypermesh.sdk.certificate import AsyncCertificates, Certificates
     from hypermesh.sdk.consensus import AsyncConsensus, Consensus
+    from hypermesh.sdk.ct import AsyncCt, Ct
     from hypermesh.sdk.dns import AsyncDns, Dns
     from hypermesh.sdk.events import AsyncEvents, Events
     from hypermesh.sdk.inbox import AsyncInbox, Inbox
@@ -50,6 +51,7 @@ _MODULES = {
     "certificates": "certificate",
     "consensus": "consensus",
     "dns": "dns",
+    "ct": "ct",
     "events": "events",
     "inbox": "inbox",
     "jobs": "job",
@@ -103,6 +105,7 @@ class Mesh(_Nouns):
     certificates: Certificates
     consensus: Consensus
     dns: Dns
+    ct: Ct
     events: Events
     inbox: Inbox
     jobs: Jobs
@@ -156,6 +159,7 @@ class AsyncMesh(_Nouns):
     certificates: AsyncCertificates
     consensus: AsyncConsensus
     dns: AsyncDns
+    ct: AsyncCt
     events: AsyncEvents
     inbox: AsyncInbox
     jobs: AsyncJobs

@@ -12,6 +12,7 @@
     log         the log's origin and public keys
     revocation  an OCSP response of when the bundle was made; none where it was not asked for
     height      the ledger's height at which a mesh vouches for it; none outside of one
+    ledger      what shows that to anybody who knows the network's genesis (`LedgerEvidence`)
 
 Nothing in a bundle is to be believed for its own sake: the reader says whom it trusts (`Trust`),
 and what it does not say is reported as taken from the bundle. Everything here is pure.
@@ -97,8 +98,35 @@ class LogKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return LogIdentity(self.origin, self.ed25519, self.falcon, key)
 
 
+class BundledRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A row of the ledger's state (none: there is no such row), and its encoded `BucketProof`."""
+
+    value: bytes | None
+    proof: bytes
+
+
+class LedgerEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a network's ledger says of a certificate and its log, after one block; each member is
+    what travels between nodes, encoded.
+
+    `genesis` is the `Genesis`, `header` the `SignedHeader` of the block. `log` is the log's row,
+    with the size and root that are anchored, and `path` leads from the certificate's leaf to that
+    root. `node` is the row of the certificate's node, and `revocation` that of its end.
+    `ledger.bundled` checks all of it.
+    """
+
+    genesis: bytes
+    header: bytes
+    log: BundledRow
+    path: Annotated[tuple[bytes, ...], Meta(max_length=PATH_MAX)]
+    node: BundledRow
+    revocation: BundledRow
+
+
 class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """See the top of the module."""
+    """A certificate with all that shows it was logged: the certificate and its issuers (DER), the
+    SCT, the leaf with its index, the inclusion proof, the checkpoint under the log's keys, and what
+    the ledger says of it."""
 
     version: Annotated[int, Meta(ge=1, le=1)]
     certificate: bytes
@@ -111,6 +139,7 @@ class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log: LogKeys
     revocation: bytes | None = None
     height: Annotated[int, Meta(ge=0)] | None = None
+    ledger: LedgerEvidence | None = None
 
     def encoded(self) -> bytes:
         return msgspec.json.format(msgspec.json.encode(self), indent=1)

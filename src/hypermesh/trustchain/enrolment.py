@@ -4,7 +4,7 @@
     ------------                                       --------------------------------
     hm-enrol/1, TLS with a self-signed certificate; the server shows a chain below the pinned root
     enrol.request  secret, keys, both proofs     -->   check_request, bind the invitation, certify
-    check_response                               <--   chain, genesis, owner, locators
+    check_response                               <--   chain, genesis, owner, locators, evidence
 
 A request proves the keys it names over the channel binding of its own connection, so nobody who
 sees it can use it. What makes it *the same* request (`request_id`) is its substance, not its
@@ -16,7 +16,7 @@ The checks are pure; `Enrolment` joins them with the durable stores.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hypermesh.crypto.digest import digest_of
 from hypermesh.crypto.keys import QuantumKeys, key_id
@@ -24,6 +24,7 @@ from hypermesh.crypto.signature import SignatureInvalid, sign, verify
 from hypermesh.trustchain.ca.authority import CertificateAuthority, CertificateOrder, Issued
 from hypermesh.trustchain.ca.invitations import Invitations
 from hypermesh.trustchain.invitation import Invitation
+from hypermesh.trustchain.logged import NotLogged, check_logged
 from hypermesh.trustchain.verify import (
     Anchors,
     CertifiedNode,
@@ -38,6 +39,10 @@ from hypermesh.wire.errors import Forbidden, HyperMeshError
 from hypermesh.wire.ids import GenesisId, Hash, NodeId, OwnerId
 from hypermesh.wire.keys import PublicKeys
 from hypermesh.wire.rpc import EnrolRequest, EnrolResponse, EnrolStatement
+from hypermesh.wire.transparency import Logged
+
+Show = Callable[[Issued], Logged | None]
+"""What shows that a certificate is logged."""
 
 _DOMAIN = "enrol"
 
@@ -141,12 +146,14 @@ def check_response(
     node: PublicKeys,
     owner: OwnerId | None,
     now_s: int,
+    must_be_logged: bool = False,
 ) -> CertifiedNode:
     """What the joining (or renewing) node now is, or a refusal to believe the answer.
 
     `genesis` and `root_sha256` are known beforehand, from the invitation or from the node's own
-    files; `owner` is None where the issuer's owner takes the node in. Raises `ResponseRefused` or
-    a `CertificateRefused`.
+    files; `owner` is None where the issuer's owner takes the node in. Evidence that the certificate
+    is logged is checked wherever it is there, and demanded where it `must_be_logged`. Raises
+    `ResponseRefused`, `NotLogged` or a `CertificateRefused`.
     """
     if digest_of("genesis", response.genesis) != genesis:
         raise ResponseRefused(why="the genesis document is that of another network")
@@ -160,6 +167,10 @@ def check_response(
         raise ResponseRefused(why="the certificate is for other keys")
     if certified.owner != response.owner or owner not in (None, certified.owner):
         raise ResponseRefused(why="the certificate names another owner")
+    if response.logged is not None:
+        check_logged(response.logged, response.chain, response.genesis.sequencer, genesis)
+    elif must_be_logged:
+        raise NotLogged(why="the authority sent no evidence")
     return certified
 
 
@@ -180,13 +191,18 @@ class Enrolment:
     """The certificate authority's side of `enrol.request` and `enrol.renew`.
 
     Safe to repeat at any point: first the invitation is bound to the request, then the certificate
-    is made under the request's hash, and each step is durable before the next.
+    is made under the request's hash and logged, and each step is durable before the next.
     """
 
     def __init__(
-        self, authority: CertificateAuthority, invitations: Invitations, genesis: Genesis
+        self,
+        authority: CertificateAuthority,
+        invitations: Invitations,
+        genesis: Genesis,
+        show: Show = lambda _: None,
     ) -> None:
         self._authority = authority
+        self._show = show
         self._invitations = invitations
         self._genesis = genesis
         self._genesis_id: GenesisId = digest_of("genesis", genesis)
@@ -240,4 +256,5 @@ class Enrolment:
 
     def _response(self, issued: Issued, locators: Sequence[Locator]) -> EnrolResponse:
         chain = self._authority.chain(issued)
-        return EnrolResponse(chain, self._genesis, issued.owner, list(locators))
+        logged = self._show(issued)
+        return EnrolResponse(chain, self._genesis, issued.owner, list(locators), logged)

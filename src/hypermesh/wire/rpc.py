@@ -30,6 +30,7 @@ from hypermesh.wire.errors import Problem
 from hypermesh.wire.ids import AssetId, Hash, JobId, LeaseId, NodeId, OwnerId
 from hypermesh.wire.keys import PublicKeys, QuantumSignature
 from hypermesh.wire.reading import MeterReading
+from hypermesh.wire.transparency import Logged, Origin, Path
 from hypermesh.wire.tx import Certificate, TxResult
 
 ALPN_NODE = "hm/1"
@@ -92,12 +93,43 @@ class EnrolRequest(msgspec.Struct, frozen=True, array_like=True):
 
 
 class EnrolResponse(msgspec.Struct, frozen=True, array_like=True):
-    """The certificate chain (leaf, issuing, root) and where the network begins."""
+    """The certificate chain (leaf, issuing, root), where the network begins, and what shows that
+    the leaf is in the network's transparency log; None where the authority keeps none."""
 
     chain: Annotated[list[Certificate], Meta(min_length=3, max_length=3)]
     genesis: Genesis
     owner: OwnerId
     locators: Annotated[list[Locator], Meta(max_length=16)]
+    logged: Logged | None = None
+
+
+class LoggedRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`certificate.logged`: what shows that the answering node's certificate with this SHA-256 is
+    logged?"""
+
+    certificate_sha256: Hash
+
+
+class LoggedResponse(msgspec.Struct, frozen=True, array_like=True):
+    """The node's certificate chain, and the evidence beside it; None where it has none."""
+
+    chain: Annotated[list[Certificate], Meta(min_length=3, max_length=3)]
+    logged: Logged | None
+
+
+class LogProofRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`log.prove`: of the log `origin`, the path from entry `index` to the root of its first `size`
+    entries (RFC 9162 section 2.1.3)."""
+
+    origin: Origin
+    index: Annotated[int, Meta(ge=0, le=2**40)]
+    size: Annotated[int, Meta(ge=0, le=2**40)]
+
+
+class LogProofResponse(msgspec.Struct, frozen=True, array_like=True):
+    """The hashes, from the leaf up."""
+
+    path: Path
 
 
 class BlocksRequest(msgspec.Struct, frozen=True, array_like=True):

@@ -42,6 +42,7 @@ from hypermesh.wire.ids import (
 )
 from hypermesh.wire.keys import PublicKeys, QuantumSignature
 from hypermesh.wire.proof import Bundle, VdfOutput
+from hypermesh.wire.transparency import Origin, Path, PublicLog
 
 WINDOW_MS_MAX = 10 * 60 * 1000
 CERTIFICATE_BYTES_MAX = 16 * 1024
@@ -282,6 +283,28 @@ class LeaseClaim(msgspec.Struct, frozen=True, array_like=True, tag="lease.claim"
     provider_signature: QuantumSignature
 
 
+LogSize: TypeAlias = Annotated[int, Meta(ge=0, le=2**40)]
+"""Entries of a transparency log."""
+
+
+class TransparencyBegin(msgspec.Struct, frozen=True, array_like=True, tag="transparency.begin"):
+    """The node with the network's authority makes a transparency log known; the one for the same
+    purpose before it ends."""
+
+    log: PublicLog
+
+
+class TransparencyAnchor(msgspec.Struct, frozen=True, array_like=True, tag="transparency.anchor"):
+    """The node with the network's authority puts a log's checkpoint on the ledger: `root` is that
+    of the first `size` entries of `origin`. `consistency` proves that they begin with those that
+    were anchored last (RFC 9162 section 2.1.4)."""
+
+    origin: Origin
+    size: LogSize
+    root: Hash
+    consistency: Path
+
+
 Body: TypeAlias = (
     IdentityOwn
     | IdentityEnrol
@@ -306,6 +329,8 @@ Body: TypeAlias = (
     | LeaseActivate
     | LeaseSettle
     | LeaseClaim
+    | TransparencyBegin
+    | TransparencyAnchor
 )
 
 

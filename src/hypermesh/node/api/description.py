@@ -16,6 +16,7 @@ from litestar import Litestar, Request
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from hypermesh.http.problem import MEDIA_TYPE
+from hypermesh.trustchain import bundle
 from hypermesh.wire import api, asset, parcel
 from hypermesh.wire.api.problem import ProblemDetails
 
@@ -57,7 +58,7 @@ def _revised(generated: dict[str, Any]) -> dict[str, Any]:
 
 def _structs() -> dict[str, type]:
     """Every type of the API by its name, which is its name in the document too."""
-    modules = [asset, parcel] + [
+    modules = [asset, parcel, bundle] + [
         importlib.import_module(f"{api.__name__}.{each.name}")
         for each in pkgutil.iter_modules(api.__path__)
     ]

@@ -46,6 +46,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("DELETE", "/v1/network/tokens/{token}"): OWNER,
     ("GET", "/v1/certificates"): READ,
     ("GET", "/v1/certificates/{certificate}"): READ,
+    ("GET", "/v1/certificates/{certificate}/bundle"): READ,
     ("POST", "/v1/certificates/{node}/revoke"): OWNER,
     ("POST", "/v1/certificates/issuer"): OWNER,
     ("GET", "/v1/stoq"): READ,
@@ -76,6 +77,10 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/v1/caesar"): READ,
     ("GET", "/v1/mfn"): READ,
     ("GET", "/v1/ct"): READ,
+    ("GET", "/v1/ct/{log}/{resource}"): READ,
+    # Programs that ask whether a certificate is revoked have no token of the node they ask.
+    ("POST", "/v1/ocsp"): OPEN,
+    ("GET", "/v1/crl"): OPEN,
     ("GET", "/v1/dns"): READ,
     ("GET", "/v1/dns/names"): READ,
     ("GET", "/v1/dns/resolve"): READ,

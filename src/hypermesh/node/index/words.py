@@ -39,6 +39,8 @@ from hypermesh.wire.tx import (
     NameSet,
     StakeBond,
     StakeUnbond,
+    TransparencyAnchor,
+    TransparencyBegin,
 )
 
 SHORT = 8
@@ -103,6 +105,10 @@ def operation(body: Body, signer: str, names: Names) -> str:
             return f"{signer} gives up the name {body.label}"
         case IdentityReplaceIssuer():
             return f"{signer} replaces the network's issuing CA: {body.reason}"
+        case TransparencyBegin():
+            return f"{signer} begins the transparency log {body.log.origin}"
+        case TransparencyAnchor():
+            return f"{signer} anchors {body.size} entries of the transparency log {body.origin}"
         case BankFaucet():
             return f"{signer} claims its grant from the faucet"
         case BankTransfer():

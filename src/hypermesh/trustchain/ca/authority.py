@@ -2,7 +2,9 @@
 
 The root key is used to found the authority and never again by this program; `open` does not even
 load it. A certificate is on the disk before anyone sees it, under the hash of the request that it
-answers, so the same request has one answer for ever.
+answers, so the same request has one answer for ever. Where it has a transparency log
+(`record_in`), the certificate is in the log before anyone sees it, too: a crash between the two
+leaves one that was never shown, and the next start, or the same request, records it.
 
 An issuing CA can be replaced by another below the same root: `prepare_issuing` makes it and
 `use_issuing` goes over to it, once the network knows it. Who asks again for what the one before
@@ -12,6 +14,7 @@ issued gets a certificate of the new one.
 from __future__ import annotations
 
 import secrets
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +27,15 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_der_private_key,
 )
+from cryptography.x509 import load_der_x509_certificate
 
 from hypermesh.crypto.digest import digest_of
 from hypermesh.crypto.falcon import FalconKey
 from hypermesh.crypto.keys import key_id
 from hypermesh.crypto.keystore import KeyStore
+from hypermesh.trustchain.ca.algorithm import KeyKind
 from hypermesh.trustchain.ca.database import Database
+from hypermesh.trustchain.ca.signer import KeySigner
 from hypermesh.trustchain.certificate import (
     SERIAL_ENTROPY_BYTES,
     Authority,
@@ -42,6 +48,7 @@ from hypermesh.trustchain.certificate import (
     service_certificate,
 )
 from hypermesh.trustchain.description import authority_identifier, describe, key_identifier
+from hypermesh.trustchain.evidence import CertificateLog, FinalCertificate, Recorded
 from hypermesh.trustchain.verify import fingerprint
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import Conflict, Forbidden, NotFound
@@ -101,7 +108,23 @@ CREATE TABLE IF NOT EXISTS service (
     certificate BLOB NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS issued_by_node ON issued (node, not_after_s);
+CREATE TABLE IF NOT EXISTS recorded (
+    request BLOB PRIMARY KEY,
+    serial BLOB NOT NULL,
+    log BLOB NOT NULL,
+    entry INTEGER NOT NULL,
+    timestamp_ms INTEGER NOT NULL,
+    sct BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS recorded_by_serial ON recorded (serial);
 """
+
+_ISSUED = "SELECT certificate, node, owner, issued_s, not_after_s, request FROM issued "
+SERIAL_BYTES = 20
+"""RFC 5280 section 4.1.2.2."""
+_HAS_SERIAL = "WHERE request = (SELECT request FROM recorded WHERE serial = ?)"
+_IS_RECORDED = "request IN (SELECT request FROM recorded) "
+RECORDED_AT_ONCE = 256
 
 
 class AuthorityMissing(NotFound):
@@ -175,13 +198,28 @@ class CertificateOrder:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A certificate (DER) with what the authority's store knows of it; times in seconds."""
+    """A certificate (DER) with what the authority's store knows of it; times in seconds.
+    `request` is that of the order which it answers."""
 
     certificate: bytes
     node: NodeId
     owner: OwnerId
     issued_s: int
     not_after_s: int
+    request: Hash
+
+    @property
+    def serial(self) -> int:
+        """The certificate's serial number."""
+        return load_der_x509_certificate(self.certificate).serial_number
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Where a certificate stands: in the log with the fingerprint `log`."""
+
+    log: Hash
+    recorded: Recorded
 
 
 class CertificateAuthority:
@@ -201,6 +239,8 @@ class CertificateAuthority:
         self._issuing = issuing
         self._keys = keys
         self._made = made
+        self._log: CertificateLog | None = None
+        self._log_name: Hash = b""
 
     @classmethod
     def found(
@@ -311,53 +351,88 @@ class CertificateAuthority:
             )
         self._issuing = Authority(certificate, keys)
 
-    def certify(self, order: CertificateOrder, now_s: int) -> Issued:
-        """The certificate that answers `order`: a new one, or the one it was answered with before.
+    def record_in(self, log: CertificateLog, name: Hash) -> None:
+        """From now on answer and show only what `log`, whose fingerprint is `name`, holds. What was
+        issued before and is in no log is recorded first. Raises `LogUnavailable`."""
+        while True:
+            with self._database.transaction() as connection:
+                rows = connection.execute(
+                    _ISSUED + "WHERE NOT " + _IS_RECORDED + "LIMIT ?", (RECORDED_AT_ONCE,)
+                ).fetchall()
+            if not rows:
+                break
+            self._record([Issued(*row) for row in rows], log, name)
+        with self._database.transaction() as connection:
+            services = [
+                _service(certificate)
+                for (certificate,) in connection.execute("SELECT certificate FROM service")
+            ]
+        for begin in range(0, len(services), RECORDED_AT_ONCE):
+            some = services[begin : begin + RECORDED_AT_ONCE]
+            fresh = [each for each in some if self.recording(each) is None]
+            if fresh:
+                self._record(fresh, log, name)
+        self._log, self._log_name = log, name
 
-        Raises `NodeOwned` where the node has a certificate that names another owner and
-        `RequestConflict` where the request hash was used for another node.
-        """
-        node, issuing = key_id(order.node), self._issuing
+    def forget_recordings(self) -> None:
+        """The log is gone with nobody having seen it, as in a founding that is begun again."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM recorded")
+
+    def recording(self, issued: Issued) -> Recording | None:
+        """Where `issued` stands in a log; None where it is in none."""
         with self._database.transaction() as connection:
             row = connection.execute(
-                "SELECT certificate, node, owner, issued_s, not_after_s FROM issued "
-                "WHERE request = ?",
-                (order.request,),
+                "SELECT log, entry, timestamp_ms, sct FROM recorded WHERE request = ?",
+                (issued.request,),
             ).fetchone()
-            if row is None:
-                # No two rows of a node differ in the owner, so any one of them tells.
-                known = connection.execute(
-                    "SELECT owner FROM issued WHERE node = ? LIMIT 1", (node,)
-                ).fetchone()
-                if known is not None and known[0] != order.owner:
-                    raise NodeOwned
-                validity = Validity(now_s - CLOCK_SKEW_S, now_s + NODE_LIFETIME_S)
-                certificate = node_certificate(
-                    order.node, order.owner, order.genesis, issuing, validity, _serial()
-                )
-                row = (certificate, node, order.owner, now_s, validity.not_after_s)
-                connection.execute(
-                    "INSERT INTO issued VALUES (?, ?, ?, ?, ?, ?)",
-                    (
-                        order.request,
-                        node,
-                        order.owner,
-                        now_s,
-                        validity.not_after_s,
-                        certificate,
-                    ),
-                )
-        issued = Issued(*row)
-        if (issued.node, issued.owner) != (node, order.owner):
-            raise RequestConflict
+        return None if row is None else Recording(row[0], Recorded(*row[1:]))
+
+    def certify(self, order: CertificateOrder, now_s: int) -> Issued:
+        """The certificate that answers `order`: a new one, or the one it was answered with before;
+        recorded, where there is a log.
+
+        Raises `NodeOwned` where the node has a certificate that names another owner,
+        `RequestConflict` where the request hash was used for another node, and `LogUnavailable`.
+        """
+        issued = self._certified(order, now_s)
         if not self._is_present(issued):
             return self.renew(order.node, order.genesis, now_s)
+        return self._shown(issued)
+
+    def _certified(self, order: CertificateOrder, now_s: int) -> Issued:
+        node, issuing = key_id(order.node), self._issuing
+        with self._database.transaction() as connection:
+            row = connection.execute(_ISSUED + "WHERE request = ?", (order.request,)).fetchone()
+            if row is not None:
+                issued = Issued(*row)
+                if (issued.node, issued.owner) != (node, order.owner):
+                    raise RequestConflict
+                return issued
+            # No two rows of a node differ in the owner, so any one of them tells.
+            known = connection.execute(
+                "SELECT owner FROM issued WHERE node = ? LIMIT 1", (node,)
+            ).fetchone()
+            if known is not None and known[0] != order.owner:
+                raise NodeOwned
+            validity = Validity(now_s - CLOCK_SKEW_S, now_s + NODE_LIFETIME_S)
+            certificate = node_certificate(
+                order.node, order.owner, order.genesis, issuing, validity, _serial()
+            )
+            issued = Issued(
+                certificate, node, order.owner, now_s, validity.not_after_s, order.request
+            )
+            connection.execute(
+                "INSERT INTO issued VALUES (?, ?, ?, ?, ?, ?)",
+                (order.request, node, order.owner, now_s, validity.not_after_s, certificate),
+            )
         return issued
 
     def certify_service(
         self, public: ec.EllipticCurvePublicKey, names: Sequence[str], now_s: int
     ) -> bytes:
-        """A new certificate (DER) of a TLS server at `names`, which lives as long as a node's."""
+        """A new certificate (DER) of a TLS server at `names`, which lives as long as a node's;
+        recorded as theirs are. Raises `LogUnavailable`."""
         validity = Validity(now_s - CLOCK_SKEW_S, now_s + NODE_LIFETIME_S)
         certificate = service_certificate(public, names, self._issuing, validity, _serial())
         with self._database.transaction() as connection:
@@ -366,6 +441,8 @@ class CertificateAuthority:
                 " VALUES (?, ?, ?, ?)",
                 (" ".join(names), now_s, validity.not_after_s, certificate),
             )
+        if self._log is not None:
+            self._record([_service(certificate)], self._log, self._log_name)
         return certificate
 
     def _is_present(self, issued: Issued) -> bool:
@@ -373,47 +450,118 @@ class CertificateAuthority:
         return self._made[authority_identifier(issued.certificate)] == self.issuing
 
     def latest(self, node: NodeId) -> Issued | None:
-        """The certificate of `node` that ends last."""
+        """The certificate of `node` that ends last, of those that may be shown."""
+        with self._database.transaction() as connection:
+            return self._latest(connection, node, self._visible)
+
+    def same(self, node: NodeId, certificate: bytes) -> Issued | None:
+        """What the store knows of `certificate` (DER) of `node`; None where it issued no such."""
         with self._database.transaction() as connection:
             row = connection.execute(
-                "SELECT certificate, node, owner, issued_s, not_after_s FROM issued "
-                "WHERE node = ? ORDER BY not_after_s DESC, rowid DESC LIMIT 1",
-                (node,),
+                _ISSUED + "WHERE node = ? AND certificate = ?", (node, certificate)
             ).fetchone()
         return None if row is None else Issued(*row)
+
+    def by_serial(self, serial: int) -> Issued | None:
+        """The recorded certificate with this serial number."""
+        if not 0 < serial < 1 << (8 * SERIAL_BYTES):
+            return None
+        with self._database.transaction() as connection:
+            row = connection.execute(_ISSUED + _HAS_SERIAL, (_serial_bytes(serial),)).fetchone()
+        return None if row is None else Issued(*row)
+
+    def current(self, node: NodeId, now_s: int) -> list[Issued]:
+        """The certificates of `node` that have not ended, of those that may be shown."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                _ISSUED + "WHERE node = ? AND not_after_s >= ? AND " + self._visible,
+                (node, now_s),
+            ).fetchall()
+        return [Issued(*row) for row in rows]
+
+    @property
+    def signer(self) -> KeySigner:
+        """The issuing key's P-256 half, for what software of others reads."""
+        return KeySigner(self._issuing.keys.outer, KeyKind.P256)
 
     def issued(self, before: int | None, limit: int) -> list[tuple[int, Issued]]:
         """At most `limit` certificates, the newest first, each with its number in the store; only
         those with a number below `before`, where that is given."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                "SELECT rowid, certificate, node, owner, issued_s, not_after_s FROM issued "
-                "WHERE rowid < ? ORDER BY rowid DESC LIMIT ?",
+                _ISSUED.replace("SELECT", "SELECT rowid,")
+                + f"WHERE rowid < ? AND {self._visible} ORDER BY rowid DESC LIMIT ?",
                 (NUMBER_MAX if before is None else min(before, NUMBER_MAX), limit),
             ).fetchall()
         return [(number, Issued(*row)) for number, *row in rows]
+
+    @property
+    def _visible(self) -> str:
+        """Which rows may be shown, as a condition."""
+        return "1 " if self._log is None else _IS_RECORDED
+
+    @staticmethod
+    def _latest(connection: sqlite3.Connection, node: NodeId, condition: str) -> Issued | None:
+        row = connection.execute(
+            _ISSUED
+            + f"WHERE node = ? AND {condition} ORDER BY not_after_s DESC, rowid DESC LIMIT 1",
+            (node,),
+        ).fetchone()
+        return None if row is None else Issued(*row)
 
     def renew(self, node: PublicKeys, genesis: GenesisId, now_s: int) -> Issued:
         """A certificate like the latest of `node`, beginning now; the latest itself where that is
         younger than `RENEWAL_AGE_MIN_S` and of the present issuing CA. Whether the node may ask is
         for the caller to know.
 
-        Raises `NodeUnknown` and, later than `RENEWAL_S` after its end, `RenewalTooLate`.
+        Raises `NodeUnknown`, later than `RENEWAL_S` after its end `RenewalTooLate`, and
+        `LogUnavailable`.
         """
-        latest = self.latest(key_id(node))
+        with self._database.transaction() as connection:
+            latest = self._latest(connection, key_id(node), "1")
         if latest is None:
             raise NodeUnknown
         if now_s > latest.not_after_s + RENEWAL_S:
             days = (now_s - latest.not_after_s) // DAY_S
             raise RenewalTooLate(why=f"it ended {days} days ago; {RENEWAL_S // DAY_S} are allowed")
         if now_s < latest.issued_s + RENEWAL_AGE_MIN_S and self._is_present(latest):
-            return latest
+            return self._shown(latest)
         request = digest_of("certificate-renewal", fingerprint(latest.certificate))
         return self.certify(CertificateOrder(request, genesis, node, latest.owner), now_s)
 
     def close(self) -> None:
         """Release the files. Nothing is lost without it."""
         self._database.close()
+
+    def _shown(self, issued: Issued) -> Issued:
+        """`issued`, once it may be shown."""
+        if self._log is not None and self.recording(issued) is None:
+            self._record([issued], self._log, self._log_name)
+        return issued
+
+    def _record(self, all_issued: Sequence[Issued], log: CertificateLog, name: Hash) -> None:
+        """The log first: what it holds already it answers in the same words."""
+        recorded = log.record(
+            [FinalCertificate(each.certificate, tuple(self.chain(each)[1:])) for each in all_issued]
+        )
+        places = [(at.index, at.timestamp_ms, at.sct) for at in recorded]
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO recorded VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (each.request, _serial_bytes(each.serial), name, *place)
+                    for each, place in zip(all_issued, places, strict=True)
+                ],
+            )
+
+
+def _service(certificate: bytes) -> Issued:
+    """A certificate of a TLS server, as far as recording it asks: it is of no node."""
+    return Issued(certificate, b"", b"", 0, 0, fingerprint(certificate))
+
+
+def _serial_bytes(serial: int) -> bytes:
+    return serial.to_bytes(SERIAL_BYTES, "big")
 
 
 def _role(number: int) -> str:

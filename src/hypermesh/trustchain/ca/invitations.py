@@ -87,7 +87,7 @@ class Invitations:
                 raise InvitationsFull
             connection.execute(
                 "INSERT INTO invitations VALUES (?, ?, ?, NULL)",
-                (_secret_digest(secret), owner, expires_s),
+                (secret_digest(secret), owner, expires_s),
             )
         return NewInvitation(secret, expires_s)
 
@@ -96,7 +96,7 @@ class Invitations:
         Binds nothing. Raises `InvitationUnknown`."""
         with self._database.transaction() as connection:
             row = connection.execute(
-                "SELECT owner FROM invitations WHERE secret_digest = ?", (_secret_digest(secret),)
+                "SELECT owner FROM invitations WHERE secret_digest = ?", (secret_digest(secret),)
             ).fetchone()
         if row is None:
             raise InvitationUnknown
@@ -112,7 +112,7 @@ class Invitations:
         with self._database.transaction() as connection:
             row = connection.execute(
                 "SELECT expires_s, request FROM invitations WHERE secret_digest = ?",
-                (_secret_digest(secret),),
+                (secret_digest(secret),),
             ).fetchone()
             if row is None:
                 raise InvitationUnknown
@@ -125,7 +125,7 @@ class Invitations:
                 raise InvitationExpired
             connection.execute(
                 "UPDATE invitations SET request = ? WHERE secret_digest = ?",
-                (request, _secret_digest(secret)),
+                (request, secret_digest(secret)),
             )
 
     def close(self) -> None:
@@ -133,6 +133,7 @@ class Invitations:
         self._database.close()
 
 
-def _secret_digest(secret: bytes) -> Hash:
+def secret_digest(secret: bytes) -> Hash:
+    """What stands for `secret` where others may read it."""
     # The secret is 128 random bits, so a plain digest is as hard to invert as the secret to guess.
     return digest("invitation-secret", secret)

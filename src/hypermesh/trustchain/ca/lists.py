@@ -92,13 +92,7 @@ class RevocationLists:
         self, shard: int, number: int, revoked: Sequence[Revoked], now_s: int, base: int | None
     ) -> bytes:
         issuer = self._issuer
-        extensions = [
-            extension(
-                ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
-                der.sequence(der.context(0, issuer.key_id, is_constructed=False)),
-            ),
-            extension(ExtensionOID.CRL_NUMBER, der.integer(number)),
-        ]
+        extensions = []
         if base is not None:
             extensions.append(
                 extension(ExtensionOID.DELTA_CRL_INDICATOR, der.integer(base), is_critical=True)
@@ -118,17 +112,38 @@ class RevocationLists:
             if base is None:
                 freshest = points(issuer.places.delta(issuer.key_id, shard))
                 extensions.append(extension(ExtensionOID.FRESHEST_CRL, freshest))
-        entries = (der.sequence(*map(_entry, revoked)),) if revoked else ()
-        body = der.sequence(
-            _VERSION_2,
-            self._signer.algorithm.identifier,
-            issuer.name,
-            der.moment(now_s),
-            der.moment(now_s + VALIDITY_S),
-            *entries,
-            der.context(0, der.sequence(*extensions)),
-        )
-        return signed(body, self._signer)
+        return signed_list(issuer, self._signer, number, revoked, now_s, extensions)
+
+
+def signed_list(
+    issuer: Issuer,
+    signer: Signer,
+    number: int,
+    revoked: Sequence[Revoked],
+    now_s: int,
+    extensions: Sequence[bytes] = (),
+) -> bytes:
+    """The list of `revoked` with the CRL number `number`, DER; `extensions` are those beside the
+    number and the issuer's key identifier."""
+    identifier = der.sequence(der.context(0, issuer.key_id, is_constructed=False))
+    entries = (der.sequence(*map(_entry, revoked)),) if revoked else ()
+    body = der.sequence(
+        _VERSION_2,
+        signer.algorithm.identifier,
+        issuer.name,
+        der.moment(now_s),
+        der.moment(now_s + VALIDITY_S),
+        *entries,
+        der.context(
+            0,
+            der.sequence(
+                extension(ExtensionOID.AUTHORITY_KEY_IDENTIFIER, identifier),
+                extension(ExtensionOID.CRL_NUMBER, der.integer(number)),
+                *extensions,
+            ),
+        ),
+    )
+    return signed(body, signer)
 
 
 def _entry(revoked: Revoked) -> bytes:

@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Protocol, final
 
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import OCSPExtensionOID
@@ -21,7 +21,7 @@ from cryptography.x509.oid import OCSPExtensionOID
 from hypermesh.trustchain import der
 from hypermesh.trustchain.ca.content import Issuer, extension, sct_list, signed
 from hypermesh.trustchain.ca.signer import Signer
-from hypermesh.trustchain.ca.store import CertificateStore, Kept, Reason
+from hypermesh.trustchain.ca.store import Kept, Reason
 
 REQUEST_BYTES_MAX = 4096
 CERTIFICATES_MAX = 16
@@ -41,6 +41,9 @@ _BASIC = der.oid(ObjectIdentifier("1.3.6.1.5.5.7.48.1.1"))
 _NONCE = der.oid(OCSPExtensionOID.NONCE)
 _SCT_LIST = ObjectIdentifier("1.3.6.1.4.1.11129.2.4.5")
 """RFC 6962 section 3.3: SCTs in the extensions of a SingleResponse."""
+
+_CRL_ID = ObjectIdentifier("1.3.6.1.5.5.7.48.1.3")
+"""RFC 6960 section 4.4.2: the number of the list on which a certificate is found."""
 
 _DIGESTS = {
     der.oid(ObjectIdentifier(identifier)): name
@@ -104,9 +107,15 @@ def read_request(data: bytes) -> Question:
     return Question(identifiers, nonce)
 
 
+class StatusStore(Protocol):
+    """Where a responder reads the state of a certificate, for each request anew."""
+
+    def by_serial(self, serial: int) -> Kept | None: ...
+
+
 @final
 class Responder:
-    """Answers for the certificates of one issuer.
+    """Answers for the certificates of one issuer, as `store` knows them.
 
     `certificate` is that of a responder whom the issuer delegated (kind `responder`), with
     `signer` its key; without one the issuer answers itself.
@@ -114,7 +123,7 @@ class Responder:
 
     def __init__(
         self,
-        store: CertificateStore,
+        store: StatusStore,
         issuer: Issuer,
         signer: Signer,
         certificate: bytes | None = None,
@@ -206,6 +215,7 @@ class _State:
     revoked_s: int | None = None
     reason: Reason | None = None
     sct: bytes = b""
+    list_number: int | None = None
 
     @classmethod
     def of(cls, kept: Kept) -> _State:
@@ -214,6 +224,7 @@ class _State:
             revoked_s=kept.revoked_s,
             reason=kept.reason,
             sct=b"" if kept.recording is None else kept.recording.sct,
+            list_number=kept.list_number,
         )
 
 
@@ -229,10 +240,13 @@ def _single(identifier: Identifier, state: _State, now_s: int) -> bytes:
         told = state.reason is not None and state.reason is not Reason.UNSPECIFIED
         reason = (der.context(0, der.enumerated(state.reason or 0)),) if told else ()
         status = der.context(1, der.generalized(state.revoked_s), *reason)
-    extensions: tuple[bytes, ...] = ()
+    told_more = []
+    if state.list_number is not None:
+        number = der.sequence(der.context(1, der.integer(state.list_number)))
+        told_more.append(extension(_CRL_ID, number))
     if state.sct:
-        value = extension(_SCT_LIST, der.octets(sct_list([state.sct])))
-        extensions = (der.context(1, der.sequence(value)),)
+        told_more.append(extension(_SCT_LIST, der.octets(sct_list([state.sct]))))
+    extensions = (der.context(1, der.sequence(*told_more)),) if told_more else ()
     return der.sequence(
         identifier.encoded,
         status,

@@ -48,7 +48,8 @@ class Kept:
     `request` is the digest of what was asked for, `issuer` the key id of who issued it, `holder`
     the SHA-256 of the subject's SubjectPublicKeyInfo, `draft` what the log is given (a
     precertificate, or the final certificate of a hybrid profile), `issuer` 20 bytes; times in
-    seconds. Without a `recording` it has never been shown to anyone.
+    seconds. Without a `recording` it has never been shown to anyone. `list_number` is that of the
+    revocation list which says the same, where the store knows it.
     """
 
     request: Hash
@@ -65,6 +66,7 @@ class Kept:
     recording: Recording | None = None
     revoked_s: int | None = None
     reason: Reason | None = None
+    list_number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,9 +145,10 @@ class TransparencyLogs:
     """The log of certificates and the log of acts, in `directory`, open in this process alone.
 
     `origin` is a schema-less URL; the logs' own origins are it with `/certificates` and `/acts`.
-    Keys that are not in `keys` yet are made. With `ended` (the reason) they are only read: a copy
-    restored from a backup must not go on, for it may have forgotten what it signed. Raises
-    `LogInUse`, `AnotherLog`, `LogDamaged`, `LogUnavailable`, and what `KeyStore.get` does.
+    Keys that are not in `keys` yet are made, under names that begin with `secrets_prefix`. With
+    `ended` (the reason) they are only read: a copy restored from a backup must not go on, for it
+    may have forgotten what it signed. Raises `LogInUse`, `AnotherLog`, `LogDamaged`,
+    `LogUnavailable`, and what `KeyStore.get` does.
     """
 
     def __init__(
@@ -157,12 +158,13 @@ class TransparencyLogs:
         origin: str,
         *,
         ended: str | None = None,
+        secrets_prefix: str = "ct",
         clock_ms: Callable[[], int] = _now_ms,
         store: Callable[[Path], LogStore] = SqliteLogStore,
     ) -> None:
         signers = {
-            CERTIFICATES: _signer(keys, f"{origin}/certificates", with_p256=True),
-            ACTS: _signer(keys, f"{origin}/acts", with_p256=False),
+            CERTIFICATES: _signer(keys, secrets_prefix, f"{origin}/certificates", with_p256=True),
+            ACTS: _signer(keys, secrets_prefix, f"{origin}/acts", with_p256=False),
         }
         self._claim: int | None = None
         self._opened: LogStore | None = None
@@ -616,9 +618,9 @@ class CertificateView(LogView):
         return Sct(self.identity.log_id, placed.timestamp_ms, extensions(placed.index), signature)
 
 
-def _signer(keys: KeyStore, origin: str, *, with_p256: bool) -> LogSigner:
+def _signer(keys: KeyStore, prefix: str, origin: str, *, with_p256: bool) -> LogSigner:
     """The keys of a log, made where they are not there yet."""
-    name = f"ct-{origin.rpartition('/')[2]}"
+    name = f"{prefix}-{origin.rpartition('/')[2]}"
     ed25519 = Ed25519PrivateKey.from_private_bytes(
         _secret(keys, f"{name}-ed25519", lambda: Ed25519PrivateKey.generate().private_bytes_raw())
     )

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from hypermesh.wire.api.body import Body, Hex32
+from hypermesh.wire.api.ct import LogEntry
 
 
 class CertificateView(msgspec.Struct, frozen=True):
@@ -42,11 +43,13 @@ class CertificatePage(msgspec.Struct, frozen=True):
 class CertificateDetail(msgspec.Struct, frozen=True):
     """One certificate. `chain` is the leaf, the issuing and the root certificate in PEM, null where
     this node does not have the leaf; `revocation` is the reason that the ledger gives, null where
-    the node is not revoked."""
+    the node is not revoked. `logged` is where it is in a transparency log, null where this node has
+    no evidence of that; its bundle does."""
 
     certificate: CertificateView
     chain: list[str] | None
     revocation: str | None
+    logged: LogEntry | None = None
 
 
 class IssuerView(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from litestar.types import ControllerRouterHandler
 from hypermesh.node.api.paging import PAGE_DEFAULT, Limit
 from hypermesh.node.api.prompt import prompt
 from hypermesh.node.composition import Node
+from hypermesh.trustchain.bundle import Bundle
 from hypermesh.wire.api.certificate import (
     CertificateDetail,
     CertificatePage,
@@ -50,4 +51,18 @@ def replace_issuer(here: Node, data: IssuerRequest) -> IssuerView:
     return here.replace_issuer(data.reason, data.grace_ms)
 
 
-ROUTES: list[ControllerRouterHandler] = [certificates, one_certificate, revoke, replace_issuer]
+@get("/v1/certificates/{certificate:str}/bundle", sync_to_thread=True)
+def certificate_bundle(here: Node, certificate: str) -> Bundle:
+    """One certificate, named as for `GET /v1/certificates/{certificate}`, with all that shows
+    offline that it was logged and what the ledger says of its node: for `hm cert verify`. Another
+    node's evidence is asked for there."""
+    return here.transparency.bundle(certificate)
+
+
+ROUTES: list[ControllerRouterHandler] = [
+    certificates,
+    one_certificate,
+    revoke,
+    replace_issuer,
+    certificate_bundle,
+]

@@ -8,7 +8,6 @@ from litestar.types import ControllerRouterHandler
 from hypermesh.wire.errors import NotAvailable
 
 PLANNED = {
-    "ct": "Certificate transparency is",
     "proxy": "Relays are",
     "senate": "Governance is",
     "ngauge": "Rewards for engagement are",

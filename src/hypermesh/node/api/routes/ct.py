@@ -1,0 +1,61 @@
+"""`/v1/ct`, and what software that is no HyperMesh reads of the authority: logs, OCSP, lists."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from litestar import Request, Response, get, post
+from litestar.types import ControllerRouterHandler
+
+from hypermesh.node.api.prompt import prompt
+from hypermesh.node.composition import Node
+from hypermesh.trustchain.ca.ocsp import REQUEST_BYTES_MAX
+from hypermesh.wire.api.ct import CtView
+from hypermesh.wire.errors import InvalidInput
+
+OCSP_MEDIA = "application/ocsp-response"
+CRL_MEDIA = "application/pkix-crl"
+RESOURCE_MEDIA = "application/octet-stream"
+
+
+@get("/v1/ct")
+@prompt
+def ct(here: Node) -> CtView:
+    """The logs, how far the ledger has anchored each, and where this node's certificate is. On the
+    node that keeps them also their sizes, checkpoints and whether they take entries."""
+    return here.transparency.view()
+
+
+@get("/v1/ct/{log:str}/{resource:path}", media_type=RESOURCE_MEDIA, sync_to_thread=True)
+def ct_resource(
+    here: Node, log: str, resource: str, request: Request[Any, Any, Any]
+) -> Response[bytes]:
+    """What a monitor reads of the present log of `certificates` (C2SP static-ct-api: `checkpoint`,
+    `tile/...`, `issuer/...`; RFC 6962 section 4: `ct/v1/get-*`) or of `acts` (C2SP tlog-tiles), on
+    the node that keeps them."""
+    query = {name: str(values[-1]) for name, values in request.query_params.dict().items()}
+    found = here.log_resources.get(log, resource.lstrip("/"), query)
+    caching = "public, max-age=31536000, immutable" if found.is_forever else "no-cache"
+    headers = {"cache-control": caching}
+    return Response(found.content, media_type=found.media, headers=headers)
+
+
+@post("/v1/ocsp", media_type=OCSP_MEDIA, status_code=200, sync_to_thread=True)
+def ocsp(here: Node, body: bytes) -> bytes:
+    """An OCSP request (RFC 6960 appendix A.1) on a certificate of this network, answered on the
+    node with the authority, as of the newest block. The answer names the ledger's height as the
+    number of the list that says the same."""
+    if len(body) > REQUEST_BYTES_MAX:
+        raise InvalidInput(f"An OCSP request has at most {REQUEST_BYTES_MAX} bytes")
+    return here.revocation_exports.ocsp(body, int(time.time()))
+
+
+@get("/v1/crl", media_type=CRL_MEDIA, sync_to_thread=True)
+def crl(here: Node) -> bytes:
+    """The revocation list of this network's issuing CA (RFC 5280 section 5), DER, on the node with
+    the authority. Its CRL number is the ledger's height at which it stands."""
+    return here.revocation_exports.crl(int(time.time()))
+
+
+ROUTES: list[ControllerRouterHandler] = [ct, ct_resource, ocsp, crl]

@@ -1,0 +1,225 @@
+"""The transparency logs beside the network's authority, at the node that holds it.
+
+What the authority issues is in the log of certificates before anyone has it; invitations and
+revocations are in the log of acts. A log that ended (`ct.succession`) stays readable, and the next
+generation goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+import msgspec
+
+from hypermesh.crypto.keys import QuantumKeys
+from hypermesh.crypto.keystore import KeyStore
+from hypermesh.ledger import transparency
+from hypermesh.ledger.module import State
+from hypermesh.trustchain.ca.authority import CertificateAuthority, Issued
+from hypermesh.trustchain.ct import succession
+from hypermesh.trustchain.ct.entry import read_act
+from hypermesh.trustchain.ct.errors import LogDamaged, NotInLog
+from hypermesh.trustchain.ct.log import LogView, TransparencyLogs
+from hypermesh.trustchain.ct.origin import origin
+from hypermesh.trustchain.ct.recorder import ActRecorder, CertificateRecorder
+from hypermesh.trustchain.evidence import Act, LogUnavailable
+from hypermesh.trustchain.logged import public_log, sign_log
+from hypermesh.wire.codec import encode
+from hypermesh.wire.ids import GenesisId, Hash, NodeId, OwnerId
+from hypermesh.wire.transparency import Logged, SignedLog
+
+DIRECTORY = "ct"
+ENDED_OPEN_MAX = 8
+"""Generations that have ended and are still read, the newest."""
+LEAVES_AT_ONCE = 256
+INVITED = "ca.invite"
+REVOKED = "ca.revoke"
+
+log = logging.getLogger(__name__)
+
+
+class InvitationAct(msgspec.Struct, frozen=True, array_like=True):
+    """The document of `ca.invite`: an invitation by the digest of its secret, whose owner takes the
+    machine in (None: the machine brings one), and until when."""
+
+    secret_digest: Hash
+    owner: OwnerId | None
+    expires_s: int
+
+
+class RevocationAct(msgspec.Struct, frozen=True, array_like=True):
+    """The document of `ca.revoke`: what the ledger says of a node's end, in which block."""
+
+    node: NodeId
+    reason: str
+    height: int
+    by: OwnerId
+
+
+class AuthorityLogs:
+    """The logs of the network's authority, open in this process alone.
+
+    Raises what `TransparencyLogs` raises, but for damage: a damaged generation ends, says so, and
+    the next one begins.
+    """
+
+    def __init__(self, data: Path, keys: KeyStore, node: QuantumKeys, genesis: GenesisId) -> None:
+        self._directory = data / DIRECTORY
+        self._keys = keys
+        self._node = node
+        self._genesis = genesis
+        self._lock = threading.Lock()
+        self._ended: dict[int, TransparencyLogs] = {}
+        self._signed: dict[Hash, SignedLog] = {}
+        self.number, self.present = self._open()
+        self._certificates = CertificateRecorder(self.present)
+        self._acts = ActRecorder(self.present)
+        self._revoked: set[NodeId] | None = None
+
+    def _open(self) -> tuple[int, TransparencyLogs]:
+        number = succession.present(self._directory)
+        try:
+            return number, self._generation(number, None)
+        except LogDamaged as error:
+            log.exception("the transparency log %d is damaged and has ended", number)
+            succession.end(self._directory, number, f"its store is damaged: {error.why}")
+            return number + 1, self._generation(number + 1, None)
+
+    def _generation(self, number: int, ended: str | None) -> TransparencyLogs:
+        return TransparencyLogs(
+            self._directory / str(number),
+            self._keys,
+            origin(self._genesis, number),
+            ended=ended,
+            secrets_prefix=succession.secrets_prefix(number),
+        )
+
+    def go_on(self, state: State) -> None:
+        """Go on from what the ledger's `state` has anchored. Where the present logs do not, their
+        store is an older copy or another's: that generation ends, and the next one begins."""
+        for view in (self.present.certificates, self.present.acts):
+            known = transparency.log(state, view.identity.origin)
+            reason = None if known is None else _contradiction(view, known)
+            if reason is not None:
+                log.error("the transparency log %d has ended: %s", self.number, reason)
+                self._succeed(reason)
+                return
+
+    def _succeed(self, why: str) -> None:
+        succession.end(self._directory, self.number, why)
+        self.present.close()
+        self.number, self.present = self._open()
+        self._certificates = CertificateRecorder(self.present)
+        self._acts = ActRecorder(self.present)
+        self._revoked = None
+
+    def serve(self, authority: CertificateAuthority) -> None:
+        """Have everything that `authority` answers recorded first."""
+        authority.record_in(self._certificates, self.present.certificates.identity.fingerprint)
+
+    def logged(self, authority: CertificateAuthority, issued: Issued) -> Logged | None:
+        """What shows that `issued` is logged; None where it was in a generation that is gone."""
+        recording = authority.recording(issued)
+        if recording is None:
+            return None
+        for logs in self._readable():
+            view = logs.certificates
+            if view.identity.fingerprint == recording.log:
+                try:
+                    proven = view.prove(recording.recorded.index)
+                except NotInLog:
+                    return None
+                signed = self._signed_log(view)
+                return Logged(signed, recording.recorded.sct, proven.path, proven.checkpoint)
+        return None
+
+    def origin_of(self, fingerprint: Hash) -> str | None:
+        """The origin of the log of certificates with this fingerprint."""
+        for logs in self._readable():
+            if logs.certificates.identity.fingerprint == fingerprint:
+                return logs.certificates.identity.origin
+        return None
+
+    def view(self, named: str) -> LogView:
+        """The log with the origin `named`; raises `NotInLog`."""
+        for logs in self._readable():
+            for view in (logs.certificates, logs.acts):
+                if view.identity.origin == named:
+                    return view
+        raise NotInLog("This node has no such log", why=named[:200])
+
+    def invited(self, act: InvitationAct) -> None:
+        """Put an invitation into the log of acts. Raises `LogUnavailable`."""
+        self._acts.record([Act(INVITED, encode(act))])
+
+    def revoked(self, acts: list[RevocationAct]) -> int:
+        """Put those revocations into the log of acts that are not in it yet; how many were not.
+        By one thread at a time. Raises `LogUnavailable`."""
+        known = self._known_revocations()
+        fresh = [each for each in acts if each.node not in known]
+        for begin in range(0, len(fresh), LEAVES_AT_ONCE):
+            some = fresh[begin : begin + LEAVES_AT_ONCE]
+            self._acts.record([Act(REVOKED, encode(each)) for each in some])
+            known.update(each.node for each in some)
+        return len(fresh)
+
+    def close(self) -> None:
+        """Sequence what waits, and give the logs up."""
+        self.present.close()
+        with self._lock:
+            for each in self._ended.values():
+                each.close()
+            self._ended.clear()
+
+    def _known_revocations(self) -> set[NodeId]:
+        """Whose revocation the log has, read once: afterwards only this process adds to it."""
+        if self._revoked is None:
+            view, found, at = self.present.acts, set[NodeId](), 0
+            while at < view.head.size:
+                leaves = view.leaves(at, LEAVES_AT_ONCE)
+                at += len(leaves)
+                for act in map(read_act, leaves):
+                    if act.kind == REVOKED:
+                        found.add(msgspec.msgpack.decode(act.document, type=RevocationAct).node)
+            self._revoked = found
+        return self._revoked
+
+    def _readable(self) -> list[TransparencyLogs]:
+        """The present generation, and those before it as far as they can be read."""
+        before = [each for each in succession.generations(self._directory) if each < self.number]
+        with self._lock:
+            for number in before[-ENDED_OPEN_MAX:]:
+                if number not in self._ended:
+                    why = succession.ended(self._directory, number) or "another one goes on"
+                    try:
+                        self._ended[number] = self._generation(number, why)
+                    except (LogDamaged, LogUnavailable) as error:
+                        log.warning("the ended log %d cannot be read: %s", number, error)
+            ended = [self._ended[number] for number in sorted(self._ended, reverse=True)]
+        return [self.present, *ended]
+
+    def _signed_log(self, view: LogView) -> SignedLog:
+        fingerprint = view.identity.fingerprint
+        with self._lock:
+            known = self._signed.get(fingerprint)
+            if known is None:
+                known = sign_log(view.identity, self._node, self._genesis)
+                self._signed[fingerprint] = known
+            return known
+
+
+def _contradiction(view: LogView, known: transparency.Log) -> str | None:
+    newest, origin = known.newest, view.identity.origin
+    if public_log(view.identity) != known.log:
+        return f"the ledger knows {origin} under other keys"
+    if known.ended is not None:
+        return f"the ledger says that another log follows {origin}"
+    try:
+        root = view.root(newest.size)
+    except NotInLog:
+        return f"{newest.size} entries of {origin} are anchored, and {view.head.size} are there"
+    if root != newest.root:
+        return f"{origin} has other entries than those that are anchored"
+    return None

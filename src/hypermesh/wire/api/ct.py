@@ -1,0 +1,69 @@
+"""Transparency logs as the API shows them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from hypermesh.wire.api.body import Hex32
+
+
+class AnchorView(msgspec.Struct, frozen=True):
+    """What the ledger says of a log since block `height`: the root of its first `size` entries
+    (RFC 6962 section 2.1)."""
+
+    size: int
+    root: Hex32
+    height: int
+    time_ms: int
+
+
+class LogHere(msgspec.Struct, frozen=True):
+    """The log itself, at the node that keeps it: its entries, those that wait to become some, its
+    newest checkpoint (a C2SP signed note) and why it takes no entries, null while it does."""
+
+    size: int
+    root: Hex32
+    waiting: int
+    checkpoint: str
+    failure: str | None
+
+
+class LogView(msgspec.Struct, frozen=True):
+    """A log of the network's authority.
+
+    `fingerprint` is the SHA-256 over its origin and public keys. `ended_height`: another log
+    follows it since that block, null for the one that takes entries. `here` is null on every node
+    but the one that keeps the log.
+    """
+
+    purpose: Literal["certificates", "acts"]
+    origin: str
+    fingerprint: Hex32
+    begun_height: int
+    ended_height: int | None
+    anchored: AnchorView
+    here: LogHere | None
+
+
+class LogEntry(msgspec.Struct, frozen=True):
+    """Where a certificate is in a log. `anchored`: the ledger's newest anchor of that log covers
+    it. Times are milliseconds since 1970."""
+
+    origin: str
+    index: int
+    logged_ms: int
+    anchored: bool
+
+
+class CtView(msgspec.Struct, frozen=True):
+    """The network's transparency logs, as the ledger here knows them at `height`: the newest of
+    each purpose first, then those that ended. `certificate` is where this node's own certificate
+    is; null where it came from an authority that kept no log yet. `failure` is the first reason why
+    a log here takes no entries."""
+
+    height: int
+    logs: list[LogView]
+    certificate: LogEntry | None
+    failure: str | None

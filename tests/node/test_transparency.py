@@ -1,0 +1,256 @@
+"""The authority's logs in a network of processes: what joins is logged before it is answered, the
+ledger anchors it, and everybody can check that without a network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hypermesh.ledger.bundled import check_ledger
+from hypermesh.trustchain.bundle import (
+    Bundle,
+    BundleMalformed,
+    BundleRefused,
+    Trust,
+    check_bundle,
+    read_bundle,
+)
+from hypermesh.trustchain.logged import Entry, check_logged
+from hypermesh.wire.api.ct import CtView, LogView
+from hypermesh.wire.codec import decode
+from hypermesh.wire.errors import Forbidden, HyperMeshError, NotFound
+from hypermesh.wire.rpc import (
+    ALPN_ENROL,
+    LoggedRequest,
+    LoggedResponse,
+    LogProofRequest,
+    LogProofResponse,
+)
+from hypermesh.wire.tx import IdentityRevoke, TransparencyAnchor
+
+from .network import Network, Node, call, dial, eventually, hm, output, replaced, stoq
+
+pytestmark = pytest.mark.timeout(240)
+NOW_S = 1_800_000_000
+
+
+def entry_of(node: Node) -> Entry:
+    """Where the certificate of `node` is, by the evidence that it keeps."""
+    membership = node.membership
+    assert membership.logged is not None
+    return check_logged(
+        membership.logged, membership.chain, membership.genesis.sequencer, membership.genesis_id
+    )
+
+
+def ct(node: Node) -> CtView:
+    return node.ask(lambda mesh: mesh.ct.get())
+
+
+def log_of(node: Node, purpose: str) -> LogView | None:
+    return next((each for each in ct(node).logs if each.purpose == purpose), None)
+
+
+def anchored(node: Node, purpose: str, size: int) -> LogView:
+    """The log, once `node` knows it anchored as far as `size`."""
+
+    def look() -> LogView | None:
+        found = log_of(node, purpose)
+        return found if found is not None and found.anchored.size >= size else None
+
+    return eventually(look, f"{size} entries of {purpose} are anchored")
+
+
+def bundle_of(node: Node, named: str = "me") -> Bundle:
+    return read_bundle(node.ask(lambda mesh: mesh.certificates.bundle(named)))
+
+
+def is_refused(bundle: Bundle, genesis_id: bytes) -> bool:
+    try:
+        check_ledger(bundle, genesis_id)
+    except (BundleRefused, BundleMalformed):
+        return True
+    return False
+
+
+def test_every_node_keeps_the_evidence_beside_its_certificate(pair: Network) -> None:
+    founder, joined = entry_of(pair.alice), entry_of(pair.bob)
+    assert founder.index == 0
+    assert joined.index > 0
+    assert founder.log == joined.log
+    assert joined.checkpoint.size > joined.index
+
+
+def test_both_nodes_know_how_far_the_logs_are_anchored(pair: Network) -> None:
+    joined = entry_of(pair.bob)
+    here = anchored(pair.alice, "certificates", joined.index + 1)
+    there = anchored(pair.bob, "certificates", joined.index + 1)
+    assert here.here is not None
+    assert here.here.failure is None
+    assert (there.here, there.fingerprint) == (None, here.fingerprint)
+    own = ct(pair.bob).certificate
+    assert own is not None
+    assert (own.index, own.anchored) == (joined.index, True)
+    assert anchored(pair.bob, "acts", 1).origin.endswith("/1/acts")
+
+
+def test_an_invitation_is_a_leaf_before_it_is_answered(pair: Network) -> None:
+    before = log_of(pair.alice, "acts")
+    assert before is not None
+    assert before.here is not None
+    pair.invite()
+    after = log_of(pair.alice, "acts")
+    assert after is not None
+    assert after.here is not None
+    assert after.here.size == before.here.size + 1
+    anchored(pair.bob, "acts", after.here.size)
+
+
+@pytest.mark.parametrize(("asking", "named"), [("alice", "bob"), ("bob", "alice"), ("bob", "bob")])
+def test_a_bundle_is_checked_from_the_genesis_alone(pair: Network, asking: str, named: str) -> None:
+    membership = pair[named].membership
+    made = bundle_of(pair[asking], pair[named].id.hex())
+    assert made.certificate == membership.chain[0]
+    verdict = check_bundle(made, Trust(), NOW_S)
+    assert verdict.is_hybrid
+    said = check_ledger(made, membership.genesis_id)
+    assert said is not None
+    assert (said.node, said.owner) == (membership.keys.id, membership.owner)
+    assert (said.height, said.is_current, said.revoked_height) == (made.height, True, None)
+    assert said.anchored_size > made.index
+
+
+def test_a_bundle_with_any_member_altered_is_refused(pair: Network) -> None:
+    made = bundle_of(pair.bob)
+    other = bundle_of(pair.alice)
+    genesis_id = pair.bob.membership.genesis_id
+    assert made.ledger is not None
+    assert other.ledger is not None
+    ledger, theirs = made.ledger, other.ledger
+
+    def flipped(data: bytes) -> bytes:
+        return data[:-1] + bytes([data[-1] ^ 1])
+
+    planted = {
+        "another height": replaced(made, height=(made.height or 0) + 1),
+        "no ledger": replaced(made, ledger=None),
+        "another certificate": replaced(made, certificate=other.certificate),
+        "another leaf": replaced(made, leaf=other.leaf),
+        "another index": replaced(made, index=made.index + 1),
+        "the log's keys": replaced(made, log=replaced(made.log, falcon=flipped(made.log.falcon))),
+    }
+    changes = {
+        "genesis": flipped(ledger.genesis),
+        "header": flipped(ledger.header),
+        "log": replaced(ledger.log, value=flipped(ledger.log.value or b"")),
+        "log proof": None,
+        "path": (*ledger.path[:-1], flipped(ledger.path[-1])) if ledger.path else (b"\1" * 32,),
+        "node": theirs.node,
+        "revocation": theirs.revocation,
+    }
+    for member, value in changes.items():
+        altered = (
+            replaced(ledger, log=replaced(ledger.log, proof=theirs.node.proof))
+            if value is None
+            else replaced(ledger, **{member: value})
+        )
+        planted[f"ledger: {member}"] = replaced(made, ledger=altered)
+    assert [what for what, each in planted.items() if not is_refused(each, genesis_id)] == []
+    with pytest.raises(BundleRefused, match="another network"):
+        check_ledger(made, bytes(32))
+
+
+def test_the_commands_say_what_is_logged(pair: Network, tmp_path: Path) -> None:
+    alice, bob = pair.alice, pair.bob
+    anchored(bob, "certificates", 2)
+    shown = hm("cert", "show", data=bob.data)
+    assert b"anchored in the ledger" in shown.stdout, shown.stderr
+    logs = output(hm("cert", "log", "--output", "json", data=alice.data))
+    assert {each["purpose"] for each in logs["logs"]} == {"certificates", "acts"}
+    assert b"takes entries" in hm("cert", "log", data=bob.data).stdout
+    file, page = tmp_path / "alice.json", tmp_path / "alice.html"
+    for target in (file, page):
+        done = hm("cert", "bundle", "alice", "-o", str(target), data=bob.data)
+        assert done.returncode == 0, done.stderr
+    genesis = alice.membership.genesis_id.hex()
+    verdict = output(hm("cert", "verify", str(file), "--genesis", genesis, "--output", "json"))
+    assert (verdict["is_root_trusted"], verdict["is_log_trusted"]) == (True, True)
+    assert verdict["ledger"]["revoked_height"] is None
+    said = hm("cert", "verify", str(file)).stdout.decode()
+    assert "as the bundle says" in said
+    assert "revoked no" in " ".join(said.split())
+    wrong = hm("cert", "verify", str(file), "--genesis", "00" * 32)
+    assert wrong.returncode == BundleRefused.exit_code
+    assert b"<script" in page.read_bytes()
+    altered = json.loads(file.read_text()) | {"height": 1}
+    file.write_text(json.dumps(altered))
+    assert hm("cert", "verify", str(file)).returncode == BundleRefused.exit_code
+
+
+def test_peers_ask_for_evidence_and_paths(pair: Network) -> None:
+    membership, entry = pair.bob.membership, entry_of(pair.bob)
+    with stoq(membership) as member:
+        connection = dial(member, pair.alice)
+        known = LoggedRequest(pair.alice.membership.certificate_sha256)
+        answer = decode(LoggedResponse, call(connection, "certificate.logged", known))
+        assert answer.chain == pair.alice.membership.chain
+        assert answer.logged is not None
+        size = entry.index + 1
+        request = LogProofRequest(entry.log.origin, entry.index, size)
+        path = decode(LogProofResponse, call(connection, "log.prove", request)).path
+        assert len(path) == (size - 1).bit_length()
+        with pytest.raises(NotFound):
+            call(connection, "certificate.logged", LoggedRequest(bytes(32)))
+        for wrong in (
+            replaced(request, origin="hm.internal/elsewhere"),
+            replaced(request, size=2**40),
+            replaced(request, index=5, size=5),
+        ):
+            with pytest.raises(NotFound):
+                call(connection, "log.prove", wrong)
+        with pytest.raises(NotFound):
+            call(dial(member, pair.bob), "log.prove", request)
+    with stoq(membership, certified=False) as stranger:
+        connection = dial(stranger, pair.alice, ALPN_ENROL)
+        for method in ("certificate.logged", "log.prove"):
+            with pytest.raises(Forbidden):
+                call(connection, method, LoggedRequest(bytes(32)))
+
+
+def test_nobody_but_the_authority_anchors(pair: Network) -> None:
+    found = anchored(pair.bob, "certificates", 2)
+    body = TransparencyAnchor(found.origin, 2**30, b"\1" * 32, [])
+    assert pair.bob.submit(body).code == "HM-TX-LOG-0001"
+    assert pair.bob.submit(body, pair.bob.owner_keys).code == "HM-TX-LOG-0001"
+    for size, root, code in (
+        (2**30, b"\1" * 32, "HM-TX-LOG-0007"),
+        (0, b"\1" * 32, "HM-TX-LOG-0005"),
+    ):
+        forged = TransparencyAnchor(found.origin, size, root, [])
+        assert pair.alice.submit(forged).code == code
+
+
+def test_a_revocation_is_a_leaf_and_in_the_bundle(pair: Network) -> None:
+    carol = pair.add("carol")
+    carol.start(pair.invite())
+    node = carol.id
+    carol.stop()
+    before = log_of(pair.alice, "acts")
+    assert before is not None
+    assert before.here is not None
+    body = IdentityRevoke(node, "stolen")
+    assert pair.alice.submit(body, pair.alice.owner_keys).code == "ok"
+    anchored(pair.bob, "acts", before.here.size + 1)
+    made = bundle_of(pair.alice, node.hex())
+    said = check_ledger(made, pair.alice.membership.genesis_id)
+    assert said is not None
+    assert (said.reason, said.node) == ("stolen", node)
+    assert said.revoked_height is not None
+    # And without the row that says so: refused.
+    assert made.ledger is not None
+    hidden = replaced(made.ledger, revocation=replaced(made.ledger.revocation, value=None))
+    with pytest.raises(HyperMeshError):
+        check_ledger(replaced(made, ledger=hidden), None)
+    del pair.nodes["carol"]
