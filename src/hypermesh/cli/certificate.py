@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from hypermesh.cli.certificate_report import cert_report
+from hypermesh.cli.certificate_watch import cert_watch
 from hypermesh.cli.command import (
     Group,
     Quantity,
@@ -460,3 +462,7 @@ def _digest(text: str | None, what: str) -> bytes | None:
     if len(digest) != 32:
         raise InvalidInput(f"{text[:80]!r} is no fingerprint of a {what}", why="64 hex digits")
     return digest
+
+
+cert.add_command(cert_watch)
+cert.add_command(cert_report)

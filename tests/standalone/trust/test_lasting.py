@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import socket
 import threading
 from collections.abc import Iterator
@@ -107,6 +108,8 @@ def test_a_compromised_issuer_is_replaced_while_connections_go_on(server: Server
             point = before.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
             path = point[0].full_name[0].value.removeprefix("http://ca.example.internal")  # type: ignore[index]
             listed = x509.load_der_x509_crl(client.get(path).content)
+            assert listed.next_update_utc is not None
+            assert listed.next_update_utc - listed.last_update_utc == dt.timedelta(days=180)
             assert listed.get_revoked_certificate_by_serial_number(before.serial_number)
             assert not listed.get_revoked_certificate_by_serial_number(after.serial_number)
             kinds = client.get("/v1/report").json()["acts_by_kind"]

@@ -35,7 +35,7 @@ from hypermesh.trustchain.ca.issuing import (
 )
 from hypermesh.trustchain.ca.lists import serials
 from hypermesh.trustchain.ca.names import NameForbidden, subtree
-from hypermesh.trustchain.ca.profile import PROFILES, Kind
+from hypermesh.trustchain.ca.profile import DAY_S, PROFILES, Kind
 from hypermesh.trustchain.ca.request import PossessionUnproved, write_request
 from hypermesh.trustchain.ca.rotation import rotate
 from hypermesh.trustchain.ca.signer import KeySigner, SignerUnusable, stored_signer
@@ -226,6 +226,16 @@ def test_a_partner_is_trusted_for_its_names_alone(any_company: Company) -> None:
     mine = write_request(partner, parsed(root.certificate).subject, (), second)
     with pytest.raises(CeremonyRefused, match="name of this root"):
         root.certify_federation(mine, NOW, partners)
+
+
+@pytest.mark.parametrize("days", [180, 30])
+def test_the_list_of_an_offline_root_is_good_for_long(classic: Company, days: int) -> None:
+    told = (NOW,) if days == 180 else (NOW, days * DAY_S)
+    listed = x509.load_der_x509_crl(classic.root.revocation_list(*told))
+    assert listed.next_update_utc is not None
+    assert listed.next_update_utc.timestamp() == NOW + days * DAY_S
+    again = x509.load_der_x509_crl(classic.root.revocation_list(NOW + 1))
+    assert again.last_update_utc > listed.last_update_utc, "each time it is made anew"
 
 
 def test_a_compromised_authority_is_replaced(tmp_path: Path) -> None:

@@ -214,11 +214,11 @@ def opened_root(root_directory: Path, passphrase: str | None) -> Root:
     return open_root(root_directory, KeyStore(root_directory / "keys", passphrase))
 
 
-def carry_root_list(directory: Directory, root: Root, now_s: int) -> None:
+def carry_root_list(directory: Directory, root: Root, settings: Settings, now_s: int) -> None:
     """Make the root's revocation list anew and put it where the server serves it."""
     if root.certificate != directory.root_certificate():
         raise Forbidden("This is the root of another authority")
-    files.replace(directory.ca / ROOT_LIST_FILE, root.revocation_list(now_s))
+    files.replace(directory.ca / ROOT_LIST_FILE, root.revocation_list(now_s, settings.root_list_s))
 
 
 def _below(
@@ -228,4 +228,4 @@ def _below(
     request = request_issuing(directory.ca, signer, second, settings.name)
     certificate = root.certify_issuing(request, now_s)
     install(directory.ca, certificate, root.certificate, root.profile, places, now_s)
-    files.replace(directory.ca / ROOT_LIST_FILE, root.revocation_list(now_s))
+    files.replace(directory.ca / ROOT_LIST_FILE, root.revocation_list(now_s, settings.root_list_s))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypermesh.standalone.trust.founding import Directory
-from hypermesh.standalone.trust.settings import Pkcs11
+from hypermesh.standalone.trust.settings import Settings
 from hypermesh.trustchain.ca.ceremony import Root
 from hypermesh.trustchain.ca.content import key_identifier
 from hypermesh.trustchain.ca.rotation import rotate
@@ -11,7 +11,7 @@ from hypermesh.trustchain.ca.rotation import rotate
 ACTOR = "root"
 
 
-def rotate_issuer(directory: Directory, root: Root, pkcs11: Pkcs11, now_s: int) -> bytes:
+def rotate_issuer(directory: Directory, root: Root, settings: Settings, now_s: int) -> bytes:
     """Replace the issuing CA of `directory` by one with a new key, in the token where the settings
     name one; its key id, 20 bytes.
 
@@ -26,8 +26,8 @@ def rotate_issuer(directory: Directory, root: Root, pkcs11: Pkcs11, now_s: int) 
         from hypermesh.crypto import files
 
         files.replace(pending, f"{name}\n".encode())
-    signer, second = directory.issuing_keys(root.profile, pkcs11, name)
-    rotate(root, directory.ca, signer, second, now_s, ACTOR)
+    signer, second = directory.issuing_keys(root.profile, settings.pkcs11, name)
+    rotate(root, directory.ca, signer, second, now_s, ACTOR, settings.root_list_s)
     directory.name_issuing_secret(name)
     pending.unlink()
     return key_identifier(signer.public_key)

@@ -293,12 +293,12 @@ def _root(directory: Directory, given: argparse.Namespace) -> None:
         (given.root or directory.root).expanduser().absolute(), _passphrase(given.passphrase)
     )
     try:
+        settings = read_settings(given.config or directory.settings)
         if given.action == "replace-issuer":
-            settings = read_settings(given.config or directory.settings)
-            key_id = rotate_issuer(directory, root, settings.pkcs11, now_s())
+            key_id = rotate_issuer(directory, root, settings, now_s())
             print(f"issuer  {key_id.hex()}\nnext    kill -HUP the server")  # noqa: T201
         else:
-            carry_root_list(directory, root, now_s())
+            carry_root_list(directory, root, settings, now_s())
             print("the root's revocation list is made anew")  # noqa: T201
     finally:
         root.close()

@@ -7,6 +7,7 @@ permitted  = ["dns:.example.internal"]    # what certificates may name; a reques
                                           # narrows it
 https      = "[::1]:8443"                 # the API
 http       = "[::1]:8080"                 # CRL, OCSP, CT reads and issuers; "" for none
+root_list_days = 180                      # how long the offline root's revocation list is good
 public_url = "http://ca.example.internal" # where others reach `http`: stands in certificates
 
 [dns]
@@ -69,6 +70,7 @@ from msgspec import Meta
 from hypermesh.standalone.peers import Server, parse_server
 from hypermesh.standalone.trust.errors import SettingsFixed, SettingsInvalid
 from hypermesh.standalone.trust.tokens import Role
+from hypermesh.trustchain.ca.profile import DAY_S
 from hypermesh.trustchain.ct.checkpoint import read_witness_key
 from hypermesh.trustchain.ct.errors import EntryInvalid
 from hypermesh.trustchain.ct.note import require_name
@@ -78,6 +80,7 @@ FILE = "trustchain.toml"
 FILE_BYTES_MAX = 1 << 20
 LIST_MAX = 1000
 UPSTREAM_MAX = 8
+ROOT_LIST_DAYS_MAX = 398
 WITNESSES_MAX = 16
 """Who cosigns; and the logs that this server cosigns for."""
 WITNESSED_MAX = 100
@@ -172,6 +175,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     https: str = "[::1]:8443"
     http: str = "[::1]:8080"
     public_url: str = ""
+    root_list_days: Annotated[int, Meta(ge=1, le=ROOT_LIST_DAYS_MAX)] = 180
     dns: Dns = Dns()
     acme: Acme = Acme()
     pkcs11: Pkcs11 = Pkcs11()
@@ -199,6 +203,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def dns_quic_place(self) -> Server | None:
         return parse_server(self.dns.quic) if self.dns.quic else None
+
+    @property
+    def root_list_s(self) -> int:
+        """How long the root's revocation list is good, in seconds."""
+        return self.root_list_days * DAY_S
 
     @property
     def reads_url(self) -> str:

@@ -35,7 +35,7 @@ from hypermesh.trustchain.ca.authority import CLOCK_SKEW_S, AuthorityMissing
 from hypermesh.trustchain.ca.content import Issuer, Places
 from hypermesh.trustchain.ca.issuing import CertificateUnknown, Settings
 from hypermesh.trustchain.ca.lint import Expected, require_clean
-from hypermesh.trustchain.ca.lists import RevocationLists
+from hypermesh.trustchain.ca.lists import ROOT_VALIDITY_S, RevocationLists
 from hypermesh.trustchain.ca.profile import (
     FEDERATION_LIFETIME_S,
     ISSUING_LIFETIME_S,
@@ -239,10 +239,13 @@ class Root:
         entry = Entry(now_s, _ACTOR, "ca.revoke", f"{serial:x}", encode((int(reason),)))
         self._store.revoke(serial, self._issuer.shard_of(serial), now_s, reason, entry)
 
-    def revocation_list(self, now_s: int) -> bytes:
+    def revocation_list(self, now_s: int, validity_s: int = ROOT_VALIDITY_S) -> bytes:
         """The list (DER) of the CAs that this root revoked, for the issuing side to serve; in the
-        file `root.crl` as well."""
-        lists = RevocationLists(self._store, self._issuer, self._signer, is_root=True)
+        file `root.crl` as well. A reader may use it for `validity_s` seconds, and where it keeps
+        what it fetched it learns of a revocation as late as that."""
+        lists = RevocationLists(
+            self._store, self._issuer, self._signer, is_root=True, validity_s=validity_s
+        )
         made = lists.complete(0, now_s)
         files.replace(self._directory / ROOT_LIST_FILE, made)
         return made

@@ -25,6 +25,9 @@ from hypermesh.wire.errors import NotFound
 VALIDITY_S = 24 * 60 * 60
 """How long a reader may use a list before it must ask again."""
 
+ROOT_VALIDITY_S = 180 * VALIDITY_S
+"""And that of an offline root, which somebody has to fetch to make another."""
+
 REMAKE_S = VALIDITY_S // 4
 """A list older than this is made anew though nothing was revoked."""
 
@@ -36,15 +39,23 @@ _VERSION_2 = der.integer(1)
 @final
 class RevocationLists:
     """The lists of one issuer. A root (`is_root`) has one list of all that it issued, without a
-    distribution point, for it stands for certificates that name none as well."""
+    distribution point, for it stands for certificates that name none as well. `validity_s` is how
+    long a reader may use one."""
 
     def __init__(
-        self, store: CertificateStore, issuer: Issuer, signer: Signer, *, is_root: bool = False
+        self,
+        store: CertificateStore,
+        issuer: Issuer,
+        signer: Signer,
+        *,
+        is_root: bool = False,
+        validity_s: int = VALIDITY_S,
     ) -> None:
         self._store = store
         self._issuer = issuer
         self._signer = signer
         self._is_root = is_root
+        self._validity_s = validity_s
         self._turn = threading.Lock()
 
     def complete(self, shard: int, now_s: int) -> bytes:
@@ -61,7 +72,9 @@ class RevocationLists:
         with self._turn:
             last = self._store.lists(self._issuer.key_id, shard)
             covers = self._store.revocation_count(self._issuer.key_id, shard)
-            if last is not None and last.covers == covers and now_s < last.made_s + REMAKE_S:
+            is_fresh = last is not None and now_s < last.made_s + REMAKE_S
+            # Whoever has the root at hand asks for a new list.
+            if last is not None and is_fresh and last.covers == covers and not self._is_root:
                 return last
             return self._store.put_lists(
                 self._issuer.key_id, shard, self._made(last, shard, covers, now_s)
@@ -112,7 +125,7 @@ class RevocationLists:
             if base is None:
                 freshest = points(issuer.places.delta(issuer.key_id, shard))
                 extensions.append(extension(ExtensionOID.FRESHEST_CRL, freshest))
-        return signed_list(issuer, self._signer, number, revoked, now_s, extensions)
+        return signed_list(issuer, self._signer, number, revoked, now_s, extensions, self._validity_s)
 
 
 def signed_list(
@@ -122,9 +135,10 @@ def signed_list(
     revoked: Sequence[Revoked],
     now_s: int,
     extensions: Sequence[bytes] = (),
+    validity_s: int = VALIDITY_S,
 ) -> bytes:
     """The list of `revoked` with the CRL number `number`, DER; `extensions` are those beside the
-    number and the issuer's key identifier."""
+    number and the issuer's key identifier, `validity_s` is how long a reader may use it."""
     identifier = der.sequence(der.context(0, issuer.key_id, is_constructed=False))
     entries = (der.sequence(*map(_entry, revoked)),) if revoked else ()
     body = der.sequence(
@@ -132,7 +146,7 @@ def signed_list(
         signer.algorithm.identifier,
         issuer.name,
         der.moment(now_s),
-        der.moment(now_s + VALIDITY_S),
+        der.moment(now_s + validity_s),
         *entries,
         der.context(
             0,

@@ -17,6 +17,7 @@ from hypermesh.trustchain.ca.audit import Entry
 from hypermesh.trustchain.ca.ceremony import ROOT_LIST_FILE, Root, install, request_issuing
 from hypermesh.trustchain.ca.content import key_identifier
 from hypermesh.trustchain.ca.issuing import IssuerMissing, Settings
+from hypermesh.trustchain.ca.lists import ROOT_VALIDITY_S
 from hypermesh.trustchain.ca.signer import Signer
 from hypermesh.trustchain.ca.sqlite_store import SqliteStore
 from hypermesh.trustchain.ca.store import Reason
@@ -38,6 +39,7 @@ def rotate(
     second: FalconKey | None,
     now_s: int,
     actor: str,
+    list_validity_s: int = ROOT_VALIDITY_S,
 ) -> Rotation:
     """Replace the issuing CA of `directory` by one with the key `signer` (and `second`).
 
@@ -54,7 +56,7 @@ def rotate(
             raise IssuerMissing(why="there is none to replace")
         parsed = x509.load_der_x509_certificate(old.certificate)
         root.revoke(parsed.serial_number, Reason.CA_COMPROMISE, now_s)
-        revocation_list = root.revocation_list(now_s)
+        revocation_list = root.revocation_list(now_s, list_validity_s)
         files.replace(directory / ROOT_LIST_FILE, revocation_list)
         store.retire(
             old.key_id,

@@ -210,7 +210,8 @@ def read_tree_head_signature(signature: bytes) -> tuple[int, bytes]:
 @dataclass(frozen=True)
 class LogIdentity:
     """How a log is known: its origin, and the public keys that sign its checkpoints. `p256` is
-    there in a log of certificates only."""
+    there in a log of certificates only. A log of others may have `p256` alone; its `ed25519` and
+    `falcon` are then empty."""
 
     origin: str
     ed25519: bytes
@@ -219,17 +220,20 @@ class LogIdentity:
 
     def __post_init__(self) -> None:
         require_name(self.origin)
+        if not (self.ed25519 or self.falcon or self.p256):
+            raise EntryInvalid(f"No key of the log {self.origin[:80]} is known")
 
     @cached_property
     def verifiers(self) -> tuple[Verifier, ...]:
         """The keys of which every checkpoint bears a line."""
-        ours: tuple[Verifier, ...] = (
-            Ed25519Verifier(self.origin, self.ed25519),
-            FalconVerifier(self.origin, self.falcon),
-        )
-        if self.p256 is None:
-            return ours
-        return (TreeHeadVerifier(self.origin, self.p256), *ours)
+        known: list[Verifier] = []
+        if self.p256 is not None:
+            known.append(TreeHeadVerifier(self.origin, self.p256))
+        if self.ed25519:
+            known.append(Ed25519Verifier(self.origin, self.ed25519))
+        if self.falcon:
+            known.append(FalconVerifier(self.origin, self.falcon))
+        return tuple(known)
 
     @cached_property
     def log_id(self) -> bytes:

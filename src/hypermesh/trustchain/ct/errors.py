@@ -81,3 +81,22 @@ class WitnessConflict(Conflict):
     title = "The witness stands at another checkpoint"
 
     size: int = 0
+
+
+class LogUnreachable(HyperMeshError):
+    """A log that is read over the network does not answer, or not as a log does."""
+
+    code = "HM-TRUST-0250"
+    status = 502
+    exit_code = 7
+    title = "The log cannot be read"
+
+
+class NamesUnexpected(HyperMeshError):
+    """A log has certificates for watched names that nobody expected."""
+
+    code = "HM-TRUST-0251"
+    status = 422
+    exit_code = 9
+    title = "The log has certificates for names that were not expected"
+    remedy = "Ask who issued them; where it was not you, have them revoked"
