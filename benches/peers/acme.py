@@ -1,5 +1,5 @@
 """The ACME server that `measures.trustchain_acme` measures: a company's classic authority with its
-transparency log, over TLS. Prints its port and ends at SIGTERM."""
+transparency log, over TLS. Prints its port and where its directory is, and ends at SIGTERM."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def main() -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     async with serving(server.application, [listener], tls):
-        print(port, flush=True)
+        print(json.dumps({"port": port, "path": "/acme/directory"}), flush=True)
         await stopping.wait()
     await server.close()
     store.close()
