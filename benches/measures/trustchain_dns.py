@@ -3,7 +3,8 @@ change is served.
 
 The load comes from `dnsperf` (UDP) and from `crates/hm-dns/examples/quic_load.rs`, on the same
 machine as the server and at the same time. All zones are signed with Ed25519, every question asks
-for signatures, and each question was asked once before, so that its signature is kept.
+for signatures, and each question was asked once before, so that its signature is kept. Knot answers
+the same questions in turn, where it is installed, from one zone (`peers/knot.py`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from peers import knot
 from result import ROOT, Metric, metric, percentile
 
 from hypermesh.crypto.keystore import KeyStore
@@ -68,6 +70,10 @@ class Running:
     @property
     def port(self) -> int:
         return self.server.port("udp")
+
+    @property
+    def questions(self) -> Path:
+        return self.directory / "questions"
 
 
 def zone(number: int) -> NewZone:
@@ -148,9 +154,34 @@ def running(count: int) -> Iterator[Running]:
             logs.close()
 
 
-def over_udp(to: Running, seconds: int) -> float:
+@contextlib.contextmanager
+def peer() -> Iterator[int | None]:
+    """The port of Knot with the one zone of `running(1)`; None where it is not installed."""
+    knotd = knot.program()
+    if knotd is None:
+        yield None
+        return
+    apex = "z0.bench.example"
+    records = (
+        f"$ORIGIN {apex}.",
+        "$TTL 300",
+        f"@ SOA ns.{apex}. hostmaster.{apex}. 1 3600 600 86400 300",
+        f"@ NS ns.{apex}.",
+        "ns AAAA ::1",
+        "www AAAA 2001:db8::1",
+        "_443._tcp.www TLSA 3 1 1 " + "ab" * 32,
+        '@ TXT "v=spf1 -all"',
+    )
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        knot.serving(knotd, Path(temporary), apex, records) as port,
+    ):
+        yield port
+
+
+def over_udp(port: int, questions: Path, seconds: int) -> float:
     """Answers a second."""
-    command = ["dnsperf", "-s", HOST, "-p", str(to.port), "-d", str(to.directory / "questions")]
+    command = ["dnsperf", "-s", HOST, "-p", str(port), "-d", str(questions)]
     command += ["-l", str(seconds), "-c", "8", "-T", "1", "-q", "500", "-D"]
     shown = subprocess.run(
         command, capture_output=True, text=True, timeout=seconds + 60, check=True
@@ -204,16 +235,25 @@ def measure(samples: int = SAMPLES, seconds: int = SECONDS, many: int = MANY_ZON
     one: list[float] = []
     all_zones: list[float] = []
     quic: list[float] = []
-    with running(1) as few, running(many) as full:
-        over_udp(few, 1)
-        over_udp(full, max(seconds, 2))
+    others: list[float] = []
+    with running(1) as few, running(many) as full, peer() as other:
+        over_udp(few.port, few.questions, 1)
+        over_udp(full.port, full.questions, max(seconds, 2))
+        if other is not None:
+            over_udp(other, few.questions, 1)
         for _ in range(samples):
-            one.append(over_udp(few, seconds))
-            all_zones.append(over_udp(full, seconds))
+            one.append(over_udp(few.port, few.questions, seconds))
+            if other is not None:
+                others.append(over_udp(other, few.questions, seconds))
+            all_zones.append(over_udp(full.port, full.questions, seconds))
             quic.append(over_quic(full, seconds))
         served = [served_ms(full, number) for number in range(CHANGES)]
         start_s = full.start_s
+    beside = []
+    if others:
+        beside.append(metric("trustchain.dns.knot.udp", others, "queries/s", better="higher"))
     return [
+        *beside,
         metric("trustchain.dns.udp", one, "queries/s", goal=UDP_GOAL, better="higher"),
         metric(
             "trustchain.dns.udp.zones",

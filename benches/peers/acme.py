@@ -1,20 +1,18 @@
 """The ACME server that `measures.trustchain_acme` measures: a company's classic authority with its
-transparency log, over TLS. Prints its port and ends at SIGTERM."""
+transparency log, over TLS. Prints its port and where its directory is, and ends at SIGTERM."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import json
 import signal
 import socket
+import ssl
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import uvicorn
 import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -22,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from hypermesh.crypto.keystore import KeyStore
+from hypermesh.http.serving import serving
 from hypermesh.trustchain.acme.authority import AccountsMay, AuthorityIssuer, Offer
 from hypermesh.trustchain.acme.policy import Limits, Policy, Validation
 from hypermesh.trustchain.acme.server import AcmeServer
@@ -37,14 +36,6 @@ from hypermesh.trustchain.ct.log import TransparencyLogs
 from hypermesh.trustchain.ct.recorder import ActRecorder, CertificateRecorder
 
 UNLIMITED = 10_000_000
-
-
-class Server(uvicorn.Server):
-    """uvicorn without its signal handlers."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def company(directory: Path) -> tuple[IssuingAuthority, TransparencyLogs]:
@@ -96,10 +87,6 @@ def certificate(directory: Path, authority: IssuingAuthority) -> Path:
 
 
 async def main() -> None:
-    import os
-
-    if os.environ.get("SW"):
-        sys.setswitchinterval(float(os.environ["SW"]))
     told = json.loads(sys.argv[1])
     directory = Path(told["directory"])
     authority, logs = company(directory)
@@ -119,22 +106,13 @@ async def main() -> None:
     )
     server = AcmeServer(store, AuthorityIssuer({"classic": Offer(authority, "P-256")}), policy)
     await server.start()
-    config = uvicorn.Config(
-        server.application,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        log_level="error",
-        lifespan="off",
-        ssl_certfile=certificate(directory, authority),
-        timeout_graceful_shutdown=5,
-    )
-    web = Server(config)
-    asyncio.get_running_loop().add_signal_handler(
-        signal.SIGTERM, lambda: setattr(web, "should_exit", True)
-    )
-    print(port, flush=True)
-    await web.serve(sockets=[listener])
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate(directory, authority))
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    async with serving(server.application, [listener], tls):
+        print(json.dumps({"port": port, "path": "/acme/directory"}), flush=True)
+        await stopping.wait()
     await server.close()
     store.close()
     authority.close()
