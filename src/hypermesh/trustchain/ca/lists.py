@@ -125,7 +125,9 @@ class RevocationLists:
             if base is None:
                 freshest = points(issuer.places.delta(issuer.key_id, shard))
                 extensions.append(extension(ExtensionOID.FRESHEST_CRL, freshest))
-        return signed_list(issuer, self._signer, number, revoked, now_s, extensions, self._validity_s)
+        return signed_list(
+            issuer, self._signer, number, revoked, now_s, extensions, self._validity_s
+        )
 
 
 def signed_list(
