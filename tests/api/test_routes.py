@@ -867,7 +867,7 @@ def test_the_transparency_logs(client: httpx.Client, alice: Running, bob: Runnin
         shown = client.get(f"/v1/ct/{log}/checkpoint")
         assert shown.status_code == 200
         assert shown.headers["cache-control"] == "no-cache"
-    problem(client.get("/v1/ct/certificates/elsewhere"), 400)
+    problem(client.get("/v1/ct/certificates/elsewhere"), 404)
     assert client.get("/v1/crl").headers["content-type"] == "application/pkix-crl"
     # A request that is none has an answer of OCSP's own that says so (RFC 6960 section 2.3).
     assert client.post("/v1/ocsp", content=b"x").content == b"\x30\x03\x0a\x01\x01"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -275,8 +276,8 @@ def test_a_monitor_follows_the_logs_over_the_api(pair: Network, tmp_path: Path) 
         assert b"\n" in OverApi(client, "acts").resource("checkpoint")
         for wrong, status in (
             ("names/checkpoint", 404),
-            ("acts/issuer/00", 400),
-            ("certificates/tile/0/x01", 400),
+            ("acts/issuer/00", 404),
+            ("certificates/tile/0/x01", 404),
             ("certificates/ct/v1/add-chain", 404),
             ("certificates/ct/v1/get-entries?start=-1&end=2", 400),
             ("certificates/ct/v1/get-entries?start=9000&end=9000", 404),
@@ -370,3 +371,33 @@ def test_a_revocation_is_a_leaf_and_in_the_bundle(pair: Network) -> None:
     with pytest.raises(HyperMeshError):
         check_ledger(replaced(made, ledger=hidden), None)
     del pair.nodes["carol"]
+
+
+def test_a_log_put_back_by_hand_is_found_out_by_the_ledger(pair: Network, tmp_path: Path) -> None:
+    """It would sign other entries at indices that it has shown: it ends, and the next begins."""
+    alice, bob = pair.alice, pair.bob
+    alice.stop()
+    shutil.copytree(alice.data / "ct", tmp_path / "ct")
+    alice.start()
+    pair.invite()
+    grown = log_of(alice, "acts")
+    assert grown is not None
+    assert grown.here is not None
+    anchored(bob, "acts", grown.here.size)
+    alice.stop()
+    shutil.rmtree(alice.data / "ct")
+    shutil.copytree(tmp_path / "ct", alice.data / "ct")
+    alice.start()
+    assert "has ended" in alice.log
+    following = grown.origin.replace("/1/", "/2/")
+
+    def followed() -> bool:
+        return {each.origin: each.ended_height is None for each in ct(bob).logs}.get(
+            following, False
+        )
+
+    eventually(followed, "bob knows the log that follows")
+    ended = next(each for each in ct(bob).logs if each.origin == grown.origin)
+    assert ended.ended_height is not None
+    assert ended.anchored.size == grown.here.size
+    assert log_of(alice, "acts").here.failure is None  # type: ignore[union-attr]
