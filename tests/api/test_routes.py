@@ -863,6 +863,14 @@ def test_the_transparency_logs(client: httpx.Client, alice: Running, bob: Runnin
     with bob.over_socket() as there:
         theirs = read(there.get("/v1/ct"), CtView)
         assert all(each.here is None for each in theirs.logs)
+    for log in ("certificates", "acts"):
+        shown = client.get(f"/v1/ct/{log}/checkpoint")
+        assert shown.status_code == 200
+        assert shown.headers["cache-control"] == "no-cache"
+    problem(client.get("/v1/ct/certificates/elsewhere"), 404)
+    assert client.get("/v1/crl").headers["content-type"] == "application/pkix-crl"
+    # A request that is none has an answer of OCSP's own that says so (RFC 6960 section 2.3).
+    assert client.post("/v1/ocsp", content=b"x").content == b"\x30\x03\x0a\x01\x01"
     problem(client.get("/v1/certificates/" + "0" * 64 + "/bundle"), 404)
     problem(client.get("/v1/certificates/x/bundle"), 400)
 

@@ -36,7 +36,11 @@ from .workloads import Death, Scribe, under_the_recorder
 
 DAY_S = 24 * 60 * 60
 FOUNDED = ("genesis", "certificate", "seeds")
-SECRETS = (NODE_SECRET, OWNER_SECRET, "ca-root", "ca-issuing")
+LOGS = (
+    *(f"ct-1-certificates-{kind}" for kind in ("ed25519", "falcon", "p256")),
+    *(f"ct-1-acts-{kind}" for kind in ("ed25519", "falcon")),
+)
+SECRETS = (NODE_SECRET, OWNER_SECRET, "ca-root", "ca-issuing", *LOGS)
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -3,12 +3,22 @@ ledger anchors it, and everybody can check that without a network."""
 
 from __future__ import annotations
 
+import base64
 import json
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 from hypermesh.ledger.bundled import check_ledger
+from hypermesh.sdk.location import socket_path
 from hypermesh.trustchain.bundle import (
     Bundle,
     BundleMalformed,
@@ -17,7 +27,9 @@ from hypermesh.trustchain.bundle import (
     check_bundle,
     read_bundle,
 )
-from hypermesh.trustchain.logged import Entry, check_logged
+from hypermesh.trustchain.ct.entry import read_tile_leaves
+from hypermesh.trustchain.ct.watch import CertificateFollower
+from hypermesh.trustchain.logged import Entry, check_logged, log_identity
 from hypermesh.wire.api.ct import CtView, LogView
 from hypermesh.wire.codec import decode
 from hypermesh.wire.errors import Forbidden, HyperMeshError, NotFound
@@ -34,6 +46,7 @@ from .network import Network, Node, call, dial, eventually, hm, output, replaced
 
 pytestmark = pytest.mark.timeout(240)
 NOW_S = 1_800_000_000
+CRL_ID = "1.3.6.1.5.5.7.48.1.3"
 
 
 def entry_of(node: Node) -> Entry:
@@ -219,6 +232,83 @@ def test_peers_ask_for_evidence_and_paths(pair: Network) -> None:
                 call(connection, method, LoggedRequest(bytes(32)))
 
 
+@dataclass
+class OverApi:
+    """A `LogSource`: one of the logs as the node serves it."""
+
+    client: httpx.Client
+    log: str
+
+    def resource(self, path: str) -> bytes:
+        answer = self.client.get(f"/v1/ct/{self.log}/{path}")
+        assert answer.status_code == 200, answer.text
+        return answer.content
+
+
+def over_socket(node: Node) -> httpx.Client:
+    transport = httpx.HTTPTransport(uds=str(socket_path(node.data)))
+    return httpx.Client(transport=transport, base_url="http://localhost", timeout=30)
+
+
+def test_a_monitor_follows_the_logs_over_the_api(pair: Network, tmp_path: Path) -> None:
+    """It checks every leaf against the checkpoint itself."""
+    entry = entry_of(pair.bob)
+    with over_socket(pair.alice) as client, pair.alice.mesh() as mesh:
+        logs = {each.purpose: each for each in mesh.ct.get().logs}
+        identity = log_identity(entry.log)
+        assert identity.fingerprint.hex() == logs["certificates"].fingerprint
+        leaves: dict[int, bytes] = {}
+        follower = CertificateFollower(
+            OverApi(client, "certificates"), identity, tmp_path / "position"
+        )
+        checkpoint = follower.follow(
+            lambda index, stored: leaves.update({index: next(read_tile_leaves(stored)).leaf})
+        )
+        assert leaves[entry.index] == entry.leaf
+        assert len(leaves) == checkpoint.size
+        sth = client.get("/v1/ct/certificates/ct/v1/get-sth").json()
+        assert sth["tree_size"] == checkpoint.size
+        query = {"start": entry.index, "end": entry.index}
+        (logged,) = client.get("/v1/ct/certificates/ct/v1/get-entries", params=query).json()[
+            "entries"
+        ]
+        assert base64.b64decode(logged["leaf_input"]) == entry.leaf
+        assert b"\n" in OverApi(client, "acts").resource("checkpoint")
+        for wrong, status in (
+            ("names/checkpoint", 404),
+            ("acts/issuer/00", 404),
+            ("certificates/tile/0/x01", 404),
+            ("certificates/ct/v1/add-chain", 404),
+            ("certificates/ct/v1/get-entries?start=-1&end=2", 400),
+            ("certificates/ct/v1/get-entries?start=9000&end=9000", 404),
+            ("certificates/ct/v1/get-proof-by-hash?hash=!&tree_size=1", 400),
+        ):
+            assert client.get(f"/v1/ct/{wrong}").status_code == status, wrong
+    with over_socket(pair.bob) as client:
+        assert client.get("/v1/ct/certificates/checkpoint").status_code == 404
+        assert client.get("/v1/crl").status_code == 501
+        assert client.post("/v1/ocsp", content=b"").status_code == 501
+
+
+def asked(client: httpx.Client, chain: list[bytes]) -> ocsp.OCSPResponse:
+    """What the node answers on `chain[0]`, whose issuer is `chain[1]`."""
+    leaf, issuer = (x509.load_der_x509_certificate(each) for each in chain[:2])
+    request = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, hashes.SHA256()).build()
+    answer = client.post("/v1/ocsp", content=request.public_bytes(Encoding.DER))
+    assert answer.headers["content-type"] == "application/ocsp-response"
+    return ocsp.load_der_ocsp_response(answer.content)
+
+
+def listed(client: httpx.Client) -> x509.CertificateRevocationList:
+    answer = client.get("/v1/crl")
+    assert answer.headers["content-type"] == "application/pkix-crl"
+    return x509.load_der_x509_crl(answer.content)
+
+
+def number_of(crl: x509.CertificateRevocationList) -> int:
+    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
 def test_nobody_but_the_authority_anchors(pair: Network) -> None:
     found = anchored(pair.bob, "certificates", 2)
     body = TransparencyAnchor(found.origin, 2**30, b"\1" * 32, [])
@@ -235,13 +325,40 @@ def test_nobody_but_the_authority_anchors(pair: Network) -> None:
 def test_a_revocation_is_a_leaf_and_in_the_bundle(pair: Network) -> None:
     carol = pair.add("carol")
     carol.start(pair.invite())
-    node = carol.id
+    node, chain = carol.id, carol.membership.chain
+    serial = x509.load_der_x509_certificate(chain[0]).serial_number
     carol.stop()
+    with over_socket(pair.alice) as client:
+        assert asked(client, chain).certificate_status is ocsp.OCSPCertStatus.GOOD
+        first = listed(client)
+        assert first.get_revoked_certificate_by_serial_number(serial) is None
     before = log_of(pair.alice, "acts")
     assert before is not None
     assert before.here is not None
     body = IdentityRevoke(node, "stolen")
-    assert pair.alice.submit(body, pair.alice.owner_keys).code == "ok"
+    done = pair.alice.submit(body, pair.alice.owner_keys)
+    assert done.code == "ok"
+    # The exports follow with the very next answer, and say at which height they stand.
+    with over_socket(pair.alice) as client:
+        answer, crl = asked(client, chain), listed(client)
+        other = asked(client, pair.bob.membership.chain)
+    assert answer.certificate_status is ocsp.OCSPCertStatus.REVOKED
+    assert other.certificate_status is ocsp.OCSPCertStatus.GOOD
+    assert crl.get_revoked_certificate_by_serial_number(serial) is not None
+    assert number_of(crl) >= done.height > number_of(first)
+    issuing = x509.load_der_x509_certificate(chain[1]).public_key()
+    assert isinstance(issuing, ec.EllipticCurvePublicKey)
+    assert crl.is_signature_valid(issuing)
+    assert answer.signature_hash_algorithm is not None
+    issuing.verify(
+        answer.signature, answer.tbs_response_bytes, ec.ECDSA(answer.signature_hash_algorithm)
+    )
+    (height,) = (
+        each.value for each in answer.single_extensions if each.oid.dotted_string == CRL_ID
+    )
+    assert isinstance(height, x509.UnrecognizedExtension)
+    # CrlID (RFC 6960 section 4.4.2): a SEQUENCE of crlNum [1] EXPLICIT INTEGER.
+    assert int.from_bytes(height.value[6:], "big") >= done.height
     anchored(pair.bob, "acts", before.here.size + 1)
     made = bundle_of(pair.alice, node.hex())
     said = check_ledger(made, pair.alice.membership.genesis_id)
@@ -254,3 +371,33 @@ def test_a_revocation_is_a_leaf_and_in_the_bundle(pair: Network) -> None:
     with pytest.raises(HyperMeshError):
         check_ledger(replaced(made, ledger=hidden), None)
     del pair.nodes["carol"]
+
+
+def test_a_log_put_back_by_hand_is_found_out_by_the_ledger(pair: Network, tmp_path: Path) -> None:
+    """It would sign other entries at indices that it has shown: it ends, and the next begins."""
+    alice, bob = pair.alice, pair.bob
+    alice.stop()
+    shutil.copytree(alice.data / "ct", tmp_path / "ct")
+    alice.start()
+    pair.invite()
+    grown = log_of(alice, "acts")
+    assert grown is not None
+    assert grown.here is not None
+    anchored(bob, "acts", grown.here.size)
+    alice.stop()
+    shutil.rmtree(alice.data / "ct")
+    shutil.copytree(tmp_path / "ct", alice.data / "ct")
+    alice.start()
+    assert "has ended" in alice.log
+    following = grown.origin.replace("/1/", "/2/")
+
+    def followed() -> bool:
+        return {each.origin: each.ended_height is None for each in ct(bob).logs}.get(
+            following, False
+        )
+
+    eventually(followed, "bob knows the log that follows")
+    ended = next(each for each in ct(bob).logs if each.origin == grown.origin)
+    assert ended.ended_height is not None
+    assert ended.anchored.size == grown.here.size
+    assert log_of(alice, "acts").here.failure is None  # type: ignore[union-attr]
