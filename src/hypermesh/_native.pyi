@@ -276,7 +276,19 @@ class StoqEndpoint:
             str,
             str,
             tuple[int, int, int, int, int, int, int],
-            tuple[str, str, str, str, int, int, int, int, list[int]] | None,
+            tuple[
+                str,
+                str,
+                str,
+                str,
+                int,
+                int,
+                int,
+                int,
+                list[int],
+                tuple[int, int, int, int, int, int, int, int],
+            ]
+            | None,
         ]
     ]: ...
     def close(self, reason: str) -> None: ...
@@ -339,7 +351,20 @@ class StoqConnection:
     def datagram_stats(self) -> tuple[int, int, int]: ...
     def region(self, region: bytes, epoch: int) -> StoqRemoteRegion: ...
     def stats(self) -> tuple[int, int, int, int, int, int, int]: ...
-    def path(self) -> tuple[str, str, str, str, int, int, int, int, list[int]]: ...
+    def path(
+        self,
+    ) -> tuple[
+        str,
+        str,
+        str,
+        str,
+        int,
+        int,
+        int,
+        int,
+        list[int],
+        tuple[int, int, int, int, int, int, int, int],
+    ]: ...
     def close(self, code: int, reason: str) -> None: ...
 
 @final

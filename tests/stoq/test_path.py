@@ -18,7 +18,7 @@ from hypermesh.crypto.digest import digest
 from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint, LiveConnection
-from hypermesh.stoq.path import BOUNDS, Path
+from hypermesh.stoq.path import BOUNDS, Path, PathSettings
 from hypermesh.wire.errors import HyperMeshError
 from hypermesh.wire.rpc import SERVICE_ECHO
 
@@ -200,6 +200,56 @@ def test_what_a_connection_waits_for(
         assert path.waited_us[BOUNDS.index("idle")] >= rested[BOUNDS.index("idle")]
         assert set(path.shares) == set(BOUNDS)
         assert abs(sum(path.shares.values()) - 1) < 1e-6
+
+
+def test_a_path_shows_what_was_made_of_it(
+    alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
+) -> None:
+    lines = ("delay 10ms", "rate 50M", "queue 1M")
+    with over(alice, bob, alice_keys, *lines) as (connection, _):
+        first = connection.why().settings
+        assert min(first.window_bytes, first.ack_packets, first.batch_datagrams) > 0
+        with busy(connection):
+
+            def settled() -> PathSettings | None:
+                path = connection.why()
+                return path.settings if path.tier == "100 Mbit/s, high delay" else None
+
+            made = eventually(settled, "a tier", within_s=PATIENCE_S)
+        # Twice what is in flight at the rate of the class, and never less than it begins with.
+        assert made.receive_window_bytes == made.send_window_bytes < first.receive_window_bytes
+        assert made.pace > 0
+        assert made.stream_window_bytes == first.stream_window_bytes
+
+
+def test_marks_of_a_router_are_echoed_and_answered_with_a_smaller_window(
+    alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
+) -> None:
+    """Every datagram towards alice says that it met congestion (RFC 3168): bob hears it from her
+    acknowledgements, and waits for that and not for a loss."""
+    lines = ("delay 10ms", "rate 50M", "queue 1M", "mtu 1452")
+    with over(alice, bob, alice_keys, *lines) as (connection, relay), busy(connection):
+
+        def filled() -> int | None:
+            path = connection.why()
+            return path.settings.window_bytes if path.waits_for == "path" else None
+
+        before = eventually(filled, "it fills the path", PATIENCE_S)
+        relay.set("up mark 1")
+
+        def yielding() -> Path | None:
+            path = connection.why()
+            smaller = path.settings.window_bytes < before // 4
+            return path if smaller and path.waits_for == "loss" else None
+
+        eventually(yielding, "a smaller window", PATIENCE_S)
+        relay.set("up mark 0")
+        eventually(
+            lambda: connection.why().settings.window_bytes > before // 2 or None,
+            "it grows again",
+            PATIENCE_S,
+        )
+    assert relay.report["up"]["marked"] > 0
 
 
 def test_both_ends_tell_of_one_connection(

@@ -29,6 +29,7 @@ pub enum Change {
     Duplicate(f64),
     Corrupt(f64),
     Reorder(f64),
+    Mark(f64),
     ReorderDelay(Duration),
     Rate(Option<u64>),
     Queue(usize),
@@ -44,6 +45,7 @@ impl Change {
             Change::Duplicate(value) => settings.duplicate = value,
             Change::Corrupt(value) => settings.corrupt = value,
             Change::Reorder(value) => settings.reorder = value,
+            Change::Mark(value) => settings.mark = value,
             Change::ReorderDelay(value) => settings.reorder_delay = value,
             Change::Rate(value) => settings.rate = value,
             Change::Queue(value) => settings.queue_bytes = value,
@@ -77,6 +79,7 @@ fn change(key: &str, value: &str) -> Option<Change> {
         "duplicate" => Change::Duplicate(share(value)?),
         "corrupt" => Change::Corrupt(share(value)?),
         "reorder" => Change::Reorder(share(value)?),
+        "mark" => Change::Mark(share(value)?),
         "reorder-delay" => Change::ReorderDelay(time(value)?),
         "rate" if value == "none" => Change::Rate(None),
         "rate" => Change::Rate(Some(number(value, 1000).filter(|rate| *rate > 0)?)),
@@ -143,6 +146,7 @@ mod tests {
         );
         assert_eq!(set("rate 100M").2, Change::Rate(Some(100_000_000)));
         assert_eq!(set("rate none").2, Change::Rate(None));
+        assert_eq!(set("mark 1").2, Change::Mark(1.0));
         assert_eq!(set("queue 64k").2, Change::Queue(65_536));
         assert_eq!(set("mtu 1200").2, Change::Mtu(1200));
         assert_eq!(set("mtu none").2, Change::Mtu(usize::MAX));

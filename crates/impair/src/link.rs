@@ -25,6 +25,8 @@ pub struct Settings {
     /// One bit is turned over.
     pub corrupt: f64,
     pub reorder: f64,
+    /// Of those whose sender understands it: congestion experienced (RFC 3168 section 5).
+    pub mark: f64,
     /// By how much a reordered datagram comes later than it would have.
     pub reorder_delay: Duration,
     /// Bits per second of UDP payload; `None` for no bottleneck.
@@ -44,6 +46,7 @@ impl Default for Settings {
             duplicate: 0.0,
             corrupt: 0.0,
             reorder: 0.0,
+            mark: 0.0,
             reorder_delay: Duration::from_millis(2),
             rate: None,
             queue_bytes: QUEUE_BYTES,
@@ -65,6 +68,8 @@ pub struct Counters {
     pub duplicated: u64,
     pub corrupted: u64,
     pub reordered: u64,
+    /// Chosen for a mark, which only a datagram whose sender understands it gets.
+    pub marked: u64,
 }
 
 /// One arrival of a datagram at the other end.
@@ -74,6 +79,8 @@ pub struct Arrival {
     pub at: Duration,
     /// The bit that is turned over on the way.
     pub flipped_bit: Option<usize>,
+    /// It says that it has met congestion, where its sender understands that.
+    pub marked: bool,
 }
 
 /// What becomes of one datagram: no arrival, one or two.
@@ -95,6 +102,8 @@ pub struct Link {
     pub settings: Settings,
     pub counters: Counters,
     random: Random,
+    /// Apart, so that a seed keeps its history of everything else.
+    marking: Random,
     /// When the bottleneck has sent all that waits for it.
     free_at: Duration,
     /// Of the latest datagram in order.
@@ -107,6 +116,7 @@ impl Link {
             settings,
             counters: Counters::default(),
             random: Random::new(seed),
+            marking: Random::new(!seed),
             free_at: Duration::ZERO,
             last_arrival: Duration::ZERO,
         }
@@ -121,6 +131,7 @@ impl Link {
         let bit = self.random.word() as usize % (bytes.max(1) * 8);
         let reordered = self.random.fraction() < settings.reorder;
         let jitter = settings.jitter.mul_f64(self.random.fraction());
+        let marked = self.marking.fraction() < settings.mark;
 
         self.counters.received += 1;
         self.counters.received_bytes += bytes as u64;
@@ -147,15 +158,21 @@ impl Link {
         let flipped_bit = (corrupted && bytes > 0).then_some(bit);
         self.counters.corrupted += u64::from(flipped_bit.is_some());
         self.counters.duplicated += u64::from(duplicated);
+        self.counters.marked += u64::from(marked);
         let arrivals = 1 + u64::from(duplicated);
         self.counters.delivered += arrivals;
         self.counters.delivered_bytes += arrivals * bytes as u64;
         Passage {
-            first: Some(Arrival { at, flipped_bit }),
+            first: Some(Arrival {
+                at,
+                flipped_bit,
+                marked,
+            }),
             // The second is whole: a network damages one copy, not both in the same way.
             second: duplicated.then_some(Arrival {
                 at,
                 flipped_bit: None,
+                marked,
             }),
         }
     }
@@ -219,6 +236,7 @@ mod tests {
             let whole = Arrival {
                 at,
                 flipped_bit: None,
+                marked: false,
             };
             assert_eq!(passage.arrivals().collect::<Vec<_>>(), [whole]);
         }
@@ -245,6 +263,30 @@ mod tests {
         assert_eq!(run(lossy, 7).1, run(lossy, 7).1);
         assert_ne!(run(lossy, 7).1, run(lossy, 8).1);
         assert_eq!(dropped(run(lossy, 7)), dropped(run(worse, 7)));
+    }
+
+    #[test]
+    fn marks_keep_their_share_and_change_nothing_else() {
+        let lossy = Settings {
+            loss: 0.1,
+            ..Settings::default()
+        };
+        let marking = Settings { mark: 0.2, ..lossy };
+        let (link, passages) = run(marking, 7);
+        assert!(near(link.counters.marked, 0.2 * 0.9));
+        let marked = |it: &&Passage| it.first.is_some_and(|first| first.marked);
+        assert_eq!(
+            passages.iter().filter(marked).count() as u64,
+            link.counters.marked
+        );
+        let plain = run(lossy, 7).1;
+        let times = |of: &[Passage]| {
+            of.iter()
+                .map(|it| it.first.map(|first| first.at))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(times(&plain), times(&passages));
+        assert!(!plain.iter().any(|it| marked(&it)));
     }
 
     #[test]

@@ -17,7 +17,7 @@ usage: hm-impair --target [ADDRESS]:PORT [--listen [ADDRESS]:PORT] [--seconds N]
                  [--rebind-ms N] [\"[up|down] KEY VALUE\" ...]
 
 Relays UDP over IPv6 to the target, and does to it what it is told. Keys: delay, jitter, loss,
-duplicate, corrupt, reorder, reorder-delay, rate, queue, mtu. The same lines on standard input
+duplicate, corrupt, reorder, reorder-delay, mark, rate, queue, mtu. The same lines on standard input
 change a running relay; so do \"rebind\" (new ports towards the server) and \"quit\".
 Prints its address first, an answer to each line, and at the end what it has done, as JSON.";
 

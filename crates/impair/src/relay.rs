@@ -333,7 +333,11 @@ impl Relay {
                     number: self.number,
                     flow,
                     way,
-                    ecn: meta.ecn,
+                    // Whoever does not understand marks gets none (RFC 3168 section 5).
+                    ecn: meta.ecn.map(|ecn| match arrival.marked {
+                        true => EcnCodepoint::Ce,
+                        false => ecn,
+                    }),
                     contents,
                 });
             }

@@ -44,6 +44,7 @@ fn direction(counters: &Counters) -> String {
         ("duplicated", counters.duplicated),
         ("corrupted", counters.corrupted),
         ("reordered", counters.reordered),
+        ("marked", counters.marked),
     ];
     let fields = fields.map(|(name, count)| format!("\"{name}\":{count}"));
     format!("{{{}}}", fields.join(","))
@@ -82,6 +83,6 @@ mod tests {
         report.unsent = 2;
         let json = report.json();
         assert!(json.contains("\"unsent\":2"));
-        assert!(json.ends_with("\"reordered\":3}}"));
+        assert!(json.ends_with("\"reordered\":3,\"marked\":0}}"));
     }
 }

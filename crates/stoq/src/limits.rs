@@ -126,6 +126,13 @@ pub const TASKS_PER_TURN_MAX: usize = 256;
 /// cores takes as long.
 pub const SPIN: Duration = Duration::from_micros(60);
 
+/// Bytes of one system call from which on a shard moves bulk data, where asking again and again takes
+/// more from the ends than it spares them: what is under way lasts longer than a wake-up.
+pub const BULK_BYTES: usize = 32 * 1024;
+
+/// Smaller calls in a row until it no longer does; acknowledgements lie between the large ones.
+pub const BULK_CALLS: u32 = 16;
+
 /// Bytes; the datagrams of a connection at first, which every path carries (RFC 9000 section 14).
 pub const INITIAL_MTU_BYTES: u16 = 1200;
 
@@ -134,7 +141,7 @@ pub const LOOPBACK_MTU_BYTES: u16 = UDP_PAYLOAD_BYTES_MAX as u16;
 
 /// Bytes; the same for one stream where both ends are on this host: what is under way then stays in
 /// the caches, and below what the socket of a receiver that is late holds.
-pub const LOOPBACK_STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+pub const LOOPBACK_STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
 /// A longer round trip to an address of this host goes through something that makes it a network.
 pub const LOOPBACK_ROUND_TRIP_MAX: Duration = Duration::from_millis(5);

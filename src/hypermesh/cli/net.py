@@ -1,4 +1,4 @@
-"""`hm net`: the connections of this node, and why they are no faster."""
+"""`hm net`: the connections of this node, why they are no faster, and how they are set."""
 
 from __future__ import annotations
 
@@ -36,12 +36,55 @@ def net_why(name: str | None, data: Path | None, output: str) -> None:
     sent for a while.
     """
     from hypermesh.cli.output import emit, table
+
+    found = _links(name, data)
+    emit(found, output, table([_row(each) for each in found], "No connections."))
+
+
+@net.command("path", example="hm net path\nhm net path bob --output json")
+@click.argument("name", metavar="[NODE]", required=False, shell_complete=complete_nodes)
+@watch_option
+@data_option
+@output_option
+def net_path(name: str | None, data: Path | None, output: str) -> None:
+    """Show what each connection has made of its path: windows, pace, acknowledgements, batches.
+
+    NODE, its name or the beginning of its id, is the one at the other end. `window` may be in
+    flight and leaves at `pace`; `receive` and `stream` are what the other end may send beyond what
+    was read, `send` what is kept until it is acknowledged.
+    """
+    from hypermesh.cli.output import emit, table
+
+    found = _links(name, data)
+    emit(found, output, table([_settings(each) for each in found], "No connections."))
+
+
+def _links(name: str | None, data: Path | None) -> list[StoqLink]:
+    """Live connections, those with the node `name` where it is given."""
     from hypermesh.cli.party import meant_node
 
     with mesh(data) as here:
         node = None if name is None else meant_node(list(here.network.nodes()), name).node
-        found = [each for each in here.stoq.connections() if node in (None, each.node)]
-    emit(found, output, table([_row(each) for each in found], "No connections."))
+        return [each for each in here.stoq.connections() if node in (None, each.node)]
+
+
+def _settings(link: StoqLink) -> dict[str, object]:
+    from hypermesh.cli.output import rate, size
+
+    row: dict[str, object] = {"node": link.name or "nobody"}
+    if link.path is not None:
+        made = link.path.settings
+        row |= {
+            "path": link.path.tier,
+            "window": size(made.window_bytes),
+            "pace": rate(made.pace),
+            "receive": size(made.receive_window_bytes),
+            "stream": size(made.stream_window_bytes),
+            "send": size(made.send_window_bytes),
+            "acknowledged": f"{made.ack_packets} packets or {made.ack_delay_us / 1000:g} ms",
+            "datagrams a call": made.batch_datagrams,
+        }
+    return row
 
 
 def _row(link: StoqLink) -> dict[str, object]:

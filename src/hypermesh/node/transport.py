@@ -14,6 +14,7 @@ from hypermesh.wire.api.stoq import (
     StoqLink,
     StoqLinkPage,
     StoqPath,
+    StoqPathSettings,
     StoqRegions,
     StoqView,
 )
@@ -119,6 +120,7 @@ def _path(path: Path) -> StoqPath:
         round_trip_us=path.round_trip_us,
         loss_per_million=path.loss_per_million,
         in_flight_bytes=path.in_flight_bytes,
+        settings=StoqPathSettings(**path.settings._asdict()),
     )
 
 

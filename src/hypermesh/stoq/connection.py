@@ -217,7 +217,7 @@ class Connection:
 
     def why(self) -> Path:
         """The kind of its path, and what it has been waiting for: why it is not faster."""
-        return Path(*self.native.path())
+        return Path.of(self.native.path())
 
     def close(self, code: int = 0, reason: str = "") -> None:
         """End the connection and everything on it. The peer gets code and reason."""

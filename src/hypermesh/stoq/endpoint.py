@@ -308,7 +308,7 @@ class Endpoint:
                 alpn,
                 group,
                 ConnectionStats(*stats),
-                None if path is None else Path(*path),
+                None if path is None else Path.of(path),
             )
             for key, peer, remote, opened, alpn, group, stats, path in self._native.connections(
                 after, limit

@@ -9,9 +9,32 @@ measure. `path`: the path carries no more. `sender`: the application gives less 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
+
+NativeSettings: TypeAlias = tuple[int, int, int, int, int, int, int, int]
+NativePath: TypeAlias = tuple[str, str, str, str, int, int, int, int, list[int], NativeSettings]
 
 BOUNDS = ("sender", "receiver", "window", "loss", "path", "idle")
+
+
+class PathSettings(NamedTuple):
+    """What a connection has made of its path. Windows in bytes, the pace in bits per second.
+
+    `window_bytes` is what congestion control lets be in flight, and `pace` the rate at which that
+    leaves at most (0 before the first round trip). The peer may send `receive_window_bytes` beyond
+    what was read here, and `stream_window_bytes` on one stream; `send_window_bytes` are kept here
+    until they are acknowledged. The peer is asked to acknowledge after `ack_packets` packets, or
+    `ack_delay_us`. One system call sends up to `batch_datagrams`, where as many fit into it.
+    """
+
+    window_bytes: int
+    pace: int
+    receive_window_bytes: int
+    send_window_bytes: int
+    stream_window_bytes: int
+    ack_packets: int
+    ack_delay_us: int
+    batch_datagrams: int
 
 
 class Path(NamedTuple):
@@ -19,7 +42,7 @@ class Path(NamedTuple):
 
     `tier` is the kind of path, `reason` why it is taken for that, `phase` what congestion control
     is doing, `waits_for` one of `BOUNDS`; `round_trip_us` is the least of the last seconds, and
-    `waited_us` the time spent on each of `BOUNDS` so far.
+    `waited_us` the time spent on each of `BOUNDS` so far; `settings` what it has made of all that.
     """
 
     tier: str
@@ -31,6 +54,12 @@ class Path(NamedTuple):
     round_trip_us: int
     loss_per_million: int
     waited_us: list[int]
+    settings: PathSettings
+
+    @classmethod
+    def of(cls, native: NativePath) -> Path:
+        """As native code shows it."""
+        return cls(*native[:-1], PathSettings(*native[-1]))
 
     @property
     def shares(self) -> dict[str, float]:

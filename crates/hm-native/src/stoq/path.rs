@@ -5,8 +5,12 @@ use stoq::{ConnectionStats, LiveConnection, PathReport};
 /// rtt in µs, bytes sent, bytes received, packets sent, packets lost, datagram bytes, window
 pub type Stats = (u64, u64, u64, u64, u64, u64, u64);
 
+/// window, pace in bits per second, receive window, send window, stream window, packets and µs that
+/// an acknowledgement may wait for, datagrams of one system call
+pub type Settings = (u64, u64, u32, u64, u32, u32, u64, u64);
+
 /// tier, reason, phase, what it waits for, bytes in flight, bits per second, least round trip in
-/// µs, losses per million, µs waited for each bound
+/// µs, losses per million, µs waited for each bound, settings
 pub type Path = (
     String,
     String,
@@ -17,6 +21,7 @@ pub type Path = (
     u64,
     u32,
     Vec<u64>,
+    Settings,
 );
 
 /// key, peer, remote, whether this side opened it, ALPN, key exchange group, and both of the above
@@ -45,6 +50,7 @@ pub fn stats(stats: &ConnectionStats) -> Stats {
 
 pub fn path(report: PathReport) -> Path {
     let reading = report.reading;
+    let settings = report.settings;
     (
         report.tier.name(),
         report.reason,
@@ -55,6 +61,16 @@ pub fn path(report: PathReport) -> Path {
         reading.round_trip_us,
         reading.loss_per_million,
         report.spent.map(|spent| spent.as_micros() as u64).into(),
+        (
+            reading.window_bytes,
+            report.pace,
+            settings.receive_window,
+            settings.send_window,
+            settings.stream_window,
+            settings.ack_threshold,
+            settings.ack_delay.as_micros() as u64,
+            settings.batch_segments as u64,
+        ),
     )
 }
 

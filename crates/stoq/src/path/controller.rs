@@ -31,6 +31,7 @@ use quinn_proto::RttEstimator;
 use super::delivery::{Sample, Sampler};
 use super::filter::{RecentMin, RoundMax, SPAN};
 use super::gauge::{Gauge, Phase, Reading};
+use super::tier::Settings;
 use crate::limits::LOOPBACK_ROUND_TRIP_MAX;
 
 /// The share of bytes that a path may lose for other reasons than congestion: a satellite link
@@ -53,6 +54,9 @@ const STARTUP_GAIN: f64 = 2.25;
 /// and lost until then, and quinn-proto's receiver gives a connection up over 1,024 gaps in one
 /// stream.
 const STARTUP_DATAGRAMS: u64 = 512;
+
+/// Round trips until all that left in one that was too much is acknowledged or lost.
+const LONG_START_ROUNDS: u64 = 3;
 
 /// The share of that growth which the rate of a path without limit shows at least.
 const STARTUP_GROWTH: f64 = 0.3;
@@ -166,6 +170,9 @@ pub struct Model {
     /// Grows back from the least window.
     restoring: bool,
     epoch: LossEpoch,
+    /// It has begun with the window of a long path: the round trip up to which losses tell of that
+    /// window, and not of what the path carries.
+    began_long: Option<u64>,
     marked_round: Option<u64>,
     application_limited: bool,
 }
@@ -226,6 +233,7 @@ impl Model {
             lift: LIFT_FIRST,
             restoring: false,
             epoch: LossEpoch::default(),
+            began_long: None,
             marked_round: None,
             application_limited: false,
         };
@@ -272,10 +280,17 @@ impl Model {
             Phase::Cruise if contested => CONTESTED_GAIN,
             Phase::Cruise => CRUISE_GAIN,
             Phase::ProbeUp if contested => CONTESTED_GAIN * UP_GAIN,
-            Phase::ProbeUp => UP_GAIN,
+            Phase::ProbeUp => 1.0 + self.up_step(),
             Phase::ProbeDown => DOWN_GAIN,
             Phase::ProbeRoundTrip => SILENCE_GAIN,
         }
+    }
+
+    /// By how much probing exceeds the product: on a long and fast path no more than what may be lost
+    /// before it is seen.
+    fn up_step(&self) -> f64 {
+        let step = (STARTUP_DATAGRAMS * self.mtu) as f64 / self.product().max(1.0);
+        step.min(UP_GAIN - 1.0)
     }
 
     fn enter(&mut self, phase: Phase, now: Instant) {
@@ -286,6 +301,17 @@ impl Model {
             // Bits of a count that no two flows share serve as chance.
             let chance = self.sampler.delivered() / self.mtu;
             self.cruise_rounds = CRUISE_ROUNDS - chance % (CRUISE_SPREAD + 1);
+        }
+    }
+
+    /// The first round trip is known: a long path begins with a window that suits it, unless it has
+    /// lost something already.
+    fn begin(&mut self, round_trip: Duration) {
+        let start = Settings::long_start(round_trip).unwrap_or_default();
+        if start > self.initial_window && self.ceiling.is_none() && self.epoch.lost == 0 {
+            self.initial_window = start;
+            self.began_long = Some(u64::MAX);
+            self.window = self.window.max(start);
         }
     }
 
@@ -348,6 +374,12 @@ impl Model {
             share: self.epoch.lost as f64 / all,
             ..LossEpoch::default()
         };
+        if proven && self.began_long.is_some_and(|until| self.round < until) {
+            // It was too much, as such a window may be. What arrives of it shows the rate, and a
+            // ceiling would be put where the rate was half known.
+            self.full = true;
+            return false;
+        }
         if proven {
             // What the last whole round trip delivered, in flight.
             let round_trip = self.round_trip.get().unwrap_or_default();
@@ -383,6 +415,7 @@ impl Model {
                 }
                 if self.full || self.full_rounds >= STARTUP_ROUNDS || self.queue_seen() {
                     self.full = true;
+                    self.began_long = self.began_long.map(|_| self.round + LONG_START_ROUNDS);
                     self.enter(Phase::Drain, now);
                 }
             }
@@ -403,7 +436,8 @@ impl Model {
                     self.lift = LIFT_FIRST;
                     self.enter(Phase::ProbeDown, now);
                 } else if ended && rounds >= 2 {
-                    if self.rate.get() >= self.full_rate * UP_GROWTH {
+                    let growth = UP_GROWTH.min(1.0 + self.up_step() * STARTUP_GROWTH);
+                    if self.rate.get() >= self.full_rate * growth {
                         self.full_rate = self.rate.get();
                     } else {
                         self.lift = self.lift.saturating_sub(1).max(1);
@@ -540,6 +574,9 @@ impl Controller for Model {
         let Some(sample) = self.sampler.end(now, in_flight, application_limited, least) else {
             return;
         };
+        if least.is_none() {
+            self.begin(sample.round_trip);
+        }
         self.epoch.delivered += sample.acknowledged;
         let ended = self.learn(now, &sample);
         let proven = ended && self.judge();

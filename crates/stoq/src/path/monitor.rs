@@ -14,6 +14,9 @@ use crate::route::is_loopback;
 /// Of an interval, from which on the application counts as what limited it.
 const APPLICATION_SHARE: f64 = 0.5;
 
+/// Windows a round trip that leave at most (RFC 9002 section 7.7), which quinn-proto has.
+const PACE: f64 = 1.25;
+
 /// What a connection shows of its path.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
@@ -21,6 +24,10 @@ pub struct Report {
     /// Why this tier, in plain words.
     pub reason: String,
     pub reading: Reading,
+    /// What it has made of that.
+    pub settings: Settings,
+    /// Bits per second at which a full window leaves; 0 before the first round trip.
+    pub pace: u64,
     /// What it waits for now.
     pub bound: Bound,
     /// Time spent waiting for each of [`Bound::ALL`].
@@ -135,11 +142,21 @@ impl Monitor {
         &self.assessment.settings
     }
 
-    pub fn report(&self, now: Instant) -> Report {
+    /// `smoothed`: the round-trip time that quinn-proto paces by.
+    pub fn report(&self, now: Instant, smoothed: Duration) -> Report {
+        let reading = self.gauge.read();
+        let known = reading.round_trip_us > 0 && !smoothed.is_zero();
+        let window = reading.window_bytes as f64 * 8.0 * PACE;
         Report {
             tier: self.assessment.tier,
             reason: self.assessment.reason.clone(),
-            reading: self.gauge.read(),
+            reading,
+            settings: *self.settings(),
+            pace: if known {
+                (window / smoothed.as_secs_f64()) as u64
+            } else {
+                0
+            },
             bound: self.shares.bound(now),
             spent: self.shares.spent(now),
         }
@@ -152,6 +169,7 @@ mod tests {
     use crate::path::gauge::Phase;
     use crate::path::tier::Speed;
 
+    const ROUND_TRIP: Duration = Duration::from_millis(5);
     const REMOTE: &str = "[2001:db8::1]:1";
 
     fn remote(text: &str) -> SocketAddr {
@@ -190,7 +208,7 @@ mod tests {
         assert!(settings.is_some_and(|it| it.batch_segments > 16));
         assert_eq!(observe(1_500), None);
         assert_eq!(observe(2_100), None);
-        let report = monitor.report(start + Duration::from_secs(3));
+        let report = monitor.report(start + Duration::from_secs(3), ROUND_TRIP);
         assert_eq!(report.tier.speed, Speed::G2_5);
         assert_eq!(report.bound, Bound::Path);
     }
@@ -204,7 +222,7 @@ mod tests {
         let soon = start + Duration::from_millis(10);
         let changed = monitor.observe(soon, remote(REMOTE), &stats(), true);
         assert!(changed.is_some());
-        assert_eq!(monitor.report(soon).tier.speed, Speed::M100);
+        assert_eq!(monitor.report(soon, ROUND_TRIP).tier.speed, Speed::M100);
         // Another port of the same host is the same path.
         let later = soon + Duration::from_millis(10);
         let same = monitor.observe(later, remote("[2001:db8::1]:2"), &stats(), true);
@@ -223,7 +241,7 @@ mod tests {
         let mut speed = |seconds, address| {
             let now = start + Duration::from_secs(seconds);
             monitor.observe(now, remote(address), &stats(), true);
-            monitor.report(now).tier.speed
+            monitor.report(now, ROUND_TRIP).tier.speed
         };
         assert_eq!(speed(1, REMOTE), Speed::Loopback);
         assert_eq!(speed(2, "[2001:db8::1]:7"), Speed::Loopback);
@@ -246,6 +264,6 @@ mod tests {
         let later = start + Duration::from_secs(1);
         let changed = monitor.observe(later, remote(REMOTE), &stats, false);
         assert!(changed.is_some());
-        assert_eq!(monitor.report(later).tier.speed, Speed::G10);
+        assert_eq!(monitor.report(later, ROUND_TRIP).tier.speed, Speed::G10);
     }
 }

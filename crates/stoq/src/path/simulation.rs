@@ -501,7 +501,10 @@ impl Simulation {
                             number: self.number,
                             to,
                             contents,
-                            ecn: transmit.ecn,
+                            ecn: transmit.ecn.map(|ecn| match arrival.marked {
+                                true => EcnCodepoint::Ce,
+                                false => ecn,
+                            }),
                         });
                     }
                 }

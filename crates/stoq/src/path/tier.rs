@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::limits::{
     CONNECTION_WINDOW_BYTES, LOOPBACK_MTU_BYTES, LOOPBACK_ROUND_TRIP_MAX,
     LOOPBACK_STREAM_WINDOW_BYTES, LOOPBACK_WINDOW_BYTES, PATH_STREAM_BYTES, PATH_WINDOW_BYTES_MAX,
-    PATH_WINDOW_BYTES_MIN, SEND_WINDOW_BYTES, UDP_PAYLOAD_BYTES_MAX,
+    PATH_WINDOW_BYTES_MIN, SEGMENTS_MAX, SEND_WINDOW_BYTES, UDP_PAYLOAD_BYTES_MAX,
 };
 
 /// Between two judgements of one path.
@@ -32,6 +32,15 @@ const DELAY_SLACK: f64 = 1.2;
 /// and below which it does no more.
 const LEO_LOSS: f64 = 0.003;
 const LEO_LOSS_LEFT: f64 = 0.001;
+
+/// Bytes per second with which a path begins that is as long as a geostationary satellite's, in place
+/// of a window: the pace at which 32 datagrams leave on a path of 15 ms. A router sees that pace, and
+/// not how long the round trip is; from 32 datagrams such a path would be looked for for five seconds.
+const LONG_START_RATE: f64 = 25e6 / 8.0;
+
+/// Bytes; what is in flight then, however long the path seems: the losses of a whole such window are
+/// repaired in one round trip.
+const LONG_START_BYTES_MAX: u64 = 2 << 20;
 
 /// Bytes that an acknowledgement may wait for, on the fastest paths.
 const ACKNOWLEDGED_BYTES: usize = 256 * 1024;
@@ -62,8 +71,8 @@ pub struct Tier {
     pub delay: Delay,
 }
 
-/// What suits a tier. Of these, quinn-proto changes the two connection windows at run time, and
-/// the sender its batches; the rest holds from the start of a connection.
+/// What suits a tier. Of these, quinn-proto changes the two connection windows at run time; the rest
+/// holds from the start of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Bytes; what the peer may send beyond what has been read, on all streams.
@@ -76,7 +85,8 @@ pub struct Settings {
     pub ack_threshold: u32,
     /// The longest it may wait with one.
     pub ack_delay: Duration,
-    /// Datagrams of one system call.
+    /// Datagrams of one system call: as many as it takes. quinn-proto's pacer bounds what leaves at
+    /// once (two milliseconds' worth, ten datagrams at least), whatever the calls are.
     pub batch_segments: usize,
     /// Bytes; before anything is known of the path.
     pub initial_window: u64,
@@ -314,7 +324,7 @@ impl Settings {
             } else {
                 Duration::from_millis(5)
             },
-            batch_segments: if loopback { usize::MAX } else { 16 },
+            batch_segments: SEGMENTS_MAX,
             initial_window: if loopback {
                 LOOPBACK_WINDOW_BYTES
             } else {
@@ -322,6 +332,16 @@ impl Settings {
                 32 * mtu as u64
             },
         }
+    }
+
+    /// Bytes that may be in flight once the first `round_trip` is known, where that shows a path
+    /// which has to begin with more than any other. They leave at the pacer's rate.
+    pub fn long_start(round_trip: Duration) -> Option<u64> {
+        if Delay::of(round_trip, 0.0, None) != Delay::Geo {
+            return None;
+        }
+        let bytes = (LONG_START_RATE * round_trip.as_secs_f64()) as u64;
+        Some(bytes.min(LONG_START_BYTES_MAX))
     }
 
     /// What suits `tier` at `round_trip`, of what can still be changed.
@@ -333,23 +353,18 @@ impl Settings {
         let window = u32::try_from(product)
             .unwrap_or(u32::MAX)
             .clamp(PATH_WINDOW_BYTES_MIN, PATH_WINDOW_BYTES_MAX);
-        let (receive_window, batch) = match tier.speed {
-            Speed::Loopback => {
-                let first = Settings::first(true);
-                return Settings {
-                    batch_segments: UDP_PAYLOAD_BYTES_MAX / usize::from(mtu.max(1)),
-                    ..first
-                };
-            }
-            Speed::M100 => (window, 4),
-            Speed::G1 => (window, 16),
-            Speed::G2_5 => (window, 32),
-            Speed::G10 => (window, usize::MAX),
-        };
+        let fitting = UDP_PAYLOAD_BYTES_MAX / usize::from(mtu.max(1));
+        let batch_segments = fitting.clamp(1, SEGMENTS_MAX);
+        if tier.speed == Speed::Loopback {
+            return Settings {
+                batch_segments,
+                ..Settings::first(true)
+            };
+        }
         Settings {
-            receive_window,
-            send_window: u64::from(receive_window),
-            batch_segments: batch.min(UDP_PAYLOAD_BYTES_MAX / usize::from(mtu.max(1))),
+            receive_window: window,
+            send_window: u64::from(window),
+            batch_segments,
             ..*before
         }
     }
@@ -417,6 +432,18 @@ mod tests {
         for (observed, name) in cases {
             assert_eq!(settled(observed).tier.name(), name, "{observed:?}");
         }
+    }
+
+    #[test]
+    fn only_a_geostationary_path_begins_with_more() {
+        let start = |millis| Settings::long_start(Duration::from_millis(millis));
+        for millis in [0, 1, 40, 250, 399] {
+            assert_eq!(start(millis), None, "{millis} ms");
+        }
+        assert_eq!(start(400), Some(1_250_000));
+        assert_eq!(start(600), Some(1_875_000));
+        // Interplanetary, or a clock that stood still.
+        assert_eq!(start(60_000), Some(LONG_START_BYTES_MAX));
     }
 
     #[test]

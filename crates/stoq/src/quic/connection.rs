@@ -373,7 +373,7 @@ impl Connection {
     pub fn path(&self) -> Option<Report> {
         self.0.look(|link| {
             let monitor = link.monitor.as_ref()?;
-            Some(monitor.report(Instant::now()))
+            Some(monitor.report(Instant::now(), link.inner.rtt()))
         })
     }
 

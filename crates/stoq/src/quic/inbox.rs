@@ -89,13 +89,18 @@ impl Inbox {
         let width = self.width;
         let count = socket.receive(&mut buffers[..width], &mut self.meta[..width])?;
         let full = count == width;
-        let bytes: usize = self.meta[..count].iter().map(|meta| meta.len).sum();
+        let bytes = self.bytes(count);
         self.width = match full {
             true if bytes < SLOT_BYTES => (width * 2).min(BATCH_SIZE),
             true if bytes > 2 * SLOT_BYTES => (width / 2).max(WIDTH_MIN),
             _ => width,
         };
         Ok((count, full))
+    }
+
+    /// Of the first `count` messages.
+    pub fn bytes(&self, count: usize) -> usize {
+        self.meta[..count].iter().map(|meta| meta.len).sum()
     }
 
     /// Hands the datagrams of message `at` to `take`.

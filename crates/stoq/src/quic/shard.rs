@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 use std::thread;
@@ -28,7 +28,8 @@ use super::readiness::{Interest, Readiness};
 use super::scope;
 use super::tasks::Tasks;
 use crate::limits::{
-    FORWARDED_MAX, SPIN, TASKS_PER_TURN_MAX, TRANSMITS_PER_FLUSH_MAX, UDP_PAYLOAD_BYTES_MAX,
+    BULK_BYTES, BULK_CALLS, FORWARDED_MAX, SPIN, TASKS_PER_TURN_MAX, TRANSMITS_PER_FLUSH_MAX,
+    UDP_PAYLOAD_BYTES_MAX,
 };
 use crate::socket::Socket;
 
@@ -84,6 +85,8 @@ pub struct Shard {
     work: AtomicBool,
     /// The kernel has no room for what is to be sent.
     blocked: AtomicBool,
+    /// Counts down from the last system call that moved `BULK_BYTES`.
+    bulk: AtomicU32,
     start: Instant,
     /// Calls that wait end.
     stopped: AtomicBool,
@@ -123,6 +126,7 @@ impl Shard {
             timer: AtomicU64::new(NEVER),
             work: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
+            bulk: AtomicU32::new(0),
             start: Instant::now(),
             stopped: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -367,6 +371,7 @@ impl Shard {
                 link.unsent = Some((transmit, buffer));
                 return Sent::Blocked;
             }
+            self.weigh(transmit.size);
         }
         link.look_at_path(now);
         let mut buffers = self.buffers.lock();
@@ -374,6 +379,31 @@ impl Shard {
             buffers.push(buffer);
         }
         sent
+    }
+
+    /// A system call has moved `bytes`. What two threads say at once may count as one.
+    fn weigh(&self, bytes: usize) {
+        let before = self.bulk.load(Ordering::Relaxed);
+        let after = if bytes >= BULK_BYTES {
+            BULK_CALLS
+        } else {
+            before.saturating_sub(1)
+        };
+        if after != before {
+            self.bulk.store(after, Ordering::Relaxed);
+        }
+    }
+
+    /// How long a thread asks the kernel again and again before it sleeps. With one core, whoever is
+    /// waited for could not run meanwhile; with bulk data it need not.
+    pub fn spin(&self) -> Duration {
+        static CORES: OnceLock<bool> = OnceLock::new();
+        let several = || thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
+        if self.bulk.load(Ordering::Relaxed) == 0 && *CORES.get_or_init(several) {
+            SPIN
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// Passes on the events of a connection, and queues its next timer.
@@ -429,6 +459,9 @@ impl Shard {
         let forwarded = std::mem::take(&mut *self.forwarded.lock());
         if count == 0 && !due && forwarded.is_empty() {
             return false;
+        }
+        if count > 0 {
+            self.weigh(inbox.bytes(count));
         }
         if count > 0 || !forwarded.is_empty() {
             let mut received = self.route(now, &mut inbox, count, forwarded);
@@ -525,6 +558,12 @@ impl Shard {
     #[cfg(test)]
     pub fn is_asleep(&self) -> bool {
         self.planned.load(Ordering::SeqCst) != AWAKE
+    }
+
+    /// Whether the I/O thread wakes by itself before long, or somebody has asked for it.
+    #[cfg(test)]
+    pub fn has_timers(&self) -> bool {
+        self.timer.load(Ordering::SeqCst) != NEVER || self.deadlines.next().is_some()
     }
 
     pub fn is_dozing(&self) -> bool {
@@ -799,16 +838,6 @@ impl Drop for Registered {
     }
 }
 
-/// How long a thread asks the kernel again and again before it sleeps. With one core, whoever is
-/// waited for could not run meanwhile.
-pub fn spin_budget() -> Duration {
-    static BUDGET: OnceLock<Duration> = OnceLock::new();
-    *BUDGET.get_or_init(|| match thread::available_parallelism() {
-        Ok(cores) if cores.get() > 1 => SPIN,
-        _ => Duration::ZERO,
-    })
-}
-
 /// The life of an I/O thread.
 pub fn run(shard: &Arc<Shard>) {
     let mut spin_until = Instant::now();
@@ -828,7 +857,7 @@ pub fn run(shard: &Arc<Shard>) {
         let served = shard.is_served() && !shard.blocked.load(Ordering::SeqCst);
         let more = !served && shard.flush(now);
         if busy || more {
-            spin_until = now + spin_budget();
+            spin_until = now + shard.spin();
         } else if driven || now >= spin_until {
             shard.sleep();
         }

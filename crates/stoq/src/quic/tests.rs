@@ -372,6 +372,28 @@ fn whoever_drives_hears_each_word_or_is_not_told() {
     assert_eq!(client.wait(echoed(&connection, b"z")), b"z");
 }
 
+/// While neither end has a timer, nothing but that word wakes the I/O thread.
+#[test]
+fn whoever_leaves_with_a_word_rouses_another() {
+    let (server, client) = (server_on(vec![socket()], silent()), client());
+    let connection = client.dial(server.quic.local_addr(), silent());
+    client.wait(echoed(&connection, b"a"));
+    let shard = &client.quic.shards()[0];
+    until("timers that do not end", || {
+        shard.is_asleep() && !shard.has_timers()
+    });
+    let driver = shard.drive(std::task::Waker::noop()).unwrap();
+    let before = connection.stats().udp_tx.datagrams;
+    connection
+        .send_datagram(Bytes::from_static(b"word"))
+        .unwrap();
+    assert!(driver.has_work(), "it was not left to the one that drives");
+    drop(driver);
+    until("it was left to one that is gone", || {
+        connection.stats().udp_tx.datagrams > before
+    });
+}
+
 #[test]
 fn tasks_and_waiting_threads_share_a_shard() {
     let (server, client) = (server(), client());

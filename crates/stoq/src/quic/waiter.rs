@@ -16,7 +16,7 @@ use crate::bell::Bell;
 
 use super::readiness::sleep_on;
 use super::scope;
-use super::shard::{spin_budget, Driver, Shard, SLEEP_MAX};
+use super::shard::{Driver, Shard, SLEEP_MAX};
 
 /// Wakes one thread.
 struct Waiter {
@@ -127,7 +127,8 @@ pub fn wait<F: Future>(
         if driver.is_none() {
             driver = Shard::drive(awaited.as_ref().unwrap_or(home), &waker);
         }
-        let mut spin_until = Instant::now() + spin_budget();
+        let spin = |driver: &Driver| driver.shard().spin();
+        let mut spin_until = Instant::now() + driver.as_ref().map_or(Duration::ZERO, spin);
         while !waiter.woken.load(Ordering::SeqCst) {
             let now = Instant::now();
             if deadline.is_some_and(|deadline| now >= deadline) {
@@ -144,7 +145,7 @@ pub fn wait<F: Future>(
                 }
                 // Acknowledgements, and what others are to get.
                 driver.flush(now);
-                spin_until = now + spin_budget();
+                spin_until = now + spin(driver);
             } else if now >= spin_until {
                 driver.doze(now, left, |patience| waiter.sleep(Some(driver), patience));
                 spin_until = now;

@@ -39,6 +39,26 @@ class StoqConnection(msgspec.Struct, frozen=True):
     bytes_received: int
 
 
+class StoqPathSettings(msgspec.Struct, frozen=True):
+    """What a connection has made of its path: windows in bytes, the pace in bits per second.
+
+    `window_bytes` may be in flight and leave at `pace` (0 before the first round trip). The other
+    end may send `receive_window_bytes` beyond what was read, and `stream_window_bytes` on one
+    stream; this one keeps `send_window_bytes` until they are acknowledged. The other end is asked
+    to acknowledge after `ack_packets` packets or `ack_delay_us`. One system call sends up to
+    `batch_datagrams`, where as many fit into it.
+    """
+
+    window_bytes: int
+    pace: int
+    receive_window_bytes: int
+    send_window_bytes: int
+    stream_window_bytes: int
+    ack_packets: int
+    ack_delay_us: int
+    batch_datagrams: int
+
+
 class StoqPath(msgspec.Struct, frozen=True):
     """The path of a connection: its kind, why it is taken for that, and what the connection waits
     for (`sender`, `receiver`, `window`, `loss`, `path` or `idle`), with the share of its time that
@@ -57,6 +77,7 @@ class StoqPath(msgspec.Struct, frozen=True):
     round_trip_us: int
     loss_per_million: int
     in_flight_bytes: int
+    settings: StoqPathSettings
 
 
 class StoqLink(msgspec.Struct, frozen=True):

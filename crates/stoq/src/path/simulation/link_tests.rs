@@ -213,3 +213,54 @@ fn one_seed_is_one_history() {
     };
     assert_eq!(counters(), counters());
 }
+
+/// What is asked of a start over a geostationary satellite of `megabits` with a queue of `queue`
+/// bytes: most of what fits into the first fifteen seconds, handshake and all.
+fn begins_well(megabits: u64, queue: usize, congestion: Congestion) -> Result<(), String> {
+    let path = Simulation::path(megabits, 600, queue, 0.0);
+    let (simulation, rate) = alone(path, congestion, 0, 15);
+    let lost = &simulation.flows[0].lost;
+    let share = rate / megabits as f64;
+    if lost.is_some() || share < 0.79 {
+        return Err(format!("{rate:.1} of {megabits} Mbit/s, {lost:?}"));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_geostationary_satellite_is_used_from_the_start_and_the_check_sees_a_slow_one() {
+    // From far more than it begins with to far less, and queues of a product and of a fraction.
+    for (megabits, queue) in [(50, 4_000_000), (20, 500_000), (10, 250_000), (2, 100_000)] {
+        begins_well(megabits, queue, Congestion::Model).unwrap();
+    }
+    begins_well(50, 4_000_000, Congestion::Cubic).unwrap_err();
+}
+
+#[test]
+fn a_long_and_fast_path_loses_no_more_at_once_than_its_peer_keeps_apart() {
+    let path = Simulation::path(100, 600, 1_000_000, 0.01);
+    let (simulation, rate) = alone(path, Congestion::Model, 10, 20);
+    assert_eq!(simulation.flows[0].lost, None);
+    assert!(rate > 75.0, "{rate:.1} Mbit/s");
+}
+
+/// What is asked of a sender whose router marks every datagram: the least window, without a loss.
+fn yields_to_marks(congestion: Congestion) -> Result<(), String> {
+    let path = Simulation::path(50, 20, 1_000_000, 0.0);
+    let (mut simulation, _) = alone(path, congestion, 1, 1);
+    let before = simulation.connection(0).stats().path;
+    simulation.up.settings.mark = 1.0;
+    simulation.run(seconds(4));
+    let after = simulation.connection(0).stats().path;
+    let heard = after.congestion_events > before.congestion_events;
+    if after.lost_packets > before.lost_packets || !heard || after.cwnd * 8 > before.cwnd {
+        return Err(format!("{before:?}, then {after:?}"));
+    }
+    Ok(())
+}
+
+#[test]
+fn marks_make_the_window_smaller_and_the_check_sees_what_ignores_them() {
+    yields_to_marks(Congestion::Model).unwrap();
+    yields_to_marks(Congestion::Fixed(100_000)).unwrap_err();
+}
