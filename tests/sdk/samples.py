@@ -98,6 +98,7 @@ SAMPLES: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, Any]]] = {
     ("memory", "put"): ((LEASE.address, b"x"), {}),
     ("certificates", "list"): ((), {}),
     ("certificates", "get"): ((HEX32,), {}),
+    ("certificates", "authority"): ((), {}),
     ("certificates", "revoke"): ((HEX32, "stolen"), {}),
     ("dns", "status"): ((), {}),
     ("dns", "list"): ((), {}),

@@ -9,6 +9,7 @@ from hypermesh.node.api.paging import PAGE_DEFAULT, Limit
 from hypermesh.node.api.prompt import prompt
 from hypermesh.node.composition import Node
 from hypermesh.wire.api.certificate import (
+    AuthorityView,
     CertificateDetail,
     CertificatePage,
     IssuerRequest,
@@ -27,6 +28,13 @@ def certificates(
     """Certificates, newest first: all that were issued on the node with the authority; elsewhere
     its own, and the newest of each node on the ledger."""
     return here.certificates.page(cursor, limit)
+
+
+@get("/v1/certificates/issuer")
+@prompt
+def authority(here: Node) -> AuthorityView:
+    """Who certifies the nodes of this network: its root and its issuing CA, by the ledger."""
+    return here.certificates.authority()
 
 
 @get("/v1/certificates/{certificate:str}")
@@ -50,4 +58,10 @@ def replace_issuer(here: Node, data: IssuerRequest) -> IssuerView:
     return here.replace_issuer(data.reason, data.grace_ms)
 
 
-ROUTES: list[ControllerRouterHandler] = [certificates, one_certificate, revoke, replace_issuer]
+ROUTES: list[ControllerRouterHandler] = [
+    certificates,
+    authority,
+    one_certificate,
+    revoke,
+    replace_issuer,
+]
