@@ -194,6 +194,9 @@ def test_nodes_renew_at_once_and_no_connection_is_dropped(network: Network) -> N
     assert bob.submit(BankTransfer(alice.membership.owner, 1, "")).code == "ok"
     with alice.mesh() as mesh:
         block = next(block for block in mesh.ledger.blocks() if block.height == done["height"])
+        seen = mesh.certificates.authority()
+    assert (seen.issuing_sha256, seen.replaced, seen.here) == (issuing, 1, True)
+    assert seen.believed_until_ms == done["believed_until_ms"]
     assert "replaces the network's issuing CA: its key was copied" in block.operations[-1].words
 
 

@@ -100,6 +100,7 @@ SAMPLES: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, Any]]] = {
     ("certificates", "get"): ((HEX32,), {}),
     ("certificates", "bundle"): ((HEX32,), {}),
     ("ct", "get"): ((), {}),
+    ("certificates", "authority"): ((), {}),
     ("certificates", "revoke"): ((HEX32, "stolen"), {}),
     ("dns", "status"): ((), {}),
     ("dns", "list"): ((), {}),

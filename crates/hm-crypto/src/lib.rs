@@ -18,6 +18,7 @@ pub mod entropy;
 pub mod envelope;
 mod error;
 pub mod falcon;
+pub mod falcon512;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 pub mod hybrid;

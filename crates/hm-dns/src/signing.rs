@@ -10,6 +10,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     EcdsaKeyPair, Ed25519KeyPair, KeyPair, ECDSA_P256_SHA256_FIXED_SIGNING,
 };
+use hm_crypto::falcon512;
 use parking_lot::Mutex;
 
 use crate::message::{kind, CLASS_IN};
@@ -27,8 +28,15 @@ const SHARDS: usize = 16;
 /// DNSSEC algorithms by number (IANA).
 pub const ECDSA_P256_SHA256: u8 = 13;
 pub const ED25519: u8 = 15;
+/// A private algorithm, which a name before the key and before each signature tells from others
+/// (RFC 4034 appendix A.1.1).
+pub const PRIVATE_DNS: u8 = 253;
+
+/// `falcon-512.hm.internal`, by which FALCON-512 is told; in wire form.
+pub const FALCON_512: &[u8] = b"\x0afalcon-512\x02hm\x08internal\x00";
 
 enum Key {
+    Falcon512(falcon512::SecretKey),
     P256(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
 }
@@ -45,20 +53,27 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// `pkcs8`: the secret key in DER. `None` where it is not one of `algorithm`.
-    pub fn new(algorithm: u8, pkcs8: &[u8], validity_s: u32) -> Option<Signer> {
+    /// `secret`: the secret key, PKCS #8 in DER; of FALCON-512, which `PRIVATE_DNS` stands for, in
+    /// its own encoding. `None` where it is not one of `algorithm`.
+    pub fn new(algorithm: u8, secret: &[u8], validity_s: u32) -> Option<Signer> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let (key, public) = match algorithm {
             ECDSA_P256_SHA256 => {
-                let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).ok()?;
+                let key =
+                    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, secret).ok()?;
                 // Both coordinates, without the octet that says so (RFC 6605 section 4).
                 let public = key.public_key().as_ref().get(1..)?.to_vec();
                 (Key::P256(key), public)
             }
             ED25519 => {
-                let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).ok()?;
+                let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(secret).ok()?;
                 let public = key.public_key().as_ref().to_vec();
                 (Key::Ed25519(key), public)
+            }
+            PRIVATE_DNS => {
+                let key = falcon512::SecretKey::from_bytes(secret).ok()?;
+                let public = [FALCON_512, key.public()].concat();
+                (Key::Falcon512(key), public)
             }
             _ => return None,
         };
@@ -88,6 +103,7 @@ impl Signer {
                 Some(signature.as_ref().to_vec())
             }
             Key::Ed25519(key) => Some(key.sign(message).as_ref().to_vec()),
+            Key::Falcon512(key) => Some([FALCON_512, &key.sign(message).ok()?].concat()),
         }
     }
 

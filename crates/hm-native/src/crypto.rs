@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hm_crypto::hybrid::{PublicKeys, Signature, Statement};
-use hm_crypto::{digest, envelope, falcon, hybrid, merkle, Error};
+use hm_crypto::{digest, envelope, falcon, falcon512, hybrid, merkle, Error};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -107,6 +107,23 @@ fn hybrid_verify(
         ed25519: ed25519_signature,
     };
     detached(py, || keys.verify(&statement, &signature))?.map_err(raised)
+}
+
+/// A new FALCON-512 signing key, in its own encoding.
+#[pyfunction]
+fn falcon512_generate(py: Python<'_>) -> PyResult<Bound<'_, PyBytes>> {
+    let secret = detached(py, falcon512::generate)?.map_err(raised)?;
+    Ok(PyBytes::new(py, &secret))
+}
+
+#[pyfunction]
+fn falcon512_verify(
+    py: Python<'_>,
+    public: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> PyResult<bool> {
+    detached(py, || falcon512::verify(public, message, signature))
 }
 
 #[pyfunction]
@@ -316,6 +333,8 @@ pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(key_id, module)?)?;
     module.add_function(wrap_pyfunction!(hybrid_verify, module)?)?;
     module.add_function(wrap_pyfunction!(falcon_verify, module)?)?;
+    module.add_function(wrap_pyfunction!(falcon512_generate, module)?)?;
+    module.add_function(wrap_pyfunction!(falcon512_verify, module)?)?;
     module.add_function(wrap_pyfunction!(envelope_seal, module)?)?;
     module.add_function(wrap_pyfunction!(merkle_root, module)?)?;
     module.add_function(wrap_pyfunction!(merkle_path, module)?)?;

@@ -27,8 +27,8 @@ struct DnsKey(Arc<Signer>);
 #[pymethods]
 impl DnsKey {
     #[new]
-    fn new(algorithm: u8, pkcs8: &[u8], validity_s: u32) -> PyResult<Self> {
-        Signer::new(algorithm, pkcs8, validity_s)
+    fn new(algorithm: u8, secret: &[u8], validity_s: u32) -> PyResult<Self> {
+        Signer::new(algorithm, secret, validity_s)
             .map(|signer| DnsKey(Arc::new(signer)))
             .ok_or_else(|| PyValueError::new_err("this is no key of the algorithm"))
     }

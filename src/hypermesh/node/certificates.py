@@ -19,7 +19,12 @@ from hypermesh.trustchain.ca.authority import CertificateAuthority, Issued
 from hypermesh.trustchain.ct.sct import read_sct
 from hypermesh.trustchain.description import describe, pem
 from hypermesh.trustchain.verify import fingerprint
-from hypermesh.wire.api.certificate import CertificateDetail, CertificatePage, CertificateView
+from hypermesh.wire.api.certificate import (
+    AuthorityView,
+    CertificateDetail,
+    CertificatePage,
+    CertificateView,
+)
 from hypermesh.wire.api.ct import LogEntry
 from hypermesh.wire.errors import InvalidInput, NotFound
 from hypermesh.wire.ids import Hash, NodeId, OwnerId, parse_hex
@@ -71,6 +76,22 @@ class Certificates:
                 fix="See `hm cert ls`",
             )
         return found
+
+    def authority(self) -> AuthorityView:
+        """Who certifies the nodes of this network, as this copy of the ledger knows it."""
+        root = self._membership.genesis.root_certificate
+        with self._chain.ledger.state() as state:
+            issuers = list(identity.all_issuers(state))
+            until_ms = identity.issuers(state, self._chain.now_ms()).until_ms
+        return AuthorityView(
+            root_sha256=fingerprint(root).hex(),
+            root_not_after_ms=describe(root).not_after_s * 1000,
+            issuing_sha256=fingerprint(issuers[0]).hex(),
+            issuing_not_after_ms=describe(issuers[0]).not_after_s * 1000,
+            replaced=len(issuers) - 1,
+            believed_until_ms=until_ms,
+            here=self._authority is not None,
+        )
 
     # Lists
 

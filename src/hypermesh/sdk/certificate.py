@@ -10,6 +10,7 @@ from hypermesh.sdk.call import Call, given
 from hypermesh.sdk.paging import walk, walk_async
 from hypermesh.sdk.rest import AsyncRest, Rest
 from hypermesh.wire.api.certificate import (
+    AuthorityView,
     CertificateDetail,
     CertificatePage,
     CertificateView,
@@ -26,6 +27,10 @@ def page(cursor: str | None = None) -> Call[CertificatePage]:
 
 def get(named: str = "me") -> Call[CertificateDetail]:
     return Call(CertificateDetail, "GET", f"/v1/certificates/{named}")
+
+
+def authority() -> Call[AuthorityView]:
+    return Call(AuthorityView, "GET", "/v1/certificates/issuer")
 
 
 def revoke(node: str, reason: str) -> Call[TransactionView]:
@@ -69,6 +74,10 @@ class Certificates:
         """
         return bytes(self._rest.run(bundle(named)))
 
+    def authority(self) -> AuthorityView:
+        """Who certifies the nodes of this network: its root and its issuing CA, by the ledger."""
+        return self._rest.run(authority())
+
     def revoke(self, node: str, reason: str) -> TransactionView:
         """End the rights of the node with that id for good, as its owner or the network's founder;
         on the ledger when this returns. Everybody can read the reason, at most 200 characters."""
@@ -98,6 +107,10 @@ class AsyncCertificates:
     async def bundle(self, named: str = "me") -> bytes:
         """As `Certificates.bundle`."""
         return bytes(await self._rest.run(bundle(named)))
+
+    async def authority(self) -> AuthorityView:
+        """As `Certificates.authority`."""
+        return await self._rest.run(authority())
 
     async def revoke(self, node: str, reason: str) -> TransactionView:
         """As `Certificates.revoke`."""

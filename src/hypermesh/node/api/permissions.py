@@ -45,6 +45,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("POST", "/v1/network/tokens"): OWNER,
     ("DELETE", "/v1/network/tokens/{token}"): OWNER,
     ("GET", "/v1/certificates"): READ,
+    ("GET", "/v1/certificates/issuer"): READ,
     ("GET", "/v1/certificates/{certificate}"): READ,
     ("GET", "/v1/certificates/{certificate}/bundle"): READ,
     ("POST", "/v1/certificates/{node}/revoke"): OWNER,

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from dns.rdatatype import RdataType
 
+from hypermesh import _native
 from hypermesh._native import DnsKey
 from hypermesh.crypto.keystore import KeyStore
 from hypermesh.trustchain.dns.records import RecordSet, decoded
@@ -33,10 +34,14 @@ class Algorithm(enum.IntEnum):
 
     ECDSA_P256_SHA256 = 13
     ED25519 = 15
+    FALCON_512 = 253
+    """An experiment: PRIVATEDNS, told from others by the name `falcon-512.hm.internal` before the
+    key and before each signature (RFC 4034 appendix A.1.1). No validator but one of ours knows it,
+    to the others the zone is as one that is not signed."""
 
 
 class StoredKey(msgspec.Struct, frozen=True, array_like=True):
-    """A zone's key in the key store; `secret` is PKCS #8."""
+    """A zone's key in the key store; `secret` is PKCS #8, of FALCON-512 its own encoding."""
 
     algorithm: int
     secret: bytes
@@ -50,14 +55,20 @@ def key_name(apex: bytes) -> str:
 def stored_or_new(keys: KeyStore, name: str, algorithm: Algorithm) -> DnsKey:
     """The key called `name`, made where there is none. One that is there keeps its algorithm."""
     if name not in keys:
-        secret = (
-            Ed25519PrivateKey.generate()
-            if algorithm is Algorithm.ED25519
-            else ec.generate_private_key(ec.SECP256R1())
-        ).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-        keys.put(name, encode(StoredKey(algorithm, secret)))
+        keys.put(name, encode(StoredKey(algorithm, _generated(algorithm))))
     stored = decode(StoredKey, keys.get(name))
     return DnsKey(stored.algorithm, stored.secret, SIGNATURE_S)
+
+
+def _generated(algorithm: Algorithm) -> bytes:
+    if algorithm is Algorithm.FALCON_512:
+        return _native.falcon512_generate()
+    secret = (
+        Ed25519PrivateKey.generate()
+        if algorithm is Algorithm.ED25519
+        else ec.generate_private_key(ec.SECP256R1())
+    )
+    return secret.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
 def key_sets(apex: bytes, key: DnsKey) -> list[RecordSet]:

@@ -52,6 +52,21 @@ class CertificateDetail(msgspec.Struct, frozen=True):
     logged: LogEntry | None = None
 
 
+class AuthorityView(msgspec.Struct, frozen=True):
+    """Who certifies the nodes of the network: the root of genesis and the present issuing CA, each
+    by the SHA-256 of its certificate and with its end. `replaced` counts the issuing CAs before;
+    `believed_until_ms` is until when the last of them is still believed, null where none is.
+    `here`: this node holds the authority's keys."""
+
+    root_sha256: Hex32
+    root_not_after_ms: int
+    issuing_sha256: Hex32
+    issuing_not_after_ms: int
+    replaced: int
+    believed_until_ms: int | None
+    here: bool
+
+
 class IssuerView(msgspec.Struct, frozen=True):
     """The issuing CA that took the place of the one before, by the SHA-256 of its certificate; in
     block `height`, by the transaction `tx`. Certificates of the one before are believed until

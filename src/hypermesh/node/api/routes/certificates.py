@@ -10,6 +10,7 @@ from hypermesh.node.api.prompt import prompt
 from hypermesh.node.composition import Node
 from hypermesh.trustchain.bundle import Bundle
 from hypermesh.wire.api.certificate import (
+    AuthorityView,
     CertificateDetail,
     CertificatePage,
     IssuerRequest,
@@ -28,6 +29,13 @@ def certificates(
     """Certificates, newest first: all that were issued on the node with the authority; elsewhere
     its own, and the newest of each node on the ledger."""
     return here.certificates.page(cursor, limit)
+
+
+@get("/v1/certificates/issuer")
+@prompt
+def authority(here: Node) -> AuthorityView:
+    """Who certifies the nodes of this network: its root and its issuing CA, by the ledger."""
+    return here.certificates.authority()
 
 
 @get("/v1/certificates/{certificate:str}")
@@ -61,6 +69,7 @@ def certificate_bundle(here: Node, certificate: str) -> Bundle:
 
 ROUTES: list[ControllerRouterHandler] = [
     certificates,
+    authority,
     one_certificate,
     revoke,
     replace_issuer,
