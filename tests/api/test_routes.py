@@ -30,7 +30,7 @@ from hypermesh.wire.api.catalog import CatalogView
 from hypermesh.wire.api.certificate import CertificateDetail, CertificatePage
 from hypermesh.wire.api.consensus import ConsensusStatus
 from hypermesh.wire.api.ct import CtView
-from hypermesh.wire.api.dns import DnsNamePage, DnsResolved, DnsView
+from hypermesh.wire.api.dns import DnsLabelPage, DnsNamePage, DnsResolved, DnsView
 from hypermesh.wire.api.event import BlockEvent
 from hypermesh.wire.api.health import HealthView
 from hypermesh.wire.api.job import JobOutput, JobPage, JobState, JobView
@@ -834,6 +834,31 @@ def test_the_names_of_the_mesh(client: httpx.Client, alice: Running, bob: Runnin
     local = read(resolved(client, "trust.hypermesh.online"), DnsResolved)
     assert (local.origin, local.data) == ("local", ["::1"])
     assert not read(resolved(client, "nobody.hypermesh.online"), DnsResolved).exists
+
+
+def test_what_owners_call_their_nodes(client: httpx.Client, alice: Running, bob: Running) -> None:
+    path = "/v1/dns/labels"
+    for label in ("first", "second"):
+        done = read(
+            client.put(f"/v1/dns/labels/{label}", json={"node": alice.node}), TransactionView
+        )
+        assert done.code == "ok"
+    page = read(client.get(path, params={"limit": 1}), DnsLabelPage)
+    assert [each.label for each in page.items] == ["first"]
+    page = read(client.get(path, params={"cursor": page.next_cursor}), DnsLabelPage)
+    assert [(each.label, each.node, each.mine) for each in page.items] == [
+        ("second", alice.node, True)
+    ]
+    refused = client.put("/v1/dns/labels/third", json={"node": bob.node})
+    assert problem(refused, 403)["code"] == "HM-TX-NAME-0003"
+    assert problem(client.put("/v1/dns/labels/www", json={"node": alice.node}), 400)
+    for wrong in ({}, {"node": alice.node, "asset": "0" * 32}, {"node": "x"}, {"what": "x"}):
+        problem(client.put("/v1/dns/labels/third", json=wrong), 400)
+    problem(client.put("/v1/dns/labels/Third", json={"node": alice.node}), 400)
+    problem(client.delete("/v1/dns/labels/third"), 404)
+    for label in ("first", "second"):
+        assert read(client.delete(f"/v1/dns/labels/{label}"), TransactionView).code == "ok"
+    assert read(client.get(path), DnsLabelPage).items == []
 
 
 def resolved(client: httpx.Client, name: str, kind: str = "AAAA") -> httpx.Response:

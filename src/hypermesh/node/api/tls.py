@@ -73,18 +73,20 @@ class ServerCertificate:
 
 class _Services:
     """The certificate for the names that lead to this machine, made at first use and anew in the
-    middle of its life. Used by one thread."""
+    middle of its life, or when the issuing CA was replaced. Used by one thread."""
 
     def __init__(self, membership: Membership, authority: CertificateAuthority) -> None:
         self._membership = membership
         self._authority = authority
         self._present: ssl.SSLContext | None = None
+        self._issuing = b""
         self._due_s = 0
 
     def present(self) -> ssl.SSLContext:
         """The context to go on with. Raises `StoreUnavailable`, `SignerUnusable`."""
         now_s = int(time.time())
-        if self._present is None or now_s >= self._due_s:
+        issuing = self._authority.issuing
+        if self._present is None or now_s >= self._due_s or issuing != self._issuing:
             signer, _ = stored_signer(
                 self._membership.store, SERVICE_SECRET, KeyKind.P256, is_hybrid=False
             )
@@ -92,7 +94,8 @@ class _Services:
             if not isinstance(public, ec.EllipticCurvePublicKey):
                 raise TypeError(f"the secret {SERVICE_SECRET!r} is no P-256 key")
             leaf = self._authority.certify_service(public, local.NAMES, now_s)
-            self._present = _context([leaf, self._authority.issuing], signer.pkcs8())
+            self._present = _context([leaf, issuing], signer.pkcs8())
+            self._issuing = issuing
             self._due_s = now_s + NODE_LIFETIME_S // 2
         return self._present
 
