@@ -865,6 +865,20 @@ def resolved(client: httpx.Client, name: str, kind: str = "AAAA") -> httpx.Respo
     return client.get("/v1/dns/resolve", params={"name": name, "type": kind})
 
 
+def test_labels_are_given_listed_and_given_up(client: httpx.Client, alice: Running) -> None:
+    read(client.put("/v1/dns/labels/front", json={"node": alice.node}), TransactionView)
+    page = read(client.get("/v1/dns/labels"), DnsLabelPage)
+    assert "front" in {each.label for each in page.items}
+    read(client.delete("/v1/dns/labels/front"), TransactionView)
+    page = read(client.get("/v1/dns/labels"), DnsLabelPage)
+    assert "front" not in {each.label for each in page.items}
+
+
+def test_an_issuing_ca_is_replaced_for_a_reason_alone(client: httpx.Client) -> None:
+    for wrong in ({}, {"reason": ""}, {"reason": "stolen", "grace_ms": -1}):
+        problem(client.post("/v1/certificates/issuer", json=wrong), 400)
+
+
 def test_the_transparency_logs(client: httpx.Client, alice: Running, bob: Running) -> None:
     def anchored() -> CtView | None:
         view = read(client.get("/v1/ct"), CtView)
