@@ -8,3 +8,5 @@ import signal
 # inherit that: no Ctrl-C would reach the commands that tests interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+pytest_plugins = ["tests.postgresql.fixtures"]

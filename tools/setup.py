@@ -34,6 +34,7 @@ CLIENTS = {
     "kdig": "knot-dnsutils",
     "unbound-host": "unbound-host",
     "softhsm2-util": "softhsm2",
+    "pg_ctlcluster": "postgresql",
 }
 """Programs, and the Debian packages that hold them."""
 TOOLS = ROOT / ".tools"

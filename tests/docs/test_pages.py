@@ -25,11 +25,13 @@ RUN = [
 ]
 SKIPPED = {
     "needs-a-checkout": "builds the product itself; `make` does the same before these tests",
+    "needs-a-database": "tests/standalone/trust runs these over a PostgreSQL server of its own",
     "needs-systemd": "tests/deploy runs the unit's command and checks its settings",
 }
 SKIPS: dict[str, dict[str, int]] = {
     "CONTRIBUTING.md": {"needs-a-checkout": 1},
     "README.md": {"needs-a-checkout": 2},
+    "docs/how-to/private-pki.md": {"needs-a-database": 2},
     "docs/how-to/run-as-a-service.md": {"needs-systemd": 1},
 }
 """How often each page leaves a block out, and why."""

@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.postgresql.fixtures import place_of
 
 WAIT_S = 60.0
 SETTINGS = """
@@ -71,6 +72,7 @@ class Server:
     data: Path
     token: str
     log: str
+    store: str = "sqlite"
     process: subprocess.Popen[str] | None = None
     places: dict[str, str] = field(default_factory=dict)
 
@@ -147,21 +149,31 @@ class Server:
         return said(done.stdout)["token"]
 
 
-def founded(data: Path, profile: str = "classic", upstream: str = "") -> Server:
+def store_of(request: pytest.FixtureRequest) -> str:
+    """The setting `store` that a fixture's parameter asks for."""
+    place = place_of(request)
+    return "sqlite" if place is None else place.url
+
+
+def founded(
+    data: Path, profile: str = "classic", upstream: str = "", store: str = "sqlite"
+) -> Server:
     """The ceremony, held in `data`."""
     file = data.with_suffix(".toml")
     file.write_text(
         SETTINGS.format(profile=profile, upstream=f"[{upstream!r}]" if upstream else "[]")
     )
-    done = trustchain("init", "--config", str(file), data=data)
+    done = trustchain("init", "--config", str(file), "--store", store, data=data)
     assert done.returncode == 0, done.stderr
     told = said(done.stdout)
-    return Server(data, told["token"], told["log"])
+    return Server(data, told["token"], told["log"], store)
 
 
 @contextlib.contextmanager
-def running(data: Path, profile: str = "classic", upstream: str = "") -> Iterator[Server]:
-    server = founded(data, profile, upstream)
+def running(
+    data: Path, profile: str = "classic", upstream: str = "", store: str = "sqlite"
+) -> Iterator[Server]:
+    server = founded(data, profile, upstream, store)
     server.start()
     try:
         yield server

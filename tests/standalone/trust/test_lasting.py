@@ -15,6 +15,7 @@ import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from tests.postgresql.fixtures import STORES
 
 from .conftest import (
     WAIT_S,
@@ -24,6 +25,7 @@ from .conftest import (
     founded,
     requested,
     running,
+    store_of,
     trustchain,
 )
 
@@ -32,8 +34,15 @@ BEFORE_KILL = 12
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def in_files(tmp_path: Path) -> Iterator[Server]:
     made = founded(tmp_path / "data")
+    yield made
+    made.kill()
+
+
+@pytest.fixture(params=STORES)
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    made = founded(tmp_path / "data", store=store_of(request))
     yield made
     made.kill()
 
@@ -138,8 +147,13 @@ def _issuer(told: dict[str, object]) -> x509.Certificate:
     return x509.load_pem_x509_certificate(chain[1].encode())
 
 
-def test_the_drill_a_backup_comes_back_and_goes_on(server: Server, tmp_path: Path) -> None:
+def test_the_drill_a_backup_comes_back_and_goes_on(
+    server: Server, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     server.start()
+    into: list[str] = []
+    if server.store != "sqlite":
+        into = ["--store", request.getfixturevalue("postgresql").place().url]
     with server.client() as client:
         told = client.post("/v1/certificates", content=requested("d.example.internal").der).json()
         saved = tmp_path / "saved"
@@ -155,14 +169,17 @@ def test_the_drill_a_backup_comes_back_and_goes_on(server: Server, tmp_path: Pat
     assert trustchain("verify", str(saved), data=server.data).returncode == 0
 
     fresh = tmp_path / "fresh"
-    forking = trustchain("restore", str(saved), "--checkpoint", str(beyond), data=fresh)
+    forking = trustchain("restore", str(saved), "--checkpoint", str(beyond), *into, data=fresh)
     assert "HM-TRUST-0212" in forking.stderr, "it would sign other entries under shown indices"
     assert not (fresh / "founded").exists()
-    unsaid = trustchain("restore", str(saved), data=tmp_path / "unsaid")
+    unsaid = trustchain("restore", str(saved), *into, data=tmp_path / "unsaid")
     assert "HM-TRUST-0212" in unsaid.stderr
+    if into:
+        taken = trustchain("restore", str(saved), data=tmp_path / "taken")
+        assert "HM-TRUST-0364" in taken.stderr, "the database holds all that there is"
 
     whole = tmp_path / "whole"
-    done = trustchain("restore", str(saved), "--checkpoint", str(newest), data=whole)
+    done = trustchain("restore", str(saved), "--checkpoint", str(newest), *into, data=whole)
     assert done.returncode == 0, done.stderr
     back = Server(whole, server.token, server.log)
     (whole / "root").mkdir()
@@ -178,12 +195,16 @@ def test_the_drill_a_backup_comes_back_and_goes_on(server: Server, tmp_path: Pat
     finally:
         back.kill()
 
-    damaged = next((saved / "files" / "ca").glob("*.sqlite"))
+    copied = "database/trustchain_ca.certificates" if into else "ca/*.sqlite"
+    damaged = next((saved / "files").glob(copied))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"\x01")
     assert "HM-TRUST-0209" in trustchain("verify", str(saved), data=server.data).stderr
 
 
-def test_a_hybrid_authority_that_forwards_names_to_another(server: Server, tmp_path: Path) -> None:
+def test_a_hybrid_authority_that_forwards_names_to_another(
+    in_files: Server, tmp_path: Path
+) -> None:
+    server = in_files
     server.start()
     upstream = f"[::1]:{server.port('dns')}"
     with (
@@ -208,7 +229,8 @@ def test_a_hybrid_authority_that_forwards_names_to_another(server: Server, tmp_p
     server.kill()
 
 
-def test_two_processes_do_not_share_a_directory(server: Server) -> None:
+def test_two_processes_do_not_share_a_directory(in_files: Server) -> None:
+    server = in_files
     server.start()
     try:
         again = trustchain("run", data=server.data)

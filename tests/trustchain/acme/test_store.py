@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.postgresql.fixtures import STORES, place_of
 
-from hypermesh.trustchain.acme import sqlite
+from hypermesh.trustchain.acme import commits
 from hypermesh.trustchain.acme.sqlite import SqliteStore
-from hypermesh.trustchain.acme.store import Binding, StoreBusy, Tables
+from hypermesh.trustchain.acme.store import Binding, Store, StoreBusy, Tables
 from hypermesh.trustchain.ca.database import StoreUnavailable
 
 
@@ -18,8 +20,21 @@ def binding(number: int) -> Binding:
     return Binding(f"k{number}", "", b"s", 0)
 
 
-def test_writes_see_each_other_and_a_refusal_undoes_itself_alone(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path)
+@pytest.fixture(params=STORES)
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+    """Opens the same store again and again."""
+    place = place_of(request)
+    if place is None:
+        return lambda: SqliteStore(tmp_path)
+    from hypermesh.trustchain.acme.postgresql import PostgresqlStore
+
+    return lambda: PostgresqlStore(place)
+
+
+def test_writes_see_each_other_and_a_refusal_undoes_itself_alone(
+    made: Callable[[], Store],
+) -> None:
+    store = made()
 
     def write(number: int):
         def put(tables: Tables) -> int:
@@ -41,7 +56,7 @@ def test_writes_see_each_other_and_a_refusal_undoes_itself_alone(tmp_path: Path)
 
     asyncio.run(run())
     store.close()
-    again = SqliteStore(tmp_path)
+    again = made()
     assert again.read(lambda tables: tables.bindings()) == 200
     again.close()
 
@@ -63,9 +78,11 @@ def test_what_was_answered_is_in_the_file(tmp_path: Path) -> None:
     store.close()
 
 
-def test_as_many_writes_wait_as_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "WAITING_MAX", 2)
-    store = SqliteStore(tmp_path)
+def test_as_many_writes_wait_as_may(
+    made: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "WAITING_MAX", 2)
+    store = made()
 
     async def run() -> None:
         go_on = asyncio.Event()

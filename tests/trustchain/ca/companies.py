@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from hypermesh.crypto.falcon import FalconKey
 from hypermesh.crypto.keystore import KeyStore
+from hypermesh.postgresql.place import Place
 from hypermesh.trustchain.ca.algorithm import KeyKind
 from hypermesh.trustchain.ca.ceremony import Root, found_root, install, request_issuing
 from hypermesh.trustchain.ca.content import Places
@@ -20,6 +21,8 @@ from hypermesh.trustchain.ca.policy import Grant, Grants
 from hypermesh.trustchain.ca.profile import PROFILES, Kind, Profile
 from hypermesh.trustchain.ca.request import write_request
 from hypermesh.trustchain.ca.signer import KeySigner, Signer, stored_signer
+from hypermesh.trustchain.ca.sqlite_store import SqliteStore
+from hypermesh.trustchain.ca.store import CertificateStore
 
 from .memory_log import MemoryActs, MemoryLog
 
@@ -69,6 +72,11 @@ class Company:
     second: FalconKey | None
     log: MemoryLog
     acts: MemoryActs
+    place: Place | None = None
+    """The database of the issuing CA; None: a file."""
+
+    def store(self) -> CertificateStore:
+        return store_in(self.online, self.place)
 
     def open(self) -> IssuingAuthority:
         return open_issuing(
@@ -79,10 +87,21 @@ class Company:
             self.log,
             EVERYTHING,
             self.acts,
+            self.store(),
         )
 
 
-def company(directory: Path, profile: str, *, shards: int = 4) -> Company:
+def store_in(online: Path, place: Place | None) -> CertificateStore:
+    if place is None:
+        return SqliteStore(online)
+    from hypermesh.trustchain.ca.postgresql_store import PostgresqlStore
+
+    return PostgresqlStore(place)
+
+
+def company(
+    directory: Path, profile: str, *, shards: int = 4, place: Place | None = None
+) -> Company:
     """The whole ceremony in `directory`."""
     chosen = PROFILES[profile]
     offline, online = directory / "offline", directory / "online"
@@ -92,10 +111,11 @@ def company(directory: Path, profile: str, *, shards: int = 4) -> Company:
     )
     request = request_issuing(online, signer, second, "Example")
     certificate = root.certify_issuing(request, NOW)
-    install(online, certificate, root.certificate, chosen, PLACES, NOW, shards)
-    return Company(
-        offline, online, chosen, root, signer, second, MemoryLog(NOW * 1000), MemoryActs()
-    )
+    store = store_in(online, place)
+    install(online, certificate, root.certificate, chosen, PLACES, NOW, shards, store=store)
+    store.close()
+    log, acts = MemoryLog(NOW * 1000), MemoryActs()
+    return Company(offline, online, chosen, root, signer, second, log, acts, place)
 
 
 def named(*texts: str) -> tuple[Name, ...]:

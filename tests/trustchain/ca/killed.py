@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from hypermesh.crypto.keystore import KeyStore
+from hypermesh.postgresql.place import Place
 from hypermesh.trustchain.ca.algorithm import KeyKind
 from hypermesh.trustchain.ca.ceremony import read_pem
 from hypermesh.trustchain.ca.issuing import Order, open_issuing
 from hypermesh.trustchain.ca.profile import Kind
 from hypermesh.trustchain.ca.signer import stored_signer
 
-from .companies import EVERYTHING, NOW
+from .companies import EVERYTHING, NOW, store_in
 from .memory_log import MemoryLog
 
 
@@ -35,7 +36,7 @@ class Dying:
         return getattr(self._inner, name)
 
 
-def main(directory: Path, instant: str) -> None:
+def main(directory: Path, instant: str, url: str | None = None) -> None:
     online = directory / "online"
     root = read_pem((directory / "offline" / "root.pem").read_bytes())[0]
     signer, _ = stored_signer(KeyStore(online / "keys"), "issuing", KeyKind.P256, is_hybrid=False)
@@ -45,7 +46,8 @@ def main(directory: Path, instant: str) -> None:
         log = Dying(log, "record", kill)
     elif instant == "after log":
         log = Dying(log, "record", lambda each: kill(record(each)))
-    authority = open_issuing(online, root, signer, None, log, EVERYTHING)
+    kept = store_in(online, None if url is None else Place(url))
+    authority = open_issuing(online, root, signer, None, log, EVERYTHING, store=kept)
     store: Any = authority.store
     if instant == "before store":
         authority._store = Dying(store, "complete", kill)
@@ -56,4 +58,4 @@ def main(directory: Path, instant: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

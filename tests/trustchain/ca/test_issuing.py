@@ -13,8 +13,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtensionOID
+from tests.postgresql.fixtures import STORES, place_of
 
 from hypermesh.crypto.falcon import FalconKey
+from hypermesh.postgresql.place import Place
 from hypermesh.trustchain import alternative, der
 from hypermesh.trustchain.ca.algorithm import KeyKind, KeyRefused
 from hypermesh.trustchain.ca.authority import CLOCK_SKEW_S
@@ -31,6 +33,7 @@ from hypermesh.trustchain.ca.issuing import (
 from hypermesh.trustchain.ca.names import NameForbidden, NameRefused, general_names
 from hypermesh.trustchain.ca.profile import PURPOSES, Kind
 from hypermesh.trustchain.ca.signer import KeySigner, SignerUnusable
+from hypermesh.trustchain.ca.store import CertificateStore
 from hypermesh.trustchain.evidence import FinalCertificate, LogUnavailable, Precertificate
 from hypermesh.wire.errors import InvalidInput
 
@@ -51,6 +54,17 @@ from .memory_log import MemoryLog, signed_entry
 from .test_request import built
 
 ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def kept(request: pytest.FixtureRequest) -> Place | None:
+    return place_of(request)
+
+
+@pytest.fixture(scope="module", params=STORES)
+def classic(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Company:
+    """A company of this module's, whose store is a file or a database."""
+    return company(tmp_path_factory.mktemp("classic"), "classic", place=place_of(request))
 
 
 def embedded(certificate: x509.Certificate) -> bytes:
@@ -266,16 +280,20 @@ def test_without_the_log_nothing_is_shown_and_nothing_lost(
 
 
 @pytest.mark.parametrize("instant", ["before log", "after log", "before store", "after store"])
-def test_killed_at_any_step_it_is_completed_by_asking_again(tmp_path: Path, instant: str) -> None:
+@pytest.mark.parametrize("kept", STORES, indirect=True)
+def test_killed_at_any_step_it_is_completed_by_asking_again(
+    tmp_path: Path, instant: str, kept: Place | None
+) -> None:
     """Another process issues and ends by SIGKILL at the instant."""
-    firm = company(tmp_path, "classic")
+    firm = company(tmp_path, "classic", place=kept)
     kept_log = tmp_path / "log.json"
     log = MemoryLog(NOW * 1000, kept_log)
     authority = replace(firm, log=log).open()
     wanted = order(authority)
     (tmp_path / "request.der").write_bytes(wanted.request)
+    where = [] if kept is None else [kept.url]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.trustchain.ca.killed", tmp_path, instant],
+        [sys.executable, "-m", "tests.trustchain.ca.killed", tmp_path, instant, *where],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -324,22 +342,13 @@ def test_what_was_issued_is_found(authority: IssuingAuthority) -> None:
     assert authority.find(b"nothing") is None
 
 
+@pytest.mark.parametrize("classic", ["sqlite"], indirect=True)
 def test_lookups_use_an_index(authority: IssuingAuthority) -> None:
     """No lookup reads the whole table, whatever its size."""
     statements: list[str] = []
     connection = authority.store._database._connection  # type: ignore[attr-defined]
     connection.set_trace_callback(statements.append)
-    store = authority.store
-    store.by_serial(5)
-    store.by_name("dns:a", 5)
-    store.by_holder(bytes(32), 5)
-    store.by_requester("a", 5)
-    store.issued_between(1, 2, 5)
-    store.find([bytes(32)])
-    store.unrecorded(5)
-    store.revocations(b"", 0, 0, 0)
-    store.revocation_count(b"", 0)
-    store.untold(("ca.revoke",), 5)
+    _look_up(authority.store)
     connection.set_trace_callback(None)
     asked = [each for each in statements if each.startswith("SELECT")]
     assert len(asked) >= 10
@@ -374,3 +383,41 @@ def test_opening_needs_the_right_root_and_keys(classic: Company, tmp_path: Path)
             log,
             EVERYTHING,
         )
+
+
+@pytest.mark.parametrize("classic", ["postgresql"], indirect=True)
+def test_lookups_in_a_database_use_an_index(
+    authority: IssuingAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, tuple[object, ...]]] = []
+    pool = authority.store._pool  # type: ignore[attr-defined]
+    rows = pool.rows
+
+    def noted(query: str, *values: object) -> list[tuple[object, ...]]:
+        asked.append((query, values))
+        return rows(query, *values)
+
+    monkeypatch.setattr(pool, "rows", noted)
+    _look_up(authority.store)
+    assert len(asked) >= 10
+    with pool.transaction(writes=False) as connection:
+        # Small tables are read as they are; one that has an index uses it where it must.
+        connection.execute("SET LOCAL enable_seqscan = off")
+        for query, values in asked:
+            plan = connection.execute(f"EXPLAIN {query}", values).fetchall()
+            assert not any("Seq Scan" in step for (step,) in plan), (query, plan)
+        whole = connection.execute("EXPLAIN SELECT 1 FROM certificates WHERE kind = 'x'").fetchall()
+        assert any("Seq Scan" in step for (step,) in whole), "the check sees one"
+
+
+def _look_up(store: CertificateStore) -> None:
+    store.by_serial(5)
+    store.by_name("dns:a", 5)
+    store.by_holder(bytes(32), 5)
+    store.by_requester("a", 5)
+    store.issued_between(1, 2, 5)
+    store.find([bytes(32)])
+    store.unrecorded(5)
+    store.revocations(b"", 0, 0, 0)
+    store.revocation_count(b"", 0)
+    store.untold(("ca.revoke",), 5)

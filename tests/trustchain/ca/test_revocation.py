@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
+from tests.postgresql.fixtures import STORES, place_of
 
 from hypermesh.trustchain import der
 from hypermesh.trustchain.ca.algorithm import SIGNATURES, is_signed, kind_of
@@ -28,6 +29,12 @@ from hypermesh.wire.errors import NotFound
 
 from .companies import NOW, Company, company, issued, parsed
 from .test_alterations import positions
+
+
+@pytest.fixture(scope="module", params=STORES)
+def classic(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Company:
+    """A company of this module's, whose store is a file or a database."""
+    return company(tmp_path_factory.mktemp("classic"), "classic", place=place_of(request))
 
 
 def ocsp_request(
@@ -222,9 +229,10 @@ def test_hybrid_answers_carry_the_sct(tmp_path_factory: pytest.TempPathFactory) 
     authority.close()
 
 
-@pytest.fixture
-def firm(tmp_path_factory: pytest.TempPathFactory) -> Company:
-    return company(tmp_path_factory.mktemp("firm"), "classic", shards=3)
+@pytest.fixture(params=STORES)
+def firm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Company:
+    directory = tmp_path_factory.mktemp("firm")
+    return company(directory, "classic", shards=3, place=place_of(request))
 
 
 def test_lists_come_in_parts_and_grow_at_once(firm: Company) -> None:

@@ -17,12 +17,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from hypermesh.trustchain.ct.postgresql_store import PostgresqlLogStore
 from hypermesh.trustchain.ct.recorder import ActRecorder, CertificateRecorder
 from hypermesh.trustchain.ct.store import Growth, SqliteLogStore
 from hypermesh.trustchain.evidence import Act
 
-from .samples import WAIT_S, opened, plain
+from .samples import WAIT_S, opened, place_in, plain
 
 INSTANTS = (
     "before write",
@@ -60,6 +62,49 @@ class Dying(SqliteLogStore):
         super()._commit(writer)
 
 
+class DyingInDatabase(PostgresqlLogStore):
+    """The same over a database."""
+
+    def __init__(self, path: Path) -> None:
+        place = place_in(path.parent.parent)
+        assert place is not None
+        super().__init__(path, place)
+        commit = self._writer._commit
+
+        def dying(connection: Any) -> None:
+            reach("before commit")
+            commit(connection)
+
+        self._writer._commit = dying  # type: ignore[method-assign]
+
+    def append(self, growths: Sequence[Growth]) -> None:
+        reach("before write")
+        super().append(growths)
+        reach("after commit")
+
+    def publish(self, log: int, note: bytes) -> None:
+        reach("before showing")
+        super().publish(log, note)
+        reach("after showing")
+
+
+class EarlyInDatabase(DyingInDatabase):
+    """The same fault: the answer is there, the commit is not."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        begin, commit = self._writer._begun, self._writer._commit
+        self._held: list[Any] = []
+
+        def late(*, writes: bool) -> Any:
+            while self._held:
+                commit(self._held.pop())
+            return begin(writes=writes)
+
+        self._writer._begun = late  # type: ignore[method-assign]
+        self._writer._commit = self._held.append  # type: ignore[method-assign]
+
+
 class Early(Dying):
     """A planted fault: a batch is committed when the next one begins."""
 
@@ -85,7 +130,11 @@ def say(*words: object) -> None:
 
 
 def live(directory: Path, plant: str, first: int) -> None:
-    logs = opened(directory, store=Early if plant == EARLY else Dying)
+    if place_in(directory) is None:
+        store: Any = Early if plant == EARLY else Dying
+    else:
+        store = EarlyInDatabase if plant == EARLY else DyingInDatabase
+    logs = opened(directory, store=store)
     certificates, acts = CertificateRecorder(logs, WAIT_S), ActRecorder(logs, WAIT_S)
 
     def record(number: int) -> None:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from hypermesh.crypto.keystore import KeyStore
+from hypermesh.postgresql.place import Place
 from hypermesh.trustchain.ct.log import TransparencyLogs
 from hypermesh.trustchain.evidence import FinalCertificate
 
@@ -20,6 +21,7 @@ ORIGIN = "trust.example/ct"
 BEGIN = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 END = dt.datetime(2027, 11, 1, tzinfo=dt.UTC)
 WAIT_S = 60.0
+PLACE = "place"
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,19 @@ def begun(subject: str, issuer: str, key: ec.EllipticCurvePublicKey) -> x509.Cer
     )
 
 
+def place_in(directory: Path) -> Place | None:
+    """The database that the logs of `directory` are in; None: a file."""
+    named = directory / PLACE
+    return Place(named.read_text()) if named.exists() else None
+
+
 def opened(directory: Path, **options: object) -> TransparencyLogs:
-    """The logs of `directory`, with keys beside them."""
+    """The logs of `directory`, with keys beside them; in a database where the file `PLACE` names
+    one."""
+    if "store" not in options and (place := place_in(directory)) is not None:
+        from hypermesh.trustchain.ct.postgresql_store import PostgresqlLogStore
+
+        options["store"] = lambda path: PostgresqlLogStore(path, place)
     keys = KeyStore(directory / "keys")
     return TransparencyLogs(directory / "ct", keys, ORIGIN, **options)  # type: ignore[arg-type]
 

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from hypermesh.trustchain.ct.entry import read_act
-from hypermesh.trustchain.ct.errors import NotInLog
+from hypermesh.trustchain.ct.errors import LogDamaged, NotInLog
 from hypermesh.trustchain.ct.log import LogView
+from hypermesh.trustchain.ct.postgresql_store import HEAD_FILE
 from hypermesh.trustchain.ct.recorder import CertificateRecorder
 from hypermesh.trustchain.ct.sct import read_sct, verify_sct
 from hypermesh.trustchain.ct.tree import consistent
 
 from .killed import EARLY, INSTANTS
-from .samples import WAIT_S, opened, plain
+from .samples import WAIT_S, opened, place_in, plain
 
 ROOT = Path(__file__).resolve().parents[3]
 LIFE_S = 120
@@ -99,16 +100,16 @@ def life(directory: Path, instant: str, count: int, plant: str, first: int) -> t
 
 
 @pytest.mark.parametrize("instant", INSTANTS)
-def test_a_log_killed_at_an_instant(tmp_path: Path, instant: str) -> None:
+def test_a_log_killed_at_an_instant(kept: Path, instant: str) -> None:
     promised = Promised()
     for number, count in enumerate(COUNTS):
         first = number * 1000
-        killed, said = life(tmp_path, instant, count, "", first)
+        killed, said = life(kept, instant, count, "", first)
         assert killed
         promised.hear(said)
-        assert promised.broken(tmp_path) == []
+        assert promised.broken(kept) == []
         # Who had no answer asks again, and has one that fits what was kept.
-        logs = opened(tmp_path)
+        logs = opened(kept)
         asked = range(first, first + 12)
         answers = CertificateRecorder(logs, WAIT_S).record([plain(each) for each in asked])
         for each, recorded in zip(asked, answers, strict=True):
@@ -119,16 +120,21 @@ def test_a_log_killed_at_an_instant(tmp_path: Path, instant: str) -> None:
         )
         logs.close()
     assert len(promised.scts) >= 12
-    assert promised.broken(tmp_path) == []
+    assert promised.broken(kept) == []
 
 
-def test_an_answer_before_the_commit_is_found(tmp_path: Path) -> None:
-    killed, said = life(tmp_path, "after answer", 6, EARLY, 0)
+def test_an_answer_before_the_commit_is_found(kept: Path) -> None:
+    killed, said = life(kept, "after answer", 6, EARLY, 0)
     assert killed
     promised = Promised()
     promised.hear(said)
+    if place_in(kept) is not None:
+        with pytest.raises(LogDamaged, match="gone back"):
+            opened(kept)
+        # What it had answered from stands in this file; without it, clients find out.
+        (kept / "ct" / HEAD_FILE).unlink()
     # Three certificates and three acts in turn; the last act was in a batch of its own.
-    assert promised.broken(tmp_path) == ["act 4 is not there"]
+    assert promised.broken(kept) == ["act 4 is not there"]
 
 
 def test_a_fork_is_found(tmp_path: Path) -> None:

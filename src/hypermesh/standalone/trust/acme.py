@@ -7,7 +7,6 @@ import ipaddress
 from typing import Any
 from urllib.parse import urlsplit
 
-from hypermesh.crypto.files import make_directory
 from hypermesh.standalone.peers import Server, parse_server
 from hypermesh.standalone.trust.acme_issuer import AcmeIssuer
 from hypermesh.standalone.trust.errors import SettingsInvalid
@@ -15,13 +14,13 @@ from hypermesh.standalone.trust.parts import Parts
 from hypermesh.standalone.trust.settings import Settings
 from hypermesh.trustchain.acme.policy import Policy, Validation
 from hypermesh.trustchain.acme.server import AcmeServer
-from hypermesh.trustchain.acme.sqlite import SqliteStore
+from hypermesh.trustchain.acme.store import Store
 
 
 class Acme:
     """The ACME server behind the API's `port`. Open one with `opened`."""
 
-    def __init__(self, parts: Parts, port: int, store: SqliteStore) -> None:
+    def __init__(self, parts: Parts, port: int, store: Store) -> None:
         self._parts = parts
         self._port = port
         self._store = store
@@ -67,8 +66,7 @@ class Acme:
 
 async def opened(parts: Parts, port: int, stack: contextlib.AsyncExitStack) -> Acme:
     """The server, working, behind the API's `port`. `stack` ends it."""
-    make_directory(parts.directory.acme, 0o700)
-    store = SqliteStore(parts.directory.acme)
+    store = parts.stores.orders()
     stack.callback(store.close)
     acme = Acme(parts, port, store)
     await acme.start()

@@ -2,10 +2,12 @@
 
     DIR/manifest      encode(Manifest): every file with its SHA-256
     DIR/files/...     the data directory, without the root and without locks
+    DIR/files/database/...   the tables, where the settings name a PostgreSQL database
 
 Databases are copied through SQLite, which gives one instant of each while the server runs. They are
 copied in the order in which what they hold is shown: the authority's first, the logs' last, so
-that every certificate in the copy has its entry in the copied log.
+that every certificate in the copy has its entry in the copied log. The tables of a PostgreSQL
+database are of one instant, which is after that of every file.
 
 A log that goes on from an old copy signs other entries under indices that it has shown: a fork. So
 a restore wants the newest checkpoint that anybody has of the log, and refuses a copy that is behind
@@ -19,7 +21,7 @@ import hashlib
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +31,8 @@ from hypermesh.crypto.digest import digest
 from hypermesh.crypto.files import make_directory, replace, settle, sync
 from hypermesh.standalone.trust.errors import AlreadyFounded, BackupInvalid, LogBehind
 from hypermesh.standalone.trust.founding import Directory
-from hypermesh.standalone.trust.settings import read_settings
+from hypermesh.standalone.trust.settings import Settings, read_settings, written
+from hypermesh.standalone.trust.stores import stores_of
 from hypermesh.trustchain.ct.errors import LogDamaged
 from hypermesh.trustchain.ct.log import TransparencyLogs
 from hypermesh.wire.codec import Undecodable, decode, encode
@@ -37,6 +40,7 @@ from hypermesh.wire.errors import Conflict
 
 MANIFEST = "manifest"
 FILES = "files"
+TABLES = "database"
 FILES_MAX = 100_000
 PIECE_BYTES = 1 << 20
 ORDER = ("ca", "acme", "dns", "log")
@@ -79,8 +83,10 @@ def back_up(directory: Directory, target: Path) -> Found:
     make_directory(target, 0o700)
     copy = target / FILES
     make_directory(copy, 0o700)
+    stores = stores_of(directory, read_settings(directory.settings))
     for path in _sources(directory.path):
         _copy(directory.path / path, copy / path)
+    stores.copy_out(copy / TABLES)
     entries = _entries(Directory(copy))
     files = tuple(_copied(copy, path) for path in sorted(_sources(copy)))
     manifest = Manifest(1, entries, files, _digest(entries, files))
@@ -103,11 +109,18 @@ def verify(target: Path) -> Found:
     return Found(len(manifest.files), manifest.entries)
 
 
-def restore(target: Path, directory: Directory, checkpoint: bytes | None) -> Found:
-    """Bring the backup in `target` back into `directory`, which holds nothing yet.
+def restore(
+    target: Path,
+    directory: Directory,
+    checkpoint: bytes | None,
+    change: Callable[[Settings], Settings] = lambda settings: settings,
+) -> Found:
+    """Bring the backup in `target` back into `directory`, which holds nothing yet, and into the
+    empty database that the settings name.
 
-    `checkpoint` is the newest one that anybody has of the log of certificates. Raises
-    `AlreadyFounded`, `BackupInvalid`, and `LogBehind` where the log would go back.
+    `checkpoint` is the newest one that anybody has of the log of certificates; `change` gives the
+    settings from now on. Raises `AlreadyFounded`, `BackupInvalid`, and `LogBehind` where the log
+    would go back.
     """
     if directory.path.exists() and any(directory.path.iterdir()):
         raise AlreadyFounded(f"{directory.path} is not empty")
@@ -116,18 +129,23 @@ def restore(target: Path, directory: Directory, checkpoint: bytes | None) -> Fou
     # Without this file the directory is no authority's, so half a restore serves nothing.
     last = Path("founded")
     for path in _sources(target / FILES):
-        if path != last:
+        if path != last and path.parts[0] != TABLES:
             _copy_plain(target / FILES / path, directory.path / path)
+    before = read_settings(directory.settings)
+    settings = change(before)
+    if settings != before:
+        replace(directory.settings, written(settings).encode())
     settle(directory.path)
-    _require_newest(directory, checkpoint)
+    stores_of(directory, settings).copy_in(
+        target / FILES / TABLES, lambda: _require_newest(directory, checkpoint)
+    )
     _copy_plain(target / FILES / last, directory.path / last)
     settle(directory.path)
     return found
 
 
 def _require_newest(directory: Directory, checkpoint: bytes | None) -> None:
-    settings = read_settings(directory.settings)
-    logs = TransparencyLogs(directory.log, directory.keys, settings.origin)
+    logs = _opened_logs(directory)
     try:
         view = logs.certificates
         if checkpoint is None:
@@ -200,13 +218,22 @@ def _copied(directory: Path, path: Path) -> Copied:
 
 
 def _entries(directory: Directory) -> int:
-    """The size of the copied log, opened and checked as a server would."""
-    settings = read_settings(directory.settings)
-    logs = TransparencyLogs(directory.log, directory.keys, settings.origin)
+    """The size of the copied log; one in files is opened and checked as a server would."""
+    if (directory.path / TABLES).is_dir():
+        from hypermesh.trustchain.ct.postgresql_store import copied_size
+
+        return copied_size(directory.path / TABLES)
+    logs = _opened_logs(directory)
     try:
         return logs.certificates.head.size
     finally:
         logs.close()
+
+
+def _opened_logs(directory: Directory) -> TransparencyLogs:
+    settings = read_settings(directory.settings)
+    stores = stores_of(directory, settings)
+    return TransparencyLogs(directory.log, directory.keys, settings.origin, store=stores.log)
 
 
 def _manifest(target: Path) -> Manifest:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from hypermesh.crypto.files import make_directory
 from hypermesh.standalone.trust.errors import BindingUnknown
 from hypermesh.standalone.trust.founding import Directory
 from hypermesh.standalone.trust.parts import now_s
+from hypermesh.standalone.trust.settings import read_settings
+from hypermesh.standalone.trust.stores import stores_of
 from hypermesh.trustchain.acme.accounts import Accounts, NewBinding
 from hypermesh.trustchain.acme.places import Places
 from hypermesh.trustchain.acme.policy import Policy
-from hypermesh.trustchain.acme.sqlite import SqliteStore
 from hypermesh.trustchain.acme.store import AccountStatus, Binding, Store, Tables
 
 PAGE = 500
@@ -25,8 +25,7 @@ PAGE = 500
 @contextlib.contextmanager
 def store_of(directory: Directory) -> Iterator[Store]:
     """The ACME server's store in `directory`."""
-    make_directory(directory.acme, 0o700)
-    store = SqliteStore(directory.acme)
+    store = stores_of(directory, read_settings(directory.settings)).orders(serves=False)
     try:
         yield store
     finally:

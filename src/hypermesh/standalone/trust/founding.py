@@ -37,6 +37,7 @@ from hypermesh.standalone.trust.errors import (
 )
 from hypermesh.standalone.trust.pin import read_pin
 from hypermesh.standalone.trust.settings import FILE, Pkcs11, Settings, written
+from hypermesh.standalone.trust.stores import stores_of
 from hypermesh.standalone.trust.tokens import LIFETIME_S_DEFAULT, Role, Tokens
 from hypermesh.trustchain.ca.algorithm import KeyKind
 from hypermesh.trustchain.ca.ceremony import (
@@ -52,6 +53,7 @@ from hypermesh.trustchain.ca.ceremony import (
 from hypermesh.trustchain.ca.content import Places
 from hypermesh.trustchain.ca.profile import Profile, profile_of
 from hypermesh.trustchain.ca.signer import Signer, stored_alternative, stored_signer
+from hypermesh.trustchain.ca.store import CertificateStore
 from hypermesh.trustchain.ct.checkpoint import LogIdentity
 from hypermesh.trustchain.ct.log import TransparencyLogs
 from hypermesh.trustchain.verify import fingerprint
@@ -194,14 +196,19 @@ def found(
         places = Places(settings.reads_url)
         keys = KeyStore(root_directory / "keys", passphrase)
         root = found_root(root_directory, keys, settings.name, profile, places, now_s)
+        stores = stores_of(directory, settings)
         try:
-            _below(directory, root, settings, places, now_s)
+            # The logs first: they refuse a database that holds another authority's.
+            logs = TransparencyLogs(
+                directory.log, directory.keys, settings.origin, store=stores.log
+            )
+            identity = logs.certificates.identity
+            logs.close()
+            with contextlib.closing(stores.certificates()) as store:
+                _below(directory, root, settings, places, store, now_s)
             certificate = root.certificate
         finally:
             root.close()
-        logs = TransparencyLogs(directory.log, directory.keys, settings.origin)
-        identity = logs.certificates.identity
-        logs.close()
         token, _ = Tokens(directory.tokens).create(
             "first operator", Role.OPERATOR, (), now_s, LIFETIME_S_DEFAULT
         )
@@ -222,10 +229,15 @@ def carry_root_list(directory: Directory, root: Root, settings: Settings, now_s:
 
 
 def _below(
-    directory: Directory, root: Root, settings: Settings, places: Places, now_s: int
+    directory: Directory,
+    root: Root,
+    settings: Settings,
+    places: Places,
+    store: CertificateStore,
+    now_s: int,
 ) -> None:
     signer, second = directory.issuing_keys(root.profile, settings.pkcs11)
     request = request_issuing(directory.ca, signer, second, settings.name)
     certificate = root.certify_issuing(request, now_s)
-    install(directory.ca, certificate, root.certificate, root.profile, places, now_s)
+    install(directory.ca, certificate, root.certificate, root.profile, places, now_s, store=store)
     files.replace(directory.ca / ROOT_LIST_FILE, root.revocation_list(now_s, settings.root_list_s))

@@ -105,12 +105,13 @@ def livez(parts: Parts, call: Call) -> Answer:
 
 
 def readyz(parts: Parts, call: Call) -> Answer:
-    """Whether it can issue: the logs take submissions, and the TLS certificate has not ended."""
+    """Whether it can issue: the logs take submissions, and the store answers."""
     del call
     if parts.logs.failure is not None:
         raise parts.logs.failure
     if parts.logs.waiting > WAITING_MAX:
         raise Overloaded(f"{parts.logs.waiting} submissions wait for the log")
+    parts.authority.store.by_serial(1)
     return as_json({"status": "ready", "entries": parts.logs.certificates.head.size})
 
 

@@ -13,6 +13,7 @@ from hypermesh.standalone.trust.founding import Directory
 from hypermesh.standalone.trust.granting import Granting
 from hypermesh.standalone.trust.metrics import Metrics
 from hypermesh.standalone.trust.settings import Settings, require_changeable
+from hypermesh.standalone.trust.stores import stores_of
 from hypermesh.standalone.trust.tls import ServerCertificate
 from hypermesh.standalone.trust.tokens import Tokens
 from hypermesh.standalone.trust.witnesses import Witnesses, known_logs, opened_witness
@@ -48,13 +49,16 @@ class Parts:
         directory.require_founded()
         self.directory = directory
         self.settings = settings
+        self.stores = stores_of(directory, settings)
         self.metrics = Metrics()
         self.tokens = Tokens(directory.tokens)
         self.granting = Granting(settings, self.tokens)
         self.root = directory.root_certificate()
         with contextlib.ExitStack() as opened:
             opened.enter_context(directory.claimed())
-            self.logs = TransparencyLogs(directory.log, directory.keys, settings.origin)
+            self.logs = TransparencyLogs(
+                directory.log, directory.keys, settings.origin, store=self.stores.log
+            )
             opened.callback(self.logs.close)
             self.certificates = CertificateRecorder(self.logs)
             self.acts = ActRecorder(self.logs)
@@ -167,6 +171,7 @@ class Parts:
             self.certificates,
             self.granting,
             self.acts,
+            self.stores.certificates(),
         )
         return authority, signer
 

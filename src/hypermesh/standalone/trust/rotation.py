@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from hypermesh.standalone.trust.founding import Directory
 from hypermesh.standalone.trust.settings import Settings
+from hypermesh.standalone.trust.stores import stores_of
 from hypermesh.trustchain.ca.ceremony import Root
 from hypermesh.trustchain.ca.content import key_identifier
 from hypermesh.trustchain.ca.rotation import rotate
@@ -27,7 +30,8 @@ def rotate_issuer(directory: Directory, root: Root, settings: Settings, now_s: i
 
         files.replace(pending, f"{name}\n".encode())
     signer, second = directory.issuing_keys(root.profile, settings.pkcs11, name)
-    rotate(root, directory.ca, signer, second, now_s, ACTOR, settings.root_list_s)
+    with contextlib.closing(stores_of(directory, settings).certificates()) as store:
+        rotate(root, directory.ca, signer, second, now_s, ACTOR, settings.root_list_s, store)
     directory.name_issuing_secret(name)
     pending.unlink()
     return key_identifier(signer.public_key)

@@ -27,6 +27,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from hypermesh import __version__
 from hypermesh.http.serving import serving
 from hypermesh.standalone.peers import Server as Place
@@ -43,7 +45,12 @@ from hypermesh.standalone.trust.guard import Guard, TlsProtocol
 from hypermesh.standalone.trust.parts import Parts, data_directory, now_s
 from hypermesh.standalone.trust.rereading import Rereading
 from hypermesh.standalone.trust.rotation import rotate_issuer
-from hypermesh.standalone.trust.settings import Settings, parse_settings, read_settings
+from hypermesh.standalone.trust.settings import (
+    Settings,
+    parse_settings,
+    read_settings,
+    written,
+)
 from hypermesh.standalone.trust.tokens import LIFETIME_S_DEFAULT, Role, Tokens
 from hypermesh.trustchain.ct.checkpoint import LogIdentity
 from hypermesh.trustchain.verify import fingerprint
@@ -216,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _init(directory: Directory, given: argparse.Namespace) -> None:
     settings = read_settings(given.config) if given.config else parse_settings("", "no file")
+    settings = _stored_in(given)(settings)
     root = (given.root or directory.root).expanduser().absolute()
     made = found(directory, settings, root, _passphrase(given.passphrase), now_s())
     print(f"root    {made.root_file}")  # noqa: T201
@@ -283,7 +291,7 @@ def _verify(directory: Directory, given: argparse.Namespace) -> None:
 
 def _restore(directory: Directory, given: argparse.Namespace) -> None:
     checkpoint = given.checkpoint.read_bytes() if given.checkpoint else None
-    found = backup.restore(given.target, directory, checkpoint)
+    found = backup.restore(given.target, directory, checkpoint, _stored_in(given))
     print(f"restored {found.files} files, {found.entries} entries of the log")  # noqa: T201
 
 
@@ -341,6 +349,7 @@ def _parser() -> argparse.ArgumentParser:
 
     init = command("init", _init, "Hold the ceremony: root, issuing CA, logs, an operator's token.")
     init.add_argument("--config", type=Path, metavar="FILE", help="settings, TOML; kept in DATA")
+    _store_options(init)
     _root_options(init)
     run = command("run", _run, "Serve until SIGTERM.")
     run.add_argument("--config", type=Path, metavar="FILE", help="other settings than those kept")
@@ -371,6 +380,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the newest checkpoint of the log that anybody has: a log that went back would fork",
     )
+    _store_options(restore)
     root = command("root", _root, "With the root at hand: its revocation list, its issuers.")
     root.add_argument("action", choices=["refresh", "replace-issuer"])
     root.add_argument("--config", type=Path, metavar="FILE", help="other settings than those kept")
@@ -383,6 +393,32 @@ def _root_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--passphrase", type=Path, metavar="FILE", help="what seals the root's key, in a file"
     )
+
+
+def _store_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help="the PostgreSQL database that keeps what is issued, as in "
+        "postgresql://trustchain@/trustchain?host=/run/postgresql; an empty one (files)",
+    )
+    parser.add_argument(
+        "--store-password", type=Path, metavar="FILE", help="the database's password, in a file"
+    )
+
+
+def _stored_in(given: argparse.Namespace) -> Callable[[Settings], Settings]:
+    """Settings with the store that the command line names, where it names one."""
+
+    def changed(settings: Settings) -> Settings:
+        if given.store is not None:
+            settings = msgspec.structs.replace(settings, store=given.store)
+        if given.store_password is not None:
+            file = str(given.store_password.expanduser().absolute())
+            settings = msgspec.structs.replace(settings, store_password_file=file)
+        return parse_settings(written(settings), "the command line")
+
+    return changed
 
 
 def _lifetime(text: str) -> int:

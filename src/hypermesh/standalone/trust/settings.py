@@ -9,6 +9,8 @@ https      = "[::1]:8443"                 # the API
 http       = "[::1]:8080"                 # CRL, OCSP, CT reads and issuers; "" for none
 root_list_days = 180                      # how long the offline root's revocation list is good
 public_url = "http://ca.example.internal" # where others reach `http`: stands in certificates
+store      = "sqlite"                     # or postgresql://trustchain@/trustchain?host=/run/postgresql
+store_password_file = ""                  # the database's password, where it wants one
 
 [dns]
 listen   = "[::1]:5353"                   # UDP and TCP; "" for none
@@ -67,6 +69,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from hypermesh.postgresql.place import Place, parse_place
 from hypermesh.standalone.peers import Server, parse_server
 from hypermesh.standalone.trust.errors import SettingsFixed, SettingsInvalid
 from hypermesh.standalone.trust.tokens import Role
@@ -78,6 +81,8 @@ from hypermesh.wire.errors import InvalidInput
 
 FILE = "trustchain.toml"
 FILE_BYTES_MAX = 1 << 20
+SQLITE = "sqlite"
+"""The setting `store` of who keeps everything in files of the data directory."""
 LIST_MAX = 1000
 UPSTREAM_MAX = 8
 ROOT_LIST_DAYS_MAX = 398
@@ -176,6 +181,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: str = "[::1]:8080"
     public_url: str = ""
     root_list_days: Annotated[int, Meta(ge=1, le=ROOT_LIST_DAYS_MAX)] = 180
+    store: str = SQLITE
+    store_password_file: str = ""
     dns: Dns = Dns()
     acme: Acme = Acme()
     pkcs11: Pkcs11 = Pkcs11()
@@ -210,6 +217,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.root_list_days * DAY_S
 
     @property
+    def database(self) -> Place | None:
+        """The database that keeps what is issued, logged and ordered; None: files."""
+        if self.store == SQLITE:
+            return None
+        password = self.store_password_file
+        return parse_place(self.store, Path(password) if password else None)
+
+    @property
     def reads_url(self) -> str:
         """Where others find CRL, OCSP and issuers, without a slash at the end."""
         if self.public_url:
@@ -238,6 +253,7 @@ _FIXED: Mapping[str, Callable[[Settings], object]] = {
     "https": lambda each: each.https,
     "http": lambda each: each.http,
     "public_url": lambda each: each.public_url,
+    "store": lambda each: (each.store, each.store_password_file),
     "dns.listen": lambda each: each.dns.listen,
     "dns.tls": lambda each: each.dns.tls,
     "dns.quic": lambda each: each.dns.quic,
@@ -347,6 +363,11 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
     for setting, url in (("public_url", settings.public_url), ("acme.url", settings.acme.url)):
         if url and not _URL.fullmatch(url):
             faults.append((setting, f"{url[:80]!r} is no URL"))
+    try:
+        if settings.database is None and settings.store_password_file:
+            faults.append(("store_password_file", "files have no password"))
+    except InvalidInput as error:
+        faults.append(("store", error.why or error.what))
     if settings.dns.zone and not _HOST.fullmatch(settings.dns.zone):
         faults.append(("dns.zone", f"{settings.dns.zone[:80]!r} is no name of a zone"))
     if ":" not in settings.dns.address or not _is_address(settings.dns.address):

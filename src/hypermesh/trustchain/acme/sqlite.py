@@ -1,32 +1,22 @@
-"""The ACME server's rows in one SQLite file.
-
-One thread writes. What waits when it turns to the disk is committed together, each in a savepoint
-of its own, so that one refusal undoes itself alone and many clients share one sync.
-"""
+"""The ACME server's rows in one SQLite file."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hypermesh.sqlite.file import opened_to_read
+from hypermesh.trustchain.acme.commits import Commits, Write
 from hypermesh.trustchain.acme.order import Authorization, Order, OrderStatus
-from hypermesh.trustchain.acme.store import Account, Binding, Certificate, StoreBusy, Tables
+from hypermesh.trustchain.acme.store import Account, Binding, Certificate, Tables
 from hypermesh.trustchain.ca.database import Database, StoreUnavailable
 from hypermesh.wire.codec import decode, encode
 
 T = TypeVar("T")
-
-WAITING_MAX = 1024
-TOGETHER_MAX = 64
-"""Writes of one commit."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS accounts (
@@ -91,59 +81,25 @@ class SqliteStore:
         with self._reported():
             self._reader = opened_to_read(path)
         self._reading = threading.Lock()
-        self._waiting: queue.Queue[_Write | None] = queue.Queue(WAITING_MAX)
-        self._thread = threading.Thread(target=self._run, name="acme-store", daemon=True)
-        self._thread.start()
+        self._commits = Commits(self._commit)
 
     def read(self, work: Callable[[Tables], T]) -> T:
         with self._reading, self._reported():
             return work(SqliteTables(self._reader))
 
     async def write(self, work: Callable[[Tables], T]) -> T:
-        write = _Write(work)
-        try:
-            self._waiting.put_nowait(write)
-        except queue.Full:
-            raise StoreBusy from None
-        # Shielded: a client that goes away does not undo what it asked for half way.
-        answer: T = await asyncio.shield(asyncio.wrap_future(write.done))
-        return answer
+        return await self._commits.write(work)
 
     def close(self) -> None:
-        self._waiting.put(None)
-        self._thread.join()
+        self._commits.close()
         self._reader.close()
         self._database.close()
 
-    def _run(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            writes = [first]
-            is_last = False
-            while len(writes) < TOGETHER_MAX and not is_last:
-                try:
-                    more = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-                if more is None:
-                    is_last = True
-                else:
-                    writes.append(more)
-            self._commit(writes)
-            if is_last:
-                return
-
-    def _commit(self, writes: Sequence[_Write]) -> None:
-        try:
-            with self._database.transaction() as connection:
-                tables = SqliteTables(connection)
-                for write in writes:
-                    write.run(connection, tables)
-        except Exception as error:  # noqa: BLE001 (each who waits is told)
+    def _commit(self, writes: Sequence[Write]) -> None:
+        with self._database.transaction() as connection:
+            tables = SqliteTables(connection)
             for write in writes:
-                write.done.set_exception(error)
-        else:
-            for write in writes:
-                write.tell()
+                write.run(connection.execute, tables, sqlite3.Error)
 
     @contextlib.contextmanager
     def _reported(self) -> Iterator[None]:
@@ -153,38 +109,14 @@ class SqliteStore:
             raise StoreUnavailable(f"{self._path} cannot be used", why=str(error)) from error
 
 
-class _Write:
-    """One write that waits, and then its outcome, told when that is durable."""
-
-    def __init__(self, work: Callable[[Tables], Any]) -> None:
-        self.done: Future[Any] = Future()
-        self._work = work
-        self._value: Any = None
-        self._error: Exception | None = None
-
-    def run(self, connection: sqlite3.Connection, tables: Tables) -> None:
-        connection.execute("SAVEPOINT work")
-        try:
-            self._value = self._work(tables)
-        except sqlite3.Error:
-            raise
-        except Exception as error:  # noqa: BLE001 (told to who asked)
-            self._error = error
-            connection.execute("ROLLBACK TO work")
-        connection.execute("RELEASE work")
-
-    def tell(self) -> None:
-        if self._error is not None:
-            self.done.set_exception(self._error)
-        else:
-            self.done.set_result(self._value)
-
-
 class SqliteTables:
-    """`Tables` on one connection."""
+    """`Tables` on one connection, in SQL that other databases know as well."""
+
+    row_id = "rowid"
+    """What the database calls a row that has no key."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._run = connection.execute
+        self._run: Callable[..., Any] = connection.execute
 
     def account(self, id_: str) -> Account | None:
         return self._one(Account, "SELECT document FROM accounts WHERE id = ?", id_)
@@ -332,7 +264,9 @@ class SqliteTables:
 
     def put_replacement(self, certificate: str, order: str, now_s: int) -> None:
         self._run(
-            "INSERT OR REPLACE INTO replacements VALUES (?, ?, ?)", (certificate, order, now_s)
+            "INSERT INTO replacements VALUES (?, ?, ?) ON CONFLICT (certificate) DO UPDATE SET "
+            "order_id = excluded.order_id, at_s = excluded.at_s",
+            (certificate, order, now_s),
         )
 
     def expire(self, orders_s: int, certificates_s: int, failures_s: int, limit: int) -> int:
@@ -349,11 +283,11 @@ class SqliteTables:
                 self._run(f"DELETE FROM {table} WHERE order_id = ?", (id_,))  # noqa: S608
             self._run("DELETE FROM orders WHERE id = ?", (id_,))
         gone = self._run(
-            "DELETE FROM failures WHERE rowid IN "
-            "(SELECT rowid FROM failures WHERE at_s < ? LIMIT ?)",
+            f"DELETE FROM failures WHERE {self.row_id} IN "  # noqa: S608
+            f"(SELECT {self.row_id} FROM failures WHERE at_s < ? LIMIT ?)",
             (failures_s, limit),
         )
-        return len(old) + gone.rowcount
+        return len(old) + int(gone.rowcount)
 
     def _one(self, kind: type[T], query: str, value: str | bytes) -> T | None:
         row = self._run(query, (value,)).fetchone()

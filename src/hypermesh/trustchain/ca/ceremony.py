@@ -46,7 +46,7 @@ from hypermesh.trustchain.ca.profile import (
 from hypermesh.trustchain.ca.request import Request, read_request, write_request
 from hypermesh.trustchain.ca.signer import Signer, stored_signer
 from hypermesh.trustchain.ca.sqlite_store import FILE, SqliteStore
-from hypermesh.trustchain.ca.store import Installed, Kept, Reason, Recording
+from hypermesh.trustchain.ca.store import CertificateStore, Installed, Kept, Reason, Recording
 from hypermesh.trustchain.certificate import (
     SERIAL_ENTROPY_BYTES,
     Validity,
@@ -351,16 +351,18 @@ def install(
     now_s: int,
     shards: int = 16,
     actor: str = _ACTOR,
+    store: CertificateStore | None = None,
 ) -> None:
     """Make `certificate` (DER), which `root` (DER) signed, the issuing CA of `directory`; the one
     before it is retired and what it issued stays good. `shards` is of how many parts its revocation
-    list has. Raises `CeremonyRefused`."""
+    list has, `store` what keeps it, where that is not a file in `directory`. Raises
+    `CeremonyRefused`."""
     places.require_sound()
     issuer = Issuer.of(certificate, places, shards)
     _require_below(certificate, root, profile)
-    store = SqliteStore(directory)
+    kept = store or SqliteStore(directory)
     try:
-        store.install(
+        kept.install(
             Installed(
                 issuer.key_id,
                 certificate,
@@ -370,7 +372,8 @@ def install(
             Entry(now_s, actor, "ca.install", issuer.key_id.hex(), fingerprint(certificate)),
         )
     finally:
-        store.close()
+        if store is None:
+            kept.close()
     files.replace(directory / ISSUING_FILE, _pem([certificate, root]))
 
 

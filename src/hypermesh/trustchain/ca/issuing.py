@@ -572,15 +572,18 @@ def open_issuing(
     log: CertificateLog,
     policy: Policy,
     acts: ActLog | None = None,
+    store: CertificateStore | None = None,
 ) -> IssuingAuthority:
     """The issuing CA that was installed last in `directory`.
 
     `root` (DER) is whom this process trusts; `signer` and, in the hybrid profile, `second` are its
-    keys. Raises `IssuerMissing` and `SignerUnusable`.
+    keys; `store`, which the authority closes, is what keeps it, where that is not a file in
+    `directory`. Raises `IssuerMissing` and `SignerUnusable`.
     """
-    if not (directory / FILE).exists():
-        raise IssuerMissing(f"There is no issuing CA in {directory}")
-    store = SqliteStore(directory)
+    if store is None:
+        if not (directory / FILE).exists():
+            raise IssuerMissing(f"There is no issuing CA in {directory}")
+        store = SqliteStore(directory)
     try:
         installed = _current(store)
         _require_keys(installed, root, signer, second)

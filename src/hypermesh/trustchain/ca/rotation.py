@@ -20,7 +20,7 @@ from hypermesh.trustchain.ca.issuing import IssuerMissing, Settings
 from hypermesh.trustchain.ca.lists import ROOT_VALIDITY_S
 from hypermesh.trustchain.ca.signer import Signer
 from hypermesh.trustchain.ca.sqlite_store import SqliteStore
-from hypermesh.trustchain.ca.store import Reason
+from hypermesh.trustchain.ca.store import CertificateStore, Reason
 from hypermesh.wire.codec import decode
 
 
@@ -40,32 +40,35 @@ def rotate(
     now_s: int,
     actor: str,
     list_validity_s: int = ROOT_VALIDITY_S,
+    store: CertificateStore | None = None,
 ) -> Rotation:
     """Replace the issuing CA of `directory` by one with the key `signer` (and `second`).
 
     First nothing more is believed: the root revokes the old CA (reason CA_COMPROMISE), and its list
     lies in `directory` to be served. Then the new one is installed, with the old one's settings and
     name constraints, and all that the old one issued is to be renewed at once (`renewal` of the
-    authority). Raises `IssuerMissing`.
+    authority). `store` is what keeps it, where that is not a file in `directory`. Raises
+    `IssuerMissing`.
     """
-    store = SqliteStore(directory)
+    kept = store or SqliteStore(directory)
     try:
         fresh = key_identifier(signer.public_key)
-        old = next((each for each in store.authorities() if each.key_id != fresh), None)
+        old = next((each for each in kept.authorities() if each.key_id != fresh), None)
         if old is None:
             raise IssuerMissing(why="there is none to replace")
         parsed = x509.load_der_x509_certificate(old.certificate)
         root.revoke(parsed.serial_number, Reason.CA_COMPROMISE, now_s)
         revocation_list = root.revocation_list(now_s, list_validity_s)
         files.replace(directory / ROOT_LIST_FILE, revocation_list)
-        store.retire(
+        kept.retire(
             old.key_id,
             now_s,
             is_compromised=True,
             entry=Entry(now_s, actor, "ca.retire", old.key_id.hex(), b"compromised"),
         )
     finally:
-        store.close()
+        if store is None:
+            kept.close()
     settings = decode(Settings, old.settings)
     constraints = next(
         (
@@ -86,5 +89,6 @@ def rotate(
         now_s,
         settings.shards,
         actor,
+        store,
     )
     return Rotation(certificate, revocation_list)

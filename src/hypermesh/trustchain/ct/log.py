@@ -6,8 +6,9 @@ has its answer only after the commit, and even an SCT's signature is made only t
 dies at any instant has signed nothing that is not stored. Indices, roots and checkpoints follow
 from what is stored, so two checkpoints of one log are always consistent.
 
-Where the disk is full the batch is refused and the next one tried. After any other failure of the
-store it is open what the disk holds; the logs then stop for good and `failure` says why.
+Where the disk is full, or a database away, the batch is refused and the next one tried. After any
+other failure of the store it is open what the disk holds; the logs then stop for good and `failure`
+says why.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ from hypermesh.trustchain.ct.store import (
     Growth,
     Head,
     LogStore,
+    NothingStored,
     SqliteLogStore,
-    StoreFull,
 )
 from hypermesh.trustchain.ct.tiles import (
     WIDTH,
@@ -180,7 +181,7 @@ class TransparencyLogs:
             self.acts = LogView(ACTS, self._store, signers[ACTS], clock_ms)
             self._views: dict[int, LogView] = {CERTIFICATES: self.certificates, ACTS: self.acts}
             self._edges = {log: view.read_edge() for log, view in self._views.items()}
-        except (OSError, sqlite3.OperationalError, StoreFull) as error:
+        except (OSError, sqlite3.OperationalError, NothingStored) as error:
             self._release()
             raise LogUnavailable(f"{directory} cannot be opened", why=str(error)) from error
         except sqlite3.DatabaseError as error:
@@ -284,7 +285,7 @@ class TransparencyLogs:
         while batch := self._next_batch():
             try:
                 self._sequence(batch)
-            except StoreFull as error:
+            except NothingStored as error:
                 self._answer(batch, error)
             except Exception as error:  # noqa: BLE001 - whatever it is, the store is in doubt
                 self._stop(error, batch)
@@ -555,7 +556,7 @@ class LogView:
     def _publish(self, checkpoint: Checkpoint, note: Note, signed_ms: int) -> None:
         try:
             self.store.publish(self.log, note.encoded())
-        except (StoreFull, sqlite3.Error) as error:
+        except (NothingStored, sqlite3.Error) as error:
             raise LogUnavailable(why=str(error)) from error
         self._published = (checkpoint, note, signed_ms)
 

@@ -1,9 +1,10 @@
 """Where the logs are kept: one store for both, so that one transaction sequences both.
 
 Contract of `LogStore`. `append` is durable when it returns and is done wholly or not at all; it
-raises `StoreFull` where there was no room, after which the store is as it was and may be used. Any
-other error leaves open what is stored. Readers see what was committed, from any thread; they raise
-`LogUnavailable` or `LogDamaged`. One process writes (`TransparencyLogs` sees to it).
+raises `NothingStored` where there was no room or the database is away, after which the store is as
+it was and may be used; so do `placed` and `publish`. Any other error leaves open what is stored.
+Readers see what was committed, from any thread; they raise `LogUnavailable` or `LogDamaged`. One
+process writes (`TransparencyLogs` and the store see to it).
 
 `SqliteLogStore` has for log `n`:
 
@@ -71,8 +72,16 @@ CREATE TABLE hashes_{log} (
 """
 
 
-class StoreFull(Exception):
-    """There is no room; nothing was stored."""
+class NothingStored(Exception):
+    """The store does not take it now, and is as it was."""
+
+
+class StoreFull(NothingStored):
+    """There is no room."""
+
+
+class StoreAway(NothingStored):
+    """The database cannot be reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +140,7 @@ class LogStore(Protocol):
     def issuer(self, fingerprint: bytes) -> bytes | None: ...
 
     def publish(self, log: int, note: bytes) -> None:
-        """Keep the last checkpoint shown, durably; raises `StoreFull`."""
+        """Keep the last checkpoint shown, durably; raises `NothingStored`."""
         ...
 
     def published(self, log: int) -> bytes | None: ...
