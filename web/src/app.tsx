@@ -23,6 +23,7 @@ import { NodePage } from "./pages/node.tsx";
 import { NodesPage } from "./pages/nodes.tsx";
 import { OverviewPage } from "./pages/overview.tsx";
 import { TransactionPage } from "./pages/transaction.tsx";
+import { TrustChainPage } from "./pages/trust-chain.tsx";
 import { WalletPage } from "./pages/wallet.tsx";
 import { link, usePlace } from "./route.ts";
 import { token } from "./session.ts";
@@ -46,6 +47,7 @@ const MENU: readonly Entry[] = [
   { path: "jobs", label: "Jobs", icon: "jobs", page: () => <JobsPage />, one: (id) => <JobPage id={id} /> },
   { path: "files", label: "Files", icon: "files", page: () => <FilesPage /> },
   { path: "blocks", label: "Ledger", icon: "ledger", page: () => <LedgerPage />, one: (id) => <BlockPage height={id} /> },
+  { path: "trust", label: "TrustChain", icon: "trust", page: () => <TrustChainPage /> },
   { path: "wallet", label: "Wallet", icon: "wallet", page: () => <WalletPage /> },
   { path: "cheat", label: "Try to cheat", icon: "cheat", page: () => <CheatPage /> },
   { path: "first-run", label: "First run", icon: "first", page: () => <FirstRunPage /> },

@@ -23,6 +23,7 @@ export type Subject =
   | { noun: "block"; height: number }
   | { noun: "transaction"; id: string }
   | { noun: "account" }
+  | { noun: "certificates" }
   | { noun: "attempts" };
 
 export function snippets(of: Subject, origin: string): Snippets {
@@ -74,6 +75,8 @@ function said(of: Subject): Said {
         python: `print(mesh.jobs.get("${of.id}").refresh())`,
         privately: true,
       };
+    case "certificates":
+      return { cli: "hm cert ls", path: "/v1/certificates", python: each("certificate", "mesh.certificates.list()") };
     case "transfers":
       return { cli: "hm transfer ls", path: "/v1/transfers", python: each("sent", "mesh.transfer.list()"), privately: true };
     case "inbox":

@@ -20,6 +20,7 @@ const SUBJECTS: Subject[] = [
   { noun: "block", height: 7 },
   { noun: "transaction", id: ID },
   { noun: "account" },
+  { noun: "certificates" },
   { noun: "attempts" },
 ];
 

@@ -1,5 +1,7 @@
 //! Known answers of FIPS 203 through aws-lc, which opens envelopes and agrees on the keys of STOQ.
 
+#![allow(clippy::unwrap_used)] // All of this file is a test.
+
 use aws_lc_rs::kem::{Algorithm, DecapsulationKey, ML_KEM_1024, ML_KEM_768};
 
 const VECTORS: &str = include_str!("../../../vectors/crypto/mlkem.json");

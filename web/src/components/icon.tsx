@@ -8,6 +8,7 @@ const PATHS = {
   jobs: "M5 4l14 8-14 8z",
   files: "M6 3h8l4 4v14H6zM14 3v4h4M12 18v-7M9 14l3-3 3 3",
   ledger: "M5 4h14v4H5zM5 10h14v4H5zM5 16h14v4H5z",
+  trust: "M12 3l8 3v6c0 4.5-3.4 7.9-8 9-4.6-1.1-8-4.5-8-9V6zM8.5 12l2.5 2.5 4.5-5",
   wallet: "M4 7h14a2 2 0 0 1 2 2v9H6a2 2 0 0 1-2-2zM4 7l11-3v3M16 13h.01",
   cheat: "M12 3l8 3v6c0 4.5-3.4 7.9-8 9-4.6-1.1-8-4.5-8-9V6zM9.5 9.5l5 5M14.5 9.5l-5 5",
   first: "M5 12l4 4L19 6",
