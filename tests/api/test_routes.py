@@ -52,6 +52,7 @@ from hypermesh.wire.api.transfer import (
     TransferState,
     TransferView,
 )
+from hypermesh.wire.api.trust import IntroductionView, PartnerPage, WhatIfView
 from hypermesh.wire.api.tunnel import ServicePage, ServiceView, TunnelPage, TunnelView
 from hypermesh.wire.asset import LeaseState
 
@@ -912,6 +913,52 @@ def test_the_transparency_logs(client: httpx.Client, alice: Running, bob: Runnin
     assert client.post("/v1/ocsp", content=b"x").content == b"\x30\x03\x0a\x01\x01"
     problem(client.get("/v1/certificates/" + "0" * 64 + "/bundle"), 404)
     problem(client.get("/v1/certificates/x/bundle"), 400)
+
+
+def test_other_networks(client: httpx.Client, alice: Running) -> None:
+    """None is let in; `tests/node/test_federation.py` has two."""
+    assert read(client.get("/v1/trust"), PartnerPage) == PartnerPage([], None)
+    own = read(client.get("/v1/trust/introduction"), IntroductionView)
+    assert own.zone == f"{own.network[:10]}.hm.internal"
+    order = {"introduction": own.introduction}
+    answer = client.post("/v1/trust", json=order, params={"preview": "true"})
+    problem(answer, 400)
+    assert "own network" in answer.text
+    for wrong in (
+        {"introduction": "x"},
+        order | {"days": 0},
+        order | {"nodes": ["x"]},
+        order | {"services": ["everything"]},
+        order | {"more": 1},
+    ):
+        problem(client.post("/v1/trust", json=wrong), 400)
+    unknown = f"/v1/trust/{'ab' * 32}"
+    assert problem(client.delete(unknown), 404)["code"] == "HM-TX-FED-0009"
+    problem(client.get(f"{unknown}/assets"), 404)
+    problem(client.get("/v1/trust/ab/assets"), 400)
+
+
+def test_what_a_revocation_would_cut_off(
+    client: httpx.Client, alice: Running, bob: Running
+) -> None:
+    """Bob follows alice's ledger, over connections that are on record."""
+
+    def asked(revoke: str) -> WhatIfView:
+        found = client.get("/v1/trust/whatif", params={"revoke": revoke})
+        view: WhatIfView = read(found, WhatIfView)
+        return view
+
+    view = asked(bob.node)
+    assert (view.kind, view.target) == ("node", bob.node)
+    assert 0 < view.failed <= view.records
+    assert {each.peer for each in view.failures} == {bob.node}
+    assert {each.name for each in view.failures} == {"bob"}
+    assert asked("root").failed >= view.failed
+    assert asked(asked("issuing").target).kind == "authority"
+    assert not any(each.revoked for each in alice.mesh.certificates.list())
+    problem(client.get("/v1/trust/whatif", params={"revoke": "ab" * 32}), 404)
+    for wrong in ({"revoke": "x"}, {}):
+        problem(client.get("/v1/trust/whatif", params=wrong), 400)
 
 
 @pytest.mark.parametrize("path", ["/v1/proxy", "/v1/senate", "/v1/ngauge"])

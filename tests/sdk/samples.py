@@ -11,6 +11,7 @@ from hypermesh.wire.api.lease import LeaseView
 from hypermesh.wire.api.parcel import Box
 from hypermesh.wire.api.privacy import PrivacyChange
 from hypermesh.wire.api.token import Scope
+from hypermesh.wire.api.trust import PartnerRequest
 from hypermesh.wire.api.tunnel import Who
 from hypermesh.wire.asset import AssetKind, AssetState, LeaseState, PrivacyLevel
 
@@ -74,6 +75,13 @@ SAMPLES: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, Any]]] = {
     ("transfer", "submit"): (("file", "desktop"), {}),
     ("transfer", "get"): ((HEX16,), {}),
     ("transfer", "list"): ((), {}),
+    ("trust", "list"): ((), {}),
+    ("trust", "introduction"): ((), {}),
+    ("trust", "preview"): ((PartnerRequest(introduction="x"),), {}),
+    ("trust", "add"): ((PartnerRequest(introduction="x"),), {}),
+    ("trust", "drop"): ((HEX32, "over"), {}),
+    ("trust", "whatif"): (("root",), {}),
+    ("trust", "assets"): ((HEX32,), {}),
     ("tokens", "list"): ((), {}),
     ("tokens", "revoke"): ((HEX16,), {}),
     ("accounts", "entries"): ((HEX32,), {}),

@@ -1,5 +1,7 @@
 //! Checking of certificate chains, for the ledger and the pure verifiers.
 
+use std::sync::Arc;
+
 use hm_x509::{PeerIdentity, Refusal, TrustPolicy};
 use pyo3::create_exception;
 use pyo3::exceptions::PyValueError;
@@ -9,6 +11,7 @@ use pyo3::types::PyBytes;
 
 use crate::crypto::SecretKeys;
 use crate::detached::detached;
+use crate::stoq::{partner, Agreed};
 
 create_exception!(
     _native,
@@ -42,12 +45,64 @@ fn x509_check_chain<'py>(
         roots,
         issuers,
         revoked: revoked.into_iter().collect(),
-        bearers: None,
         version: 0,
+        ..TrustPolicy::default()
     };
     let chain = slices(&chain);
     let outcome = detached(py, || hm_x509::check_chain(&policy, &chain, now_unix))?;
     identity(py, outcome)
+}
+
+/// permitted, excluded, policies, beginning, end
+type Reached<'py> = (Vec<String>, Vec<String>, Vec<Bound<'py, PyBytes>>, i64, i64);
+
+#[pyfunction]
+#[pyo3(signature = (*, network, roots, revoked, partners, chain, now_unix))]
+fn x509_check_partner<'py>(
+    py: Python<'py>,
+    network: [u8; 32],
+    roots: Vec<Vec<u8>>,
+    revoked: Vec<[u8; 32]>,
+    partners: Vec<Agreed>,
+    chain: Vec<PyBackedBytes>,
+    now_unix: i64,
+) -> PyResult<Identity<'py>> {
+    let policy = TrustPolicy {
+        network,
+        roots,
+        revoked: revoked.into_iter().collect(),
+        partners: partners
+            .into_iter()
+            .map(|one| Arc::new(partner(one)))
+            .collect(),
+        ..TrustPolicy::default()
+    };
+    let chain = slices(&chain);
+    let outcome = detached(py, || hm_x509::check_partner(&policy, &chain, now_unix))?;
+    identity(py, outcome)
+}
+
+#[pyfunction]
+#[pyo3(signature = (*, roots, partner, now_unix))]
+fn x509_check_partnership<'py>(
+    py: Python<'py>,
+    roots: Vec<Vec<u8>>,
+    partner: Agreed,
+    now_unix: i64,
+) -> PyResult<Reached<'py>> {
+    let partner = self::partner(partner);
+    let outcome = detached(py, || {
+        hm_x509::check_partnership(&roots, &partner, now_unix)
+    })?;
+    let reach = outcome.map_err(|refusal| refused(&refusal))?;
+    let policies = reach.policies.iter().map(|one| PyBytes::new(py, one));
+    Ok((
+        reach.permitted,
+        reach.excluded,
+        policies.collect(),
+        reach.not_before,
+        reach.not_after,
+    ))
 }
 
 #[pyfunction]
@@ -68,7 +123,8 @@ fn x509_check_pinned_root<'py>(
 #[pyfunction]
 #[pyo3(signature = (*, issuing, root, now_unix))]
 fn x509_check_issuing(py: Python<'_>, issuing: &[u8], root: &[u8], now_unix: i64) -> PyResult<()> {
-    detached(py, || hm_x509::check_issuing(issuing, root, now_unix))?.map_err(refused)
+    detached(py, || hm_x509::check_issuing(issuing, root, now_unix))?
+        .map_err(|refusal| refused(&refusal))
 }
 
 #[pyfunction]
@@ -99,21 +155,8 @@ fn slices(chain: &[PyBackedBytes]) -> Vec<&[u8]> {
     chain.iter().map(|one| &**one).collect()
 }
 
-fn refused(refusal: Refusal) -> PyErr {
-    let kind = match refusal {
-        Refusal::Malformed(_) => "malformed",
-        Refusal::WrongNetwork => "wrong_network",
-        Refusal::UnknownIssuer => "unknown_issuer",
-        Refusal::BadSignature(_) => "bad_signature",
-        Refusal::Expired => "expired",
-        Refusal::NotYetValid => "not_yet_valid",
-        Refusal::Revoked => "revoked",
-    };
-    CertificateRefused::new_err((kind, refusal.to_string()))
-}
-
 fn identity(py: Python<'_>, outcome: Result<PeerIdentity, Refusal>) -> PyResult<Identity<'_>> {
-    let peer = outcome.map_err(refused)?;
+    let peer = outcome.map_err(|refusal| refused(&refusal))?;
     Ok((
         PyBytes::new(py, &peer.id),
         peer.owner.map(|owner| PyBytes::new(py, &owner)),
@@ -123,6 +166,20 @@ fn identity(py: Python<'_>, outcome: Result<PeerIdentity, Refusal>) -> PyResult<
     ))
 }
 
+fn refused(refusal: &Refusal) -> PyErr {
+    let kind = match refusal {
+        Refusal::Malformed(_) => "malformed",
+        Refusal::WrongNetwork => "wrong_network",
+        Refusal::UnknownIssuer => "unknown_issuer",
+        Refusal::BadSignature(_) => "bad_signature",
+        Refusal::Expired => "expired",
+        Refusal::NotYetValid => "not_yet_valid",
+        Refusal::Revoked => "revoked",
+        Refusal::NameForbidden(_) => "name_forbidden",
+    };
+    CertificateRefused::new_err((kind, refusal.to_string()))
+}
+
 /// Adds this section to the module.
 pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add(
@@ -130,6 +187,8 @@ pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.py().get_type::<CertificateRefused>(),
     )?;
     module.add_function(wrap_pyfunction!(x509_check_chain, module)?)?;
+    module.add_function(wrap_pyfunction!(x509_check_partner, module)?)?;
+    module.add_function(wrap_pyfunction!(x509_check_partnership, module)?)?;
     module.add_function(wrap_pyfunction!(x509_check_pinned_root, module)?)?;
     module.add_function(wrap_pyfunction!(x509_check_issuing, module)?)?;
     module.add_function(wrap_pyfunction!(x509_read_keys, module)?)?;

@@ -157,7 +157,7 @@ impl<'a> Certificate<'a> {
         }
     }
 
-    fn parsed(&self, id: &Oid<'_>) -> Option<(&ParsedExtension<'a>, bool)> {
+    pub(crate) fn parsed(&self, id: &Oid<'_>) -> Option<(&ParsedExtension<'a>, bool)> {
         let found = self
             .extensions
             .iter()
@@ -207,6 +207,8 @@ fn check_extensions(extensions: &[X509Extension<'_>]) -> Result<(), Refusal> {
             oid::KEY_USAGE,
             oid::SUBJECT_ALT_NAME,
             oid::BASIC_CONSTRAINTS,
+            oid::NAME_CONSTRAINTS,
+            oid::CERTIFICATE_POLICIES,
             oid::AUTHORITY_KEY_ID,
             oid::EXTENDED_KEY_USAGE,
         ];

@@ -1,13 +1,15 @@
 //! From a chain of certificates to a peer, or to the reason why not.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{digest, SHA256};
 use hm_crypto::hybrid::PublicKeys;
 use thiserror::Error;
 
 use crate::certificate::Certificate;
-use crate::signature;
+use crate::partner::Partner;
+use crate::{names, signature};
 
 /// What a node trusts, as one immutable value; a change is a new value with a higher `version`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,14 +24,19 @@ pub struct TrustPolicy {
     pub revoked: BTreeSet<[u8; 32]>,
     /// Those that may connect by their keys alone; `None`: whoever proves some.
     pub bearers: Option<BTreeSet<[u8; 32]>>,
+    /// Other networks whose nodes are let in, on a protocol of their own.
+    pub partners: Vec<Arc<Partner>>,
     pub version: u64,
 }
 
 impl TrustPolicy {
     /// Whether `other` differs at most in whom it has revoked.
     pub fn believes_as(&self, other: &TrustPolicy) -> bool {
+        let partners = self.partners.iter().zip(&other.partners);
         (&self.network, &self.roots, &self.issuers)
             == (&other.network, &other.roots, &other.issuers)
+            && self.partners.len() == other.partners.len()
+            && partners.into_iter().all(|(one, two)| one.agrees_as(two))
     }
 }
 
@@ -40,6 +47,8 @@ pub struct PeerIdentity {
     pub id: [u8; 32],
     /// The owner whom an issuer vouches for; `None` where no issuer was asked.
     pub owner: Option<[u8; 32]>,
+    /// The network that its certificate names; `None` where no issuer was asked.
+    pub network: Option<[u8; 32]>,
     pub ed25519: [u8; 32],
     pub falcon: Vec<u8>,
     /// Seconds since 1970.
@@ -63,6 +72,8 @@ pub enum Refusal {
     NotYetValid,
     #[error("the node is revoked")]
     Revoked,
+    #[error("{0} is not a name that was agreed on")]
+    NameForbidden(String),
 }
 
 /// The node behind `chain` (leaf, issuing, optionally root) under `policy` at `now_unix` seconds.
@@ -70,7 +81,7 @@ pub enum Refusal {
 /// Believes a leaf that an issuer in the policy signed, an issuer that a root in the policy signed,
 /// all three at their time; both signatures each time. A root in the chain must be one in the
 /// policy. Where several reasons hold, the first of these is given: malformed, wrong network,
-/// unknown issuer, bad signature, revoked, not yet valid, expired.
+/// unknown issuer, bad signature, revoked, a name that is not permitted, not yet valid, expired.
 pub fn check_chain(
     policy: &TrustPolicy,
     chain: &[&[u8]],
@@ -160,6 +171,9 @@ fn check_below(
     if policy.revoked.contains(&peer.id) {
         return Err(Refusal::Revoked);
     }
+    let name = names::dns(&peer.id, &policy.network);
+    issuing.check_name(&name)?;
+    root.check_name(&name)?;
     check_times(&[leaf, issuing, &root], now_unix)
 }
 
@@ -173,13 +187,16 @@ pub fn check_pinned_root(
     let [leaf, issuing, root] = chain else {
         return Err(wrong_length());
     };
-    let (leaf, peer, _) = read_node(leaf)?;
+    let (leaf, peer, network) = read_node(leaf)?;
     if digest(&SHA256, root).as_ref() != root_sha256 {
         return Err(Refusal::UnknownIssuer);
     }
     let (issuing, root) = (Certificate::read(issuing)?, Certificate::read(root)?);
     check_link(&issuing, &root, 1, &signature::check)?;
     check_link(&leaf, &issuing, 0, &signature::check)?;
+    let name = names::dns(&peer.id, &network);
+    issuing.check_name(&name)?;
+    root.check_name(&name)?;
     check_times(&[&leaf, &issuing, &root], now_unix)?;
     Ok(peer)
 }
@@ -214,6 +231,7 @@ fn keys_of(leaf: &Certificate<'_>) -> Result<PeerIdentity, Refusal> {
             .id()
             .map_err(|error| Refusal::Malformed(error.to_string()))?,
         owner: None,
+        network: None,
         ed25519,
         falcon: leaf.falcon.clone(),
         not_after: leaf.not_after,
@@ -221,7 +239,7 @@ fn keys_of(leaf: &Certificate<'_>) -> Result<PeerIdentity, Refusal> {
 }
 
 /// A node's certificate, the node it is about and the network it names.
-fn read_node(leaf: &[u8]) -> Result<(Certificate<'_>, PeerIdentity, [u8; 32]), Refusal> {
+pub(crate) fn read_node(leaf: &[u8]) -> Result<(Certificate<'_>, PeerIdentity, [u8; 32]), Refusal> {
     let leaf = Certificate::read(leaf)?;
     let keys = keys_of(&leaf)?;
     let names = leaf.node_names()?;
@@ -232,13 +250,14 @@ fn read_node(leaf: &[u8]) -> Result<(Certificate<'_>, PeerIdentity, [u8; 32]), R
     }
     let peer = PeerIdentity {
         owner: Some(names.owner),
+        network: Some(names.network),
         ..keys
     };
     Ok((leaf, peer, names.network))
 }
 
 /// The root that signed `issuing`, or why none of `roots` did.
-fn anchor<'a>(
+pub(crate) fn anchor<'a>(
     roots: &'a [Vec<u8>],
     issuing: &Certificate<'_>,
     signed: Signed<'_>,
@@ -257,7 +276,7 @@ fn anchor<'a>(
 
 /// Whether `issuer` is the one `subject` names, may sign it, and did sign it with both keys.
 /// `below` counts the certificate authorities under `issuer` in the chain.
-fn check_link(
+pub(crate) fn check_link(
     subject: &Certificate<'_>,
     issuer: &Certificate<'_>,
     below: u32,
@@ -270,7 +289,7 @@ fn check_link(
     signed(subject, issuer)
 }
 
-fn check_times(chain: &[&Certificate<'_>], now_unix: i64) -> Result<(), Refusal> {
+pub(crate) fn check_times(chain: &[&Certificate<'_>], now_unix: i64) -> Result<(), Refusal> {
     if chain.iter().any(|one| now_unix < one.not_before) {
         return Err(Refusal::NotYetValid);
     }
@@ -280,6 +299,6 @@ fn check_times(chain: &[&Certificate<'_>], now_unix: i64) -> Result<(), Refusal>
     Ok(())
 }
 
-fn wrong_length() -> Refusal {
+pub(crate) fn wrong_length() -> Refusal {
     Refusal::Malformed("a chain is leaf, issuing certificate and root".into())
 }

@@ -14,6 +14,7 @@ use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 
 use crate::certificate::Certificate;
 use crate::chain;
+use crate::partner;
 use crate::signature;
 use crate::{PeerIdentity, Refusal, TrustPolicy};
 
@@ -61,6 +62,21 @@ impl Known {
         now_unix: i64,
     ) -> Result<PeerIdentity, Refusal> {
         chain::complete(policy, leaf, now_unix, &|subject, issuer| {
+            self.check(subject, issuer)
+        })
+    }
+
+    /// [`crate::check_partner`], likewise.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_partner(
+        &self,
+        policy: &TrustPolicy,
+        chain: &[&[u8]],
+        now_unix: i64,
+    ) -> Result<PeerIdentity, Refusal> {
+        partner::check(policy, chain, now_unix, &|subject, issuer| {
             self.check(subject, issuer)
         })
     }

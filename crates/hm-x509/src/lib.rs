@@ -22,6 +22,7 @@ pub mod fuzz;
 mod known;
 mod names;
 mod oid;
+mod partner;
 mod presigned;
 mod selfsigned;
 mod signature;
@@ -31,6 +32,7 @@ pub use chain::{
     TrustPolicy,
 };
 pub use known::Known;
+pub use partner::{check_partner, check_partnership, Partner, Reach};
 pub use presigned::presigned;
 pub use selfsigned::self_signed;
 

@@ -48,20 +48,16 @@ impl Names {
             owner: owner.ok_or("no hm:owner name")?,
             network: network.ok_or("no hm:network name")?,
         };
-        if dns != Some(names.dns().as_str()) {
+        if dns != Some(self::dns(&names.node, &names.network).as_str()) {
             return Err("the DNS name does not follow from node and network");
         }
         Ok(names)
     }
+}
 
-    /// The DNS name that follows from node and network.
-    fn dns(&self) -> String {
-        format!(
-            "{}.{}.hm.internal",
-            hex(&self.node[..8]),
-            hex(&self.network[..5])
-        )
-    }
+/// The DNS name that follows from node and network.
+pub fn dns(node: &[u8; 32], network: &[u8; 32]) -> String {
+    format!("{}.{}.hm.internal", hex(&node[..8]), hex(&network[..5]))
 }
 
 fn hash(text: &str) -> Option<[u8; 32]> {

@@ -19,6 +19,8 @@ pub const SUBJECT_KEY_ID: Oid<'static> = oid!(2.5.29 .14);
 pub const KEY_USAGE: Oid<'static> = oid!(2.5.29 .15);
 pub const SUBJECT_ALT_NAME: Oid<'static> = oid!(2.5.29 .17);
 pub const BASIC_CONSTRAINTS: Oid<'static> = oid!(2.5.29 .19);
+pub const NAME_CONSTRAINTS: Oid<'static> = oid!(2.5.29 .30);
+pub const CERTIFICATE_POLICIES: Oid<'static> = oid!(2.5.29 .32);
 pub const AUTHORITY_KEY_ID: Oid<'static> = oid!(2.5.29 .35);
 pub const EXTENDED_KEY_USAGE: Oid<'static> = oid!(2.5.29 .37);
 pub const SUBJECT_ALT_PUBLIC_KEY: Oid<'static> = oid!(2.5.29 .72);
@@ -48,6 +50,8 @@ mod tests {
             ("KEY_USAGE", KEY_USAGE),
             ("SUBJECT_ALT_NAME", SUBJECT_ALT_NAME),
             ("BASIC_CONSTRAINTS", BASIC_CONSTRAINTS),
+            ("NAME_CONSTRAINTS", NAME_CONSTRAINTS),
+            ("CERTIFICATE_POLICIES", CERTIFICATE_POLICIES),
             ("AUTHORITY_KEY_ID", AUTHORITY_KEY_ID),
             ("EXTENDED_KEY_USAGE", EXTENDED_KEY_USAGE),
             ("SUBJECT_ALT_PUBLIC_KEY", SUBJECT_ALT_PUBLIC_KEY),

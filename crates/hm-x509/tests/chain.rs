@@ -41,6 +41,7 @@ fn policy() -> TrustPolicy {
         issuers: vec![ISSUING.to_vec()],
         revoked: BTreeSet::new(),
         bearers: None,
+        partners: Vec::new(),
         version: 1,
     }
 }

@@ -34,6 +34,9 @@
 //! | `hm/1` | a node of the network | a node of the network |
 //! | `hm-enrol/1` | a node under the root in the invitation, else of the network | anyone, or the keys it proves |
 //! | `hm-session/1` | a node of the network | the keys it proves |
+//! | `hm-partner/1` | a node of a partner network | a node of a partner network |
+//!
+//! Between two networks each side signs under the genesis id of its own, which its certificate names.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -41,7 +44,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::quic::{timeout, Connection, ReadToEndError, RecvStream, SendStream, VarInt};
 use hm_crypto::hybrid::{PublicKeys, Signature, Statement};
 use hm_crypto::{ed25519, falcon, hybrid};
-use hm_x509::{Known, PeerIdentity, Refusal, TrustPolicy};
+use hm_x509::{Known, Partner, PeerIdentity, Refusal, TrustPolicy};
 use rustls::pki_types::CertificateDer;
 
 use crate::error::{said_by_peer, Error, Kind, Result};
@@ -69,16 +72,19 @@ pub enum Alpn {
     Node,
     Enrol,
     Session,
+    /// Between nodes of two networks that list each other.
+    Partner,
 }
 
 impl Alpn {
-    pub const ALL: [Alpn; 3] = [Alpn::Node, Alpn::Enrol, Alpn::Session];
+    pub const ALL: [Alpn; 4] = [Alpn::Node, Alpn::Enrol, Alpn::Session, Alpn::Partner];
 
     pub fn text(self) -> &'static str {
         match self {
             Alpn::Node => "hm/1",
             Alpn::Enrol => "hm-enrol/1",
             Alpn::Session => "hm-session/1",
+            Alpn::Partner => "hm-partner/1",
         }
     }
 
@@ -86,9 +92,15 @@ impl Alpn {
         self.text().as_bytes()
     }
 
-    /// Whether its connections leave tickets. Strangers get none: they would fill the store.
+    /// Whether its connections leave tickets. Strangers get none, who would fill the store, and nor do
+    /// nodes of other networks, for whom nothing is served before they are admitted.
     pub fn resumes(self) -> bool {
-        self != Alpn::Enrol
+        !self.is_outside()
+    }
+
+    /// Whether its clients come from outside of the network and have no lease here either.
+    pub fn is_outside(self) -> bool {
+        matches!(self, Alpn::Enrol | Alpn::Partner)
     }
 
     pub fn from_name(name: &[u8]) -> Option<Alpn> {
@@ -172,7 +184,7 @@ impl Channel {
         hm_x509::read_keys(leaf).ok().map(|peer| peer.id)
     }
 
-    fn chain(&self) -> Vec<&[u8]> {
+    pub fn chain(&self) -> Vec<&[u8]> {
         self.chain.iter().map(CertificateDer::as_ref).collect()
     }
 }
@@ -199,6 +211,7 @@ pub fn check_server(
     let chain = channel.chain();
     let peer = match (channel.alpn, &expected.root_sha256) {
         (Alpn::Enrol, Some(root)) => hm_x509::check_pinned_root(&chain, root, now_unix),
+        (Alpn::Partner, _) => terms.check_partner(&chain, now_unix),
         _ => terms.check_node(&chain, now_unix),
     }
     .map_err(refused)?;
@@ -229,6 +242,10 @@ pub fn check_client(
             format!("{} needs a certificate", channel.alpn.text()),
         )),
         (Alpn::Node, chain) => terms.check_node(chain, now_unix).map(Some).map_err(refused),
+        (Alpn::Partner, chain) => terms
+            .check_partner(chain, now_unix)
+            .map(Some)
+            .map_err(refused),
         (Alpn::Enrol | Alpn::Session, [leaf, ..]) => {
             let peer = hm_x509::read_keys(leaf).map_err(refused)?;
             let bearers = terms.policy.bearers.as_ref();
@@ -252,6 +269,7 @@ fn refused(refusal: Refusal) -> Error {
         Refusal::Expired => Kind::CertificateExpired,
         Refusal::NotYetValid => Kind::CertificateNotYetValid,
         Refusal::Revoked => Kind::PeerRevoked,
+        Refusal::NameForbidden(_) => Kind::NameForbidden,
     };
     Error::new(kind, refusal.to_string())
 }
@@ -376,6 +394,32 @@ impl Terms {
         }
     }
 
+    fn check_partner(
+        &self,
+        chain: &[&[u8]],
+        now_unix: i64,
+    ) -> std::result::Result<PeerIdentity, Refusal> {
+        self.known.check_partner(&self.policy, chain, now_unix)
+    }
+
+    /// Whose agreement lets `peer` in on `channel`; `None` within one network.
+    pub fn partner_of(
+        &self,
+        channel: &Channel,
+        peer: Option<&PeerIdentity>,
+    ) -> Option<Arc<Partner>> {
+        let network = peer.filter(|_| channel.alpn == Alpn::Partner)?.network?;
+        let mut partners = self.policy.partners.iter();
+        partners.find(|one| one.network == network).cloned()
+    }
+
+    /// The network under whose genesis id `peer` signs on `channel`.
+    fn network_of<'a>(&'a self, channel: &Channel, peer: Option<&'a PeerIdentity>) -> &'a [u8; 32] {
+        peer.filter(|_| channel.alpn == Alpn::Partner)
+            .and_then(|peer| peer.network.as_ref())
+            .unwrap_or(&self.policy.network)
+    }
+
     fn id(&self) -> PeerId {
         self.identity
             .as_ref()
@@ -461,7 +505,7 @@ pub async fn admit_server(
             channel: &channel.binding,
             client: terms.id(),
             server: peer.id,
-            genesis: &terms.policy.network,
+            genesis: terms.network_of(&channel, Some(&peer)),
         };
         binding.verify(Role::Server, Some(&peer), &frame)?;
         Ok(peer)
@@ -589,9 +633,13 @@ async fn judge_client(
             channel: &channel.binding,
             client: peer.as_ref().map_or(NOBODY, |peer| peer.id),
             server: terms.id(),
-            genesis: &terms.policy.network,
+            genesis: terms.network_of(&channel, peer.as_ref()),
         };
         binding.verify(Role::Client, peer.as_ref(), &frame)?;
+        let binding = Binding {
+            genesis: &terms.policy.network,
+            ..binding
+        };
         let frame = binding.sign(Role::Server, terms.identity.as_deref())?;
         Ok((peer, frame))
     })

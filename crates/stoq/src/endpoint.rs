@@ -10,19 +10,20 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use hm_x509::TrustPolicy;
+use hm_x509::{PeerIdentity, TrustPolicy};
 use parking_lot::{Mutex, RwLock};
 
 use self::accepting::ServerConfigs;
 pub use self::dialling::Destination;
-use crate::admission::{Alpn, Terms};
+use crate::admission::{Alpn, Channel, Terms};
+use crate::admitted::{self, Admission, Admissions};
 use crate::connection::Connection;
 use crate::datagram::Datagrams;
 use crate::drive::{self, Drive};
 use crate::error::{Error, Kind, Result};
 use crate::identity::Identity;
 use crate::limits::*;
-use crate::live::{self, Live, LiveConnection};
+use crate::live::{Live, LiveConnection};
 use crate::memory::{self, Action, Operation, Range};
 use crate::quic::{self, timeout, EndpointConfig, VarInt};
 use crate::region::Regions;
@@ -50,6 +51,7 @@ struct Shared {
     live: Live,
     tickets: Arc<Tickets>,
     refusals: Mutex<VecDeque<Refusal>>,
+    admissions: Admissions,
     refused: AtomicU64,
     accepted: AtomicU64,
     resumed: AtomicU64,
@@ -143,7 +145,7 @@ impl Endpoint {
             return Err(Error::new(Kind::BindRefused, "the socket is not IPv6"));
         };
         let live = Live::default();
-        live.revoke(policy.revoked.clone());
+        live.obey(&policy);
         let shared = Arc::new(Shared {
             quic,
             local: Mutex::new(local),
@@ -165,6 +167,7 @@ impl Endpoint {
             live,
             tickets: Arc::default(),
             refusals: Mutex::default(),
+            admissions: Admissions::default(),
             refused: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             resumed: AtomicU64::new(0),
@@ -231,7 +234,8 @@ impl Endpoint {
         &self.shared.services.regions
     }
 
-    /// New connections obey `policy` from now on, and live ones of peers it revokes end.
+    /// New connections obey `policy` from now on. Live ones end where it revokes their peer, or where
+    /// what let the peer's network in is gone or has changed.
     pub fn set_policy(&self, policy: Arc<TrustPolicy>) {
         let revoked = policy.revoked.clone();
         let ended = {
@@ -241,17 +245,15 @@ impl Endpoint {
                 self.shared.tickets.revoke(&revoked);
             } else {
                 self.shared.tickets.clear();
+                terms.known = Arc::default();
             }
+            let ended = self.shared.live.obey(&policy);
             terms.policy = policy;
-            self.shared.live.revoke(revoked)
+            ended
         };
-        for (connection, peer) in ended {
-            self.shared.record(
-                connection.remote_address(),
-                None,
-                Some(peer),
-                live::revoked(),
-            );
+        for (connection, peer, error) in ended {
+            self.shared
+                .record(connection.remote_address(), None, Some(peer), error);
         }
     }
 
@@ -366,6 +368,17 @@ impl Endpoint {
         self.shared.refusals.lock().drain(..).collect()
     }
 
+    /// Keep note of up to `most` admissions for [`Endpoint::admissions`]; of none by default.
+    pub fn keep_admissions(&self, most: usize) {
+        self.shared.admissions.keep(most);
+    }
+
+    /// The admissions of peers with certificates since the last call, oldest first, and how many
+    /// more there were.
+    pub fn admissions(&self) -> (Vec<Admission>, u64) {
+        self.shared.admissions.take()
+    }
+
     /// Its live connections, oldest first: at most `limit` after those up to the key `after` (0 for
     /// all), each with its key.
     pub fn connections(&self, after: u64, limit: usize) -> Vec<(u64, LiveConnection)> {
@@ -417,6 +430,28 @@ impl Shared {
             // Where peers do not acknowledge in time, they find out by themselves.
             let _ = timeout(CLOSE_WAIT, shared.quic.wait_idle()).await;
         })
+    }
+
+    /// Keeps note of a peer that has been admitted with a certificate.
+    fn note(
+        &self,
+        connection: &quic::Connection,
+        channel: &Channel,
+        peer: Option<&PeerIdentity>,
+        opened: bool,
+    ) {
+        let Some(peer) = peer.filter(|_| self.admissions.is_kept()) else {
+            return;
+        };
+        self.admissions.note(Admission {
+            at_ms: admitted::now_ms(),
+            remote: connection.remote_address(),
+            alpn: channel.alpn,
+            peer: peer.id,
+            network: peer.network,
+            opened,
+            chain: channel.chain().iter().map(|der| der.to_vec()).collect(),
+        });
     }
 
     fn record(&self, remote: SocketAddr, alpn: Option<Alpn>, peer: Option<PeerId>, error: Error) {

@@ -42,6 +42,8 @@ kinds! {
     /// The peer speaks another version of STOQ, or refuses the protocol asked for.
     ProtocolMismatch = 12,
     HandshakeFailed = 13,
+    /// A name constraint keeps the peer's name out.
+    NameForbidden = 14,
     /// The peer has proven its keys, and they are not among those let in here.
     NotAuthorized = 16,
     ConnectionLost = 20,
@@ -74,6 +76,8 @@ kinds! {
     FileFailed = 53,
     /// The local service behind a tunnel does not take the connection.
     TargetRefused = 70,
+    /// Nodes of partner networks may not ask for this service.
+    NotForPartners = 62,
     /// A bounded queue is full (`HM-0008` in the catalogue).
     Overloaded = 60,
     /// The endpoint is going down and takes nothing new.

@@ -20,6 +20,7 @@
 //! as an immutable `hm_x509::TrustPolicy`.
 
 mod admission;
+mod admitted;
 mod bell;
 mod chunks;
 mod completions;
@@ -62,6 +63,7 @@ mod tunnel;
 pub type PeerId = [u8; 32];
 
 pub use admission::{Alpn, Expected};
+pub use admitted::Admission;
 pub use bytes::Bytes;
 pub use chunks::Chunks;
 pub use completions::Completions;

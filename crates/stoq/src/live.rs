@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::quic::Connection;
+use hm_x509::{Partner, TrustPolicy};
 use parking_lot::Mutex;
 
 use crate::admission::{self, Alpn, Channel};
@@ -30,11 +31,14 @@ struct State {
     next: u64,
     connections: BTreeMap<u64, Entry>,
     revoked: BTreeSet<PeerId>,
+    partners: Vec<Arc<Partner>>,
 }
 
 struct Entry {
     connection: Connection,
     peer: Option<PeerId>,
+    /// The agreement under which its peer is here.
+    partner: Option<Arc<Partner>>,
     opened: bool,
     alpn: Alpn,
     group: String,
@@ -84,17 +88,18 @@ fn key_age(connection: &Connection, now: Instant) -> KeyAge {
 
 impl Live {
     /// Adds a connection that has just been admitted. Its peer may have been revoked since the
-    /// policy was read for it, so the revoked set is asked again under the lock that replaces it.
+    /// policy was read for it, or the agreement with its network ended, so that is asked again under
+    /// the lock that replaces both.
     pub fn add(
         &self,
         connection: &Connection,
         peer: Option<PeerId>,
         opened: bool,
         channel: &Channel,
+        partner: Option<Arc<Partner>>,
     ) -> Result<(u64, Ending)> {
         let mut state = self.state.lock();
-        if peer.is_some_and(|peer| state.revoked.contains(&peer)) {
-            let error = revoked();
+        if let Some(error) = state.objection(peer, partner.as_ref()) {
             admission::close(connection, &error);
             return Err(error);
         }
@@ -104,6 +109,7 @@ impl Live {
         let entry = Entry {
             connection: connection.clone(),
             peer,
+            partner,
             opened,
             alpn: channel.alpn,
             group: channel.group.clone(),
@@ -122,20 +128,22 @@ impl Live {
         self.state.lock().connections.remove(&key);
     }
 
-    /// Replaces the revoked set and ends the connections of those in it. Who they were.
-    pub fn revoke(&self, revoked_set: BTreeSet<PeerId>) -> Vec<(Connection, PeerId)> {
+    /// Ends the connections of peers that `policy` lets in no more. Who they were, and why.
+    pub fn obey(&self, policy: &TrustPolicy) -> Vec<(Connection, PeerId, Error)> {
         let mut state = self.state.lock();
-        state.revoked = revoked_set;
+        state.revoked.clone_from(&policy.revoked);
+        state.partners.clone_from(&policy.partners);
         let mut ended = Vec::new();
         for entry in state.connections.values() {
-            let Some(peer) = entry.peer.filter(|peer| state.revoked.contains(peer)) else {
+            let objection = state.objection(entry.peer, entry.partner.as_ref());
+            let Some((peer, error)) = entry.peer.zip(objection) else {
                 continue;
             };
             if entry.connection.close_reason().is_none() {
-                // It is set already only where an earlier revocation ended this connection.
-                let _ = entry.ending.set(revoked());
-                admission::close(&entry.connection, &revoked());
-                ended.push((entry.connection.clone(), peer));
+                // It is set already only where an earlier policy ended this connection.
+                let _ = entry.ending.set(error.clone());
+                admission::close(&entry.connection, &error);
+                ended.push((entry.connection.clone(), peer, error));
             }
         }
         ended
@@ -194,6 +202,25 @@ impl Live {
     }
 }
 
+impl State {
+    /// Why a peer may not stay.
+    fn objection(&self, peer: Option<PeerId>, partner: Option<&Arc<Partner>>) -> Option<Error> {
+        if peer.is_some_and(|peer| self.revoked.contains(&peer)) {
+            return Some(revoked());
+        }
+        let under = partner?;
+        match self.partners.iter().find(|one| one.agrees_as(under)) {
+            Some(now) => peer
+                .filter(|peer| now.revoked.contains(peer))
+                .map(|_| revoked()),
+            None => Some(Error::new(
+                Kind::WrongNetwork,
+                "what was agreed with the peer's network has ended or changed",
+            )),
+        }
+    }
+}
+
 impl Entry {
     fn shown(&self) -> LiveConnection {
         LiveConnection {
@@ -218,7 +245,7 @@ impl Entry {
     }
 }
 
-pub fn revoked() -> Error {
+fn revoked() -> Error {
     Error::new(Kind::PeerRevoked, "the node is revoked")
 }
 

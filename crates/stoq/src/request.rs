@@ -34,6 +34,8 @@ pub struct Origin {
     /// `None`: a client of `hm-enrol/1` without keys.
     pub peer: Option<PeerId>,
     pub owner: Option<PeerId>,
+    /// The network that its certificate names, where it has shown one.
+    pub network: Option<[u8; 32]>,
     pub alpn: Alpn,
     pub channel_binding: [u8; 32],
 }
@@ -203,7 +205,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut unanswered = self.queue.unanswered.lock();
         unanswered.requests -= 1;
-        unanswered.strangers -= usize::from(self.alpn == Alpn::Enrol);
+        unanswered.strangers -= usize::from(self.alpn.is_outside());
         unanswered.bytes -= self.bytes;
         if let Some(Entry::Occupied(mut held)) =
             self.peer.map(|peer| unanswered.of_peers.entry(peer))
@@ -230,7 +232,7 @@ impl Queue {
     /// connections, leaves places for others.
     pub fn admit(self: &Arc<Self>, origin: &Origin, bytes: usize) -> Result<Permit> {
         let (alpn, peer) = (origin.alpn, origin.peer);
-        let stranger = alpn == Alpn::Enrol;
+        let stranger = alpn.is_outside();
         if stranger && bytes > STRANGER_BODY_BYTES_MAX {
             return Err(Error::new(
                 Kind::TooLarge,

@@ -23,6 +23,8 @@ use crate::tunnel::{self, Flows};
 
 /// The STOQ service number that returns what it gets (`hypermesh.wire.rpc.SERVICE_ECHO`).
 pub const SERVICE_ECHO: u16 = 7;
+/// The STOQ service number of calls (`hypermesh.wire.rpc.SERVICE_CONTROL`).
+const SERVICE_CONTROL: u16 = 1;
 
 /// What a stream needs of its endpoint.
 #[derive(Clone)]
@@ -95,6 +97,19 @@ pub async fn serve_early(
     }
 }
 
+/// Echo, and calls, of which the node itself says who may make which.
+fn is_for_partners(header: &RequestHeader) -> bool {
+    matches!(header.extent, Extent::Bytes(_))
+        && matches!(header.service, SERVICE_ECHO | SERVICE_CONTROL)
+}
+
+fn not_for_partners(service: u16) -> Error {
+    Error::new(
+        Kind::NotForPartners,
+        format!("service {service} is for nodes of this network"),
+    )
+}
+
 /// Whether a request with this header and body may be asked in the first flight.
 pub fn may_be_early(service: u16, body: &[u8]) -> bool {
     service == SERVICE_ECHO || (service == memory::SERVICE && memory::changes_nothing(body))
@@ -115,6 +130,9 @@ async fn serve_from(
     send: SendStream,
     mut receive: RecvStream,
 ) {
+    if origin.alpn == Alpn::Partner && !is_for_partners(&header) {
+        return refuse(send, receive, &not_for_partners(header.service)).await;
+    }
     match (header.service, header.extent) {
         (SERVICE_ECHO, Extent::Open) if origin.alpn != Alpn::Enrol => echo(send, receive).await,
         (tunnel::SERVICE, Extent::Open) => {
@@ -197,10 +215,10 @@ async fn serve_from(
     }
 }
 
-/// Serves what a peer sends beside its streams both ways, until its connection ends. A stranger may
-/// send nothing of the kind.
+/// Serves what a peer sends beside its streams both ways, until its connection ends. Those from outside
+/// may send nothing of the kind.
 pub async fn serve_aside(services: Services, origin: Origin, connection: quic::Connection) {
-    if origin.alpn == Alpn::Enrol {
+    if origin.alpn.is_outside() {
         return;
     }
     tokio::join!(

@@ -128,7 +128,7 @@ fn client_config(
         .map_err(misconfigured)?
         .dangerous()
         .with_custom_certificate_verifier(match alpn {
-            Alpn::Node | Alpn::Session => LEAF_KEY.clone(),
+            Alpn::Node | Alpn::Session | Alpn::Partner => LEAF_KEY.clone(),
             Alpn::Enrol => PINNED.clone(),
         });
     let mut config = match identity {

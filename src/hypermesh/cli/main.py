@@ -43,7 +43,7 @@ LISTED: dict[str, tuple[Listed, ...]] = {
         Listed("asset", "asset", "Show what the pool has, share it, sell it."),
         Listed("cert", "certificate", "Show certificates: who may take part, until when."),
         Listed("dns", "dns", "Show the names of the mesh, and who answers for them."),
-        Listed("trust", "trust", "Have this machine's programs believe a root, or no longer."),
+        Listed("trust", "trust", "Let other networks in; have programs believe a root."),
         Listed("token", "token", "Let programs elsewhere use this node."),
     ),
     "Using it": (

@@ -258,6 +258,11 @@ ISSUERS_MAX = 1_000
 """Replacements of one network's issuing CA; its root does not live long enough for more."""
 
 
+def founder(state: State) -> OwnerId:
+    """Whose key governs the network."""
+    return _network(state).founder
+
+
 def owner(state: State, identifier: OwnerId) -> Owner | None:
     """The owner of this id, if its keys are known."""
     return _owners.get(state, identifier)

@@ -7,6 +7,7 @@ from hypermesh.node.admitting import Admitting
 from hypermesh.node.chain import Chain, Sequencing
 from hypermesh.node.lending import Lending
 from hypermesh.node.parcels import Parcels
+from hypermesh.node.partners import Partners
 from hypermesh.node.service import WORKERS, Method, Peer
 from hypermesh.node.transparency import Transparency
 from hypermesh.node.waits import Waits
@@ -17,6 +18,7 @@ from hypermesh.wire.parcel import ParcelOffer, SealingKeyRequest, SignedSealingK
 from hypermesh.wire.rpc import (
     ALPN_ENROL,
     ALPN_NODE,
+    ALPN_PARTNER,
     ALPN_SESSION,
     BlocksRequest,
     BlocksResponse,
@@ -28,6 +30,8 @@ from hypermesh.wire.rpc import (
     LeaseRequest,
     LoggedRequest,
     LogProofRequest,
+    PartnerAssetsRequest,
+    PartnerStatusRequest,
     ResolveRequest,
     SetTermsRequest,
     SignedLocator,
@@ -39,6 +43,8 @@ from hypermesh.wire.tx import SignedTransaction
 NODES = frozenset({ALPN_NODE})
 SESSIONS = frozenset({ALPN_SESSION})
 STRANGERS = frozenset({ALPN_ENROL})
+PARTNERS = frozenset({ALPN_PARTNER})
+"""Nodes of partner networks: what stands here, and echo, is all that they may ask for."""
 
 POLLS_OF_ONE_MAX = 4
 """Of `ledger.blocks`. A follower has one; those of connections that it lost still wait."""
@@ -51,6 +57,7 @@ def methods(
     whereabouts: Whereabouts,
     parcels: Parcels,
     transparency: Transparency,
+    partners: Partners,
 ) -> dict[str, Method]:
     """Every method by its name."""
     polls = Waits(WORKERS, POLLS_OF_ONE_MAX)
@@ -86,7 +93,7 @@ def methods(
         "ledger.blocks": Method(NODES, BlocksRequest, blocks),
         "locator.publish": Method(NODES, SignedLocator, publish),
         "locator.resolve": Method(NODES, ResolveRequest, resolve),
-        "asset.inspect": Method(NODES, DescribeRequest, lending.inspect),
+        "asset.inspect": Method(NODES | PARTNERS, DescribeRequest, partners.inspect),
         "asset.describe": Method(NODES, DescribeRequest, lending.describe),
         "asset.terms": Method(NODES, TermsRequest, lending.terms),
         "asset.set_terms": Method(NODES, SetTermsRequest, lending.set_terms),
@@ -95,6 +102,8 @@ def methods(
         "parcel.take": Method(NODES, ParcelOffer, parcels.take),
         "parcel.greet": Method(NODES, SignedSealingKey, parcels.greet),
         "parcel.key": Method(NODES, SealingKeyRequest, parcels.key),
+        "partner.status": Method(PARTNERS, PartnerStatusRequest, partners.status),
+        "partner.assets": Method(PARTNERS, PartnerAssetsRequest, partners.assets),
         "job.run": Method(SESSIONS, JobRequest, lending.run_job),
         "job.output": Method(SESSIONS, JobOutputRequest, lending.job_output),
         "job.cancel": Method(SESSIONS, JobCancelRequest, lending.cancel_job),

@@ -38,6 +38,7 @@ from hypermesh.node.economy import Economy
 from hypermesh.node.events import job_event
 from hypermesh.node.evidence import Evidence
 from hypermesh.node.explorer import Explorer
+from hypermesh.node.handshakes import Handshakes
 from hypermesh.node.hearing import Hearing
 from hypermesh.node.holdings import Holdings
 from hypermesh.node.inbox import Inbox
@@ -60,12 +61,14 @@ from hypermesh.node.owning import Owning
 from hypermesh.node.parcels import Parcels, Post
 from hypermesh.node.parcels_kept import KeptParcels
 from hypermesh.node.parcels_passing import Passing
+from hypermesh.node.partners import Partners
 from hypermesh.node.peers import Peers
 from hypermesh.node.placing import Placing
 from hypermesh.node.pool import Pool
 from hypermesh.node.readings import Readings
 from hypermesh.node.refusals import Refusals
 from hypermesh.node.reissuing import Reissuing
+from hypermesh.node.replaying import Replaying
 from hypermesh.node.revocation_exports import RevocationExports
 from hypermesh.node.revoking import Revoking
 from hypermesh.node.rules import kernel
@@ -97,8 +100,9 @@ from hypermesh.wire.api.event import EventKind
 from hypermesh.wire.api.ledger import TransactionView
 from hypermesh.wire.api.network import InvitationView
 from hypermesh.wire.api.token import RemoteView
+from hypermesh.wire.api.trust import PartnerRequest
 from hypermesh.wire.asset import Locator
-from hypermesh.wire.ids import NodeId, OwnerId, hex_bytes
+from hypermesh.wire.ids import GenesisId, NodeId, OwnerId, hex_bytes
 from hypermesh.wire.proof import ProofKind
 from hypermesh.wire.rpc import SERVICE_TRANSFER, SERVICE_TUNNEL, SubmitResponse
 from hypermesh.wire.tx import BankTransfer
@@ -276,8 +280,30 @@ class Node:
             self._passing.heard(node, hearing.age_ms(node))
             hearing.heard(node)
 
+        self.partners = Partners(
+            membership,
+            self.chain,
+            self.endpoint,
+            self.lending,
+            lambda: self.whereabouts.locate(self.whereabouts.sequencer),
+            data,
+            lambda: admission.obey(),
+        )
         admission = Admission(
-            membership, self.chain, self.endpoint, lambda: time.time_ns() // 1_000_000
+            membership,
+            self.chain,
+            self.endpoint,
+            lambda: time.time_ns() // 1_000_000,
+            self.partners.in_force,
+            lambda: self.replaying.record(),
+        )
+        self.replaying = Replaying(
+            membership,
+            self.chain,
+            self.endpoint,
+            Handshakes(data / "handshakes.sqlite"),
+            lambda: admission.obeyed,
+            names,
         )
         self._service = Service(
             self.endpoint,
@@ -288,6 +314,7 @@ class Node:
                 self.whereabouts,
                 self.parcels,
                 self.transparency,
+                self.partners,
             ),
             {SERVICE_TRANSFER: self.inbox.take, SERVICE_TUNNEL: self.services.take},
             heard,
@@ -325,6 +352,7 @@ class Node:
             refusals,
             admission,
             self._settling.renew_soon,
+            self.replaying,
         )
         admission.obey()
 
@@ -411,6 +439,7 @@ class Node:
         self._anchoring.start()
         self.running.start()
         self._passing.start()
+        self.partners.start()
         self.tunnels.start()
         self.sending.start()
 
@@ -420,6 +449,7 @@ class Node:
         self._settling.stop()
         self._anchoring.stop()
         self._passing.stop()
+        self.partners.stop()
         self._attesting.stop()
         self._drain()
         self.tunnels.stop()
@@ -431,10 +461,12 @@ class Node:
         # A dial under way ends with it; the ledger would wait for one to a sequencer that is away.
         self.endpoint.close()
         self._passing.close()
+        self.partners.close()
         self._index.stop()
         self.chain.stop()
         self._ladder.close()
         self.inbox.close()
+        self.replaying.close()
         self._admitting.close()
         self.running.close()
 
@@ -475,6 +507,7 @@ class Node:
             self._attesting,
             self.running,
             self.sending,
+            self.partners,
         )
         for part in parts:
             yield from part.threads
@@ -512,6 +545,14 @@ class Node:
     def replace_issuer(self, reason: str, grace_ms: int) -> IssuerView:
         """Put another issuing CA in the place of the present one; see `Reissuing.replace`."""
         return self._reissuing.replace(reason, grace_ms)
+
+    def add_partner(self, request: PartnerRequest) -> TransactionView:
+        """Let nodes of another network in; see `Partners.add`."""
+        return _view(self.partners.add(request))
+
+    def drop_partner(self, network: GenesisId, reason: str) -> TransactionView:
+        """Let nodes of another network in no more; see `Partners.drop`."""
+        return _view(self.partners.drop(network, reason))
 
     # The parts
 

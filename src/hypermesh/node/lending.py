@@ -63,6 +63,7 @@ from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import Conflict, Forbidden, HyperMeshError, NotAvailable, NotFound
 from hypermesh.wire.ids import AssetId, LeaseId
 from hypermesh.wire.rpc import (
+    ALPN_PARTNER,
     ActivateResponse,
     AssetView,
     DescribeRequest,
@@ -445,7 +446,11 @@ class Lending:
     # The parts
 
     def _caller(self, state: State, peer: Peer) -> Caller:
-        """Who calls, with what the ledger says of its node."""
+        """Who calls, with what the ledger says of its node. One of another network is known by that
+        network and its own id alone: its owner has no account here."""
+        if peer.alpn == ALPN_PARTNER:
+            networks = () if peer.network is None else (peer.network,)
+            return Caller(peer.id, None, frozenset(networks))
         return Caller(
             peer.id,
             peer.owner,

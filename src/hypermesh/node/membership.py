@@ -24,6 +24,7 @@ from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.keystore import KeyStore
 from hypermesh.node.kept import read
 from hypermesh.stoq.trust import TrustPolicy
+from hypermesh.trustchain.federation import Partnership
 from hypermesh.trustchain.verify import Anchors, CertificateMalformed, check_chain
 from hypermesh.wire.asset import Locator
 from hypermesh.wire.block import Genesis
@@ -146,15 +147,19 @@ class Membership:
         return _digest(self.chain)
 
     def policy(
-        self, revoked: frozenset[NodeId], issuers: Sequence[Certificate] = ()
+        self,
+        revoked: frozenset[NodeId],
+        issuers: Sequence[Certificate] = (),
+        partnerships: Sequence[Partnership] = (),
     ) -> TrustPolicy:
         """Whom STOQ shall trust on this network: what `issuers` issued, as the ledger names them;
-        without them, those of the issuer of this node's own certificate."""
+        without them, those of the issuer of this node's own certificate. And of which others."""
         return TrustPolicy(
             network=self.genesis_id,
             roots=[self.genesis.root_certificate],
             issuers=issuers or [self.chain[1]],
             revoked=revoked,
+            partners=[each.agreed for each in partnerships],
             version=len(revoked),
         )
 

@@ -9,6 +9,7 @@ from hypermesh.caesar.economics.staking import Staking
 from hypermesh.caesar.token.bank import Bank
 from hypermesh.consensus.module import Consensus
 from hypermesh.ledger import identity
+from hypermesh.ledger.federation import Federation
 from hypermesh.ledger.kernel import Kernel
 from hypermesh.ledger.module import State
 from hypermesh.ledger.names import Holding, Names
@@ -30,6 +31,7 @@ def kernel(genesis: Genesis) -> Kernel:
         Leases(),
         Names(_holding),
         Transparency(),
+        Federation(),
     )
     return Kernel(genesis, modules, identities)
 

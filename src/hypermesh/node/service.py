@@ -33,12 +33,14 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Peer:
     """Who calls: proven by STOQ before the call was read. `owner` is None without a certificate;
-    `channel` is the exporter that binds signatures to this connection."""
+    `channel` is the exporter that binds signatures to this connection; `network` is that of the
+    certificate, where one was shown."""
 
     id: bytes
     owner: bytes | None
     alpn: str
     channel: bytes
+    network: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,5 +124,11 @@ class Service:
             raise Forbidden("The caller has shown no keys")
         if request.alpn == ALPN_NODE:
             self._heard(request.peer_id)
-        peer = Peer(request.peer_id, request.peer_owner, request.alpn, request.channel_binding)
+        peer = Peer(
+            request.peer_id,
+            request.peer_owner,
+            request.alpn,
+            request.channel_binding,
+            request.peer_network,
+        )
         return encode(method.answer(peer, decode(method.argument, call.argument)))

@@ -15,11 +15,21 @@ from hypermesh.node.chain import Chain
 from hypermesh.node.lending import Lending
 from hypermesh.node.metrics import Metrics
 from hypermesh.node.refusals import Refusals
+from hypermesh.node.replaying import Replaying
 from hypermesh.node.trouble import Trouble
 from hypermesh.node.whereabouts import Whereabouts
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.wire.errors import HyperMeshError
 
+POLICY_EVENTS = frozenset(
+    {
+        "identity.revoked",
+        "identity.issuer_replaced",
+        "federation.added",
+        "federation.dropped",
+    }
+)
+"""What changes whom the transport lets in."""
 WATCH_S = 1.0
 WATCH_S_MAX = 30.0
 """Between two tries of what failed; it doubles up to this."""
@@ -41,11 +51,13 @@ class Watching:
         refusals: Refusals,
         admission: Admission,
         renew: Callable[[], None],
+        replaying: Replaying,
     ) -> None:
         """`renew` has the certificate of this node looked at soon."""
         self._refusals = refusals
         self._admission = admission
         self._renew = renew
+        self._replaying = replaying
         self._chain = chain
         self._endpoint = endpoint
         self._attesting = attesting
@@ -99,6 +111,7 @@ class Watching:
         try:
             self._report_refusals()
             self._admission.obey_in_time()
+            self._replaying.record()
             if commit is not None:
                 self._react(commit)
             if self._owed_at is not None and time.monotonic() >= self._owed_at:
@@ -126,7 +139,7 @@ class Watching:
     def _react(self, commit: Commit) -> None:
         """Revocations and epochs first: what follows them may have to wait for another node."""
         names = {event.name for event in commit.events}
-        if names & {"identity.revoked", "identity.issuer_replaced"}:
+        if names & POLICY_EVENTS:
             self._admission.obey()
         if "identity.issuer_replaced" in names:
             self._renew()

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from hypermesh.sdk.stoq import AsyncStoq, Stoq
     from hypermesh.sdk.token import AsyncTokens, Tokens
     from hypermesh.sdk.transfer import AsyncTransfer, Transfer
+    from hypermesh.sdk.trust import AsyncTrust, Trust
     from hypermesh.sdk.tunnel import AsyncTunnels, Tunnels
 
 _MODULES = {
@@ -66,6 +67,7 @@ _MODULES = {
     "stoq": "stoq",
     "tokens": "token",
     "transfer": "transfer",
+    "trust": "trust",
     "tunnels": "tunnel",
 }
 
@@ -120,6 +122,7 @@ class Mesh(_Nouns):
     stoq: Stoq
     tokens: Tokens
     transfer: Transfer
+    trust: Trust
     tunnels: Tunnels
 
     def __init__(self, place: Place) -> None:
@@ -174,6 +177,7 @@ class AsyncMesh(_Nouns):
     stoq: AsyncStoq
     tokens: AsyncTokens
     transfer: AsyncTransfer
+    trust: AsyncTrust
     tunnels: AsyncTunnels
 
     def __init__(self, place: Place) -> None:

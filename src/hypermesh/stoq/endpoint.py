@@ -20,7 +20,7 @@ from hypermesh.stoq.request import Request
 from hypermesh.stoq.stack import Stack
 from hypermesh.stoq.trust import Identity, TrustPolicy
 from hypermesh.wire.errors import HyperMeshError
-from hypermesh.wire.ids import Hash, NodeId
+from hypermesh.wire.ids import GenesisId, Hash, NodeId
 from hypermesh.wire.rpc import ALPN_NODE
 
 KEY_EXCHANGE = "X25519MLKEM768"
@@ -40,6 +40,20 @@ class Refusal(NamedTuple):
     alpn: str | None
     peer: Hash | None
     error: HyperMeshError
+
+
+class Admission(NamedTuple):
+    """A peer with a certificate that was admitted: `chain` is what it has shown, leaf first, DER;
+    `network` what its certificate names, none where it is known by its keys alone. `opened` is
+    whether this side has dialled."""
+
+    at_ms: int
+    remote: str
+    alpn: str
+    peer: NodeId
+    network: GenesisId | None
+    opened: bool
+    chain: list[bytes]
 
 
 class EndpointStats(NamedTuple):
@@ -123,8 +137,8 @@ class Endpoint:
         return self._native.address
 
     def set_policy(self, policy: TrustPolicy) -> None:
-        """Obey `policy` from now on. Live connections of peers that it revokes end at once, with
-        the reason."""
+        """Obey `policy` from now on. Live connections end at once, with the reason, where it
+        revokes their peer, or where what let the peer's network in is gone or has changed."""
         self._native.set_policy(policy.native)
 
     def set_identity(self, identity: Identity) -> None:
@@ -292,6 +306,16 @@ class Endpoint:
     def refusals(self) -> list[Refusal]:
         """Peers refused since the last call, oldest first; the last 256 at most."""
         return [Refusal(*refusal) for refusal in self._native.refusals()]
+
+    def keep_admissions(self, most: int) -> None:
+        """Keep note of up to `most` admissions for `admissions`; of none until then."""
+        self._native.keep_admissions(most)
+
+    def admissions(self) -> tuple[list[Admission], int]:
+        """Peers with certificates that were admitted since the last call, oldest first, and how
+        many more there were than were kept."""
+        found, missed = self._native.admissions()
+        return [Admission(*each) for each in found], missed
 
     def stats(self) -> EndpointStats:
         """Connections, handshakes, requests."""

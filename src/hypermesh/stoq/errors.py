@@ -128,6 +128,14 @@ class HandshakeFailed(PeerRefused):
     title = "The TLS handshake failed"
 
 
+class NameForbidden(PeerRefused):
+    """The peer is of a partner network, and its name is not among those that were agreed on."""
+
+    code = "HM-STOQ-0014"
+    title = "The peer's name is not one that was agreed on"
+    remedy = "See `hm trust ls` for the names that are let in"
+
+
 class NotAuthorized(PeerRefused):
     """The peer has proven its keys, and they are not among those that are let in there."""
 
@@ -331,6 +339,14 @@ class FileFailed(HyperMeshError):
 
     code = "HM-STOQ-0053"
     title = "The file cannot be used"
+
+
+class NotForPartners(Forbidden):
+    """Nodes of partner networks may not ask for this service."""
+
+    code = "HM-STOQ-0062"
+    title = "Nodes of other networks may not ask for this"
+    remedy = "See `hm trust ls` for what they may"
 
 
 class Draining(Overloaded):

@@ -8,7 +8,7 @@ from hypermesh import _native
 from hypermesh.stoq.stream import Stream
 from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import HyperMeshError
-from hypermesh.wire.ids import Hash, OwnerId
+from hypermesh.wire.ids import GenesisId, Hash, OwnerId
 
 
 @final
@@ -32,12 +32,17 @@ class Request:
 
     @property
     def peer_owner(self) -> OwnerId | None:
-        """The owner that the peer's certificate names; on `hm/1` only."""
+        """The owner that the peer's certificate names; on `hm/1` and `hm-partner/1` only."""
         return self.native.peer_owner
 
     @property
+    def peer_network(self) -> GenesisId | None:
+        """The network that the peer's certificate names; on `hm/1` and `hm-partner/1` only."""
+        return self.native.peer_network
+
+    @property
     def alpn(self) -> str:
-        """`hm/1`, `hm-enrol/1` or `hm-session/1`."""
+        """`hm/1`, `hm-enrol/1`, `hm-session/1` or `hm-partner/1`."""
         return self.native.alpn
 
     @property

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import final
+from typing import TypeAlias, final
 
 from hypermesh import _native
 from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.wire.ids import GenesisId, Hash, NodeId
+
+Agreed: TypeAlias = tuple[GenesisId, bytes, bytes, bytes, int, Sequence[NodeId]]
+"""A partner network, as `trustchain.federation.Partnership.agreed` gives it."""
 
 
 @final
@@ -16,10 +19,21 @@ class TrustPolicy:
 
     `roots` and `issuers` are certificates in DER (issuers carry their FALCON key in 2.5.29.72);
     `bearers` are those who may connect by their keys alone, on `hm-session/1`; None lets in whoever
-    proves some. `version` grows with each change, and is for people and logs.
+    proves some. `partners` are other networks whose nodes are let in on `hm-partner/1`: genesis id,
+    root, issuing and cross-certificate (DER), the end in seconds since 1970, and which of its nodes
+    it has revoked. `version` grows with each change, and is for people and logs.
     """
 
-    __slots__ = ("bearers", "issuers", "native", "network", "revoked", "roots", "version")
+    __slots__ = (
+        "bearers",
+        "issuers",
+        "native",
+        "network",
+        "partners",
+        "revoked",
+        "roots",
+        "version",
+    )
 
     def __init__(
         self,
@@ -29,6 +43,7 @@ class TrustPolicy:
         issuers: Iterable[bytes] = (),
         revoked: Iterable[NodeId] = (),
         bearers: Iterable[Hash] | None = None,
+        partners: Iterable[Agreed] = (),
         version: int = 0,
     ) -> None:
         self.network = network
@@ -36,6 +51,7 @@ class TrustPolicy:
         self.issuers = tuple(issuers)
         self.revoked = frozenset(revoked)
         self.bearers = None if bearers is None else frozenset(bearers)
+        self.partners = tuple(partners)
         self.version = version
         self.native = _native.StoqPolicy(
             network=network,
@@ -43,6 +59,7 @@ class TrustPolicy:
             issuers=self.issuers,
             revoked=sorted(self.revoked),
             bearers=None if self.bearers is None else sorted(self.bearers),
+            partners=self.partners,
             version=version,
         )
 
@@ -54,6 +71,7 @@ class TrustPolicy:
             issuers=self.issuers,
             revoked=revoked,
             bearers=self.bearers,
+            partners=self.partners,
             version=self.version + 1,
         )
 

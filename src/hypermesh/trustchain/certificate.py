@@ -87,6 +87,48 @@ def issuing_certificate(
     return _signed(_timed(_below(root, builder), validity, serial), root.keys)
 
 
+def cross_certificate(
+    partner: bytes,
+    root: Authority,
+    permitted: Sequence[str],
+    excluded: Sequence[str],
+    policies: Sequence[x509.ObjectIdentifier],
+    validity: Validity,
+    serial: int,
+) -> bytes:
+    """The certificate (DER) by which those below `root` trust another network's issuing CA, whose
+    certificate is `partner` (DER): the same name and keys, for the DNS names `permitted` without
+    those `excluded`, under `policies`, and for no further CA.
+
+    That the partner has both keys is for the caller to know: its own root signed them.
+    """
+    theirs = x509.load_der_x509_certificate(partner)
+    public = theirs.public_key()
+    if not isinstance(public, EllipticCurvePublicKey):
+        raise TypeError("an issuing CA has a P-256 key")
+    second = theirs.extensions.get_extension_for_oid(oids.SUBJECT_ALT_PUBLIC_KEY).value
+    identifier = theirs.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    constraints = x509.NameConstraints(
+        [x509.DNSName(name) for name in permitted] or None,
+        [x509.DNSName(name) for name in excluded] or None,
+    )
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(theirs.subject)
+        .public_key(public)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(certificates=True), critical=True)
+        .add_extension(identifier, critical=False)
+        .add_extension(constraints, critical=True)
+        .add_extension(
+            x509.CertificatePolicies([x509.PolicyInformation(each, None) for each in policies]),
+            critical=False,
+        )
+        .add_extension(second, critical=False)
+    )
+    return _signed(_timed(_below(root, builder), validity, serial), root.keys)
+
+
 def node_certificate(
     node: PublicKeys,
     owner: OwnerId,

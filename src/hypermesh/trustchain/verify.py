@@ -81,6 +81,14 @@ class NodeRevoked(CertificateRefused):
     remedy = "Remove its keys and join as a new node"
 
 
+class NameNotPermitted(CertificateRefused):
+    """The node's name is not among those that an issuer above it may certify."""
+
+    code = "HM-TRUST-0300"
+    title = "The node's name is not permitted"
+    remedy = "Ask the other network which of your nodes it lets in: `hm trust ls` there"
+
+
 _REASONS: dict[str, type[CertificateRefused]] = {
     "malformed": CertificateMalformed,
     "wrong_network": NetworkMismatch,
@@ -89,6 +97,7 @@ _REASONS: dict[str, type[CertificateRefused]] = {
     "expired": CertificateExpired,
     "not_yet_valid": CertificateNotYetValid,
     "revoked": NodeRevoked,
+    "name_forbidden": NameNotPermitted,
 }
 
 
@@ -126,9 +135,10 @@ def check_chain(
     """The node behind `chain` (leaf, issuing, optionally root; DER) at `now_s` seconds since 1970.
 
     Raises the first that holds of `CertificateMalformed`, `NetworkMismatch`, `IssuerUnknown`,
-    `CertificateForged`, `NodeRevoked`, `CertificateNotYetValid`, `CertificateExpired`.
+    `CertificateForged`, `NodeRevoked`, `NameNotPermitted`, `CertificateNotYetValid`,
+    `CertificateExpired`.
     """
-    return _certified(
+    return certified(
         lambda: _native.x509_check_chain(
             network=anchors.network,
             roots=[anchors.root],
@@ -156,7 +166,7 @@ def check_pinned(chain: Sequence[bytes], root_sha256: Hash, *, now_s: int) -> Ce
     alone, as an invitation names it. The network is not checked. Raises as `check_chain` does."""
     if len(root_sha256) != 32:
         raise InvalidInput(f"A SHA-256 has 32 bytes, not {len(root_sha256)}")
-    return _certified(
+    return certified(
         lambda: _native.x509_check_pinned_root(
             chain=list(chain), root_sha256=root_sha256, now_unix=now_s
         )
@@ -190,7 +200,8 @@ def fingerprint(certificate: bytes) -> Hash:
     return hashlib.sha256(certificate).digest()
 
 
-def _certified(check: Callable[[], tuple[bytes, bytes | None, bytes, bytes, int]]) -> CertifiedNode:
+def certified(check: Callable[[], tuple[bytes, bytes | None, bytes, bytes, int]]) -> CertifiedNode:
+    """What native `check` believes of a node; raises a `CertificateRefused`."""
     try:
         identifier, owner, ed25519, falcon, not_after_s = check()
     except _native.CertificateRefused as refusal:
@@ -201,7 +212,12 @@ def _certified(check: Callable[[], tuple[bytes, bytes | None, bytes, bytes, int]
     return CertifiedNode(identifier, owner, keys, not_after_s)
 
 
-def _raise(refusal: _native.CertificateRefused) -> NoReturn:
+def refusal_of(refusal: _native.CertificateRefused) -> CertificateRefused:
+    """The reason that native code gives, as an error of its own."""
     kind, text = refusal.args
     reason = _REASONS[kind]
-    raise reason(why=text if text.lower() != reason.title.lower() else "") from None
+    return reason(why=text if text.lower() != reason.title.lower() else "")
+
+
+def _raise(refusal: _native.CertificateRefused) -> NoReturn:
+    raise refusal_of(refusal) from None

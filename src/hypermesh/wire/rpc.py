@@ -1,8 +1,9 @@
 """Calls between nodes over STOQ: the methods, what they take and what they return.
 
 A request stream carries one `Call`; the answer is the encoded result or a `Problem`. Calls on
-ALPN `hm-enrol/1` are `enrol.*` only; on `hm-session/1` (the bearer of a lease) `job.*` only; the
-rest needs `hm/1`, where both sides have proven their certificates.
+ALPN `hm-enrol/1` are `enrol.*` only; on `hm-session/1` (the bearer of a lease) `job.*` only; on
+`hm-partner/1` (a node of a partner network) `partner.*` and `asset.inspect` only; the rest needs
+`hm/1`, where both sides have proven their certificates.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from hypermesh.wire.tx import Certificate, TxResult
 ALPN_NODE = "hm/1"
 ALPN_ENROL = "hm-enrol/1"
 ALPN_SESSION = "hm-session/1"
+ALPN_PARTNER = "hm-partner/1"
+"""Between nodes of two networks that list each other (`docs/decisions/0028-federation.md`)."""
 
 SERVICE_CONTROL = 1
 """STOQ service number of `Call`s."""
@@ -52,6 +55,12 @@ SERVICE_TUNNEL = 22
 """STOQ service number of tunnels: a stream for each connection to a service that a node offers."""
 SERVICE_PERF = 23
 """STOQ service number of measurements of a path, of servers that run alone."""
+
+
+PARTNER_REVOKED_MAX = 4096
+"""Revoked nodes that one answer names."""
+PARTNER_ASSETS_MAX = 256
+"""Assets in one answer to a node of another network."""
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
@@ -184,6 +193,46 @@ class DescribeRequest(msgspec.Struct, frozen=True, array_like=True):
     """`asset.describe`: what is it, and on what terms may the caller's owner lease it."""
 
     asset: AssetId
+
+
+class PartnerStatusRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`partner.status`: who is revoked in the network of the node that is asked. `height` is where
+    the caller's list stands, 0 for none."""
+
+    height: Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class PartnerStatus(msgspec.Struct, frozen=True, array_like=True):
+    """The revoked nodes of a network at a height of its ledger, as one of its nodes follows it. All
+    of them where `complete`, else as many as there is room for."""
+
+    height: Annotated[int, Meta(ge=0, le=2**53)]
+    time_ms: TimeMs
+    revoked: Annotated[list[NodeId], Meta(max_length=PARTNER_REVOKED_MAX)]
+    complete: bool
+
+
+class PartnerAssetsRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`partner.assets`: the assets that are open to anyone, those with ids above `after`."""
+
+    after: Annotated[bytes, Meta(max_length=16)]
+
+
+class PartnerAsset(msgspec.Struct, frozen=True, array_like=True):
+    """An asset at FullPublic, as the ledger of its network has it."""
+
+    asset: AssetId
+    host: NodeId
+    kind: AssetKind
+    state: AssetState
+    capacity: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class PartnerAssets(msgspec.Struct, frozen=True, array_like=True):
+    """A page of them by ascending id; `more` where there are others above."""
+
+    items: Annotated[list[PartnerAsset], Meta(max_length=PARTNER_ASSETS_MAX)]
+    more: bool
 
 
 class DescribeResponse(msgspec.Struct, frozen=True, array_like=True):

@@ -11,6 +11,7 @@ other type leaves it empty.
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -22,6 +23,7 @@ from hypermesh.wire.asset import (
     AssetState,
     Descriptor,
     DurationMs,
+    Locator,
     Offer,
     Price,
     PrivacyLevel,
@@ -49,6 +51,19 @@ CERTIFICATE_BYTES_MAX = 16 * 1024
 
 Certificate: TypeAlias = Annotated[bytes, Meta(min_length=1, max_length=CERTIFICATE_BYTES_MAX)]
 """An X.509 certificate in DER."""
+
+
+GENESIS_BYTES_MAX = 64 * 1024
+NAMES_MAX = 64
+"""Names in each list of a cross-certificate's constraints."""
+
+
+class PartnerService(enum.StrEnum):
+    """What nodes of a partner network may ask for here. To connect and to measure the path is part
+    of every agreement."""
+
+    ASSETS = "assets"
+    """Discover assets, as far as the terms of each let them: `asset.inspect`, `partner.assets`."""
 
 
 class IdentityOwn(msgspec.Struct, frozen=True, array_like=True, tag="identity.own"):
@@ -103,6 +118,30 @@ class IdentityReplaceIssuer(
 
     certificate: Certificate
     grace_ms: Annotated[int, Meta(ge=0, le=ISSUER_GRACE_MS_MAX)]
+    reason: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class FederationAdd(msgspec.Struct, frozen=True, array_like=True, tag="federation.add"):
+    """The network's founder lets nodes of another network in, or changes on what terms.
+
+    `document` is the encoded genesis of the other network, whose digest is its id: it names its
+    root, which has signed `issuing`. `cross` is the certificate by which the own root vouches for
+    that issuing CA, with the names that are permitted and the policies. `services` and
+    `not_after_ms` stay within it. `locators` are where the other network was when this was agreed.
+    """
+
+    document: Annotated[bytes, Meta(min_length=1, max_length=GENESIS_BYTES_MAX)]
+    issuing: Certificate
+    cross: Certificate
+    services: Annotated[list[PartnerService], Meta(max_length=8)]
+    not_after_ms: TimeMs
+    locators: Annotated[list[Locator], Meta(max_length=4)]
+
+
+class FederationDrop(msgspec.Struct, frozen=True, array_like=True, tag="federation.drop"):
+    """The network's founder lets nodes of another network in no more."""
+
+    network: GenesisId
     reason: Annotated[str, Meta(min_length=1, max_length=200)]
 
 
@@ -312,6 +351,8 @@ Body: TypeAlias = (
     | NameSet
     | NameDrop
     | IdentityReplaceIssuer
+    | FederationAdd
+    | FederationDrop
     | BankFaucet
     | BankTransfer
     | StakeBond

@@ -24,6 +24,17 @@ use crate::detached::detached;
 /// remote address, protocol, peer, error
 type Refused = (String, Option<&'static str>, Option<Py<PyBytes>>, Py<PyAny>);
 
+/// milliseconds since 1970, remote address, protocol, peer, network, opened here, chain
+type Admitted = (
+    u64,
+    String,
+    &'static str,
+    Py<PyBytes>,
+    Option<Py<PyBytes>>,
+    bool,
+    Vec<Py<PyBytes>>,
+);
+
 #[pyclass(frozen)]
 pub struct StoqEndpoint(Endpoint);
 
@@ -247,6 +258,28 @@ impl StoqEndpoint {
                 )
             })
             .collect()
+    }
+
+    fn keep_admissions(&self, most: usize) {
+        self.0.keep_admissions(most);
+    }
+
+    /// Those since the last call, and how many more there were.
+    fn admissions(&self, py: Python<'_>) -> (Vec<Admitted>, u64) {
+        let (admissions, missed) = self.0.admissions();
+        let bytes = |bytes: &[u8]| PyBytes::new(py, bytes).unbind();
+        let shown = admissions.into_iter().map(|one| {
+            (
+                one.at_ms,
+                one.remote.to_string(),
+                one.alpn.text(),
+                bytes(&one.peer),
+                one.network.map(|network| bytes(&network)),
+                one.opened,
+                one.chain.iter().map(|der| bytes(der)).collect(),
+            )
+        });
+        (shown.collect(), missed)
     }
 
     /// connections, handshakes, accepted, refused, requests waiting, unanswered, bytes of these

@@ -19,6 +19,8 @@ pub mod stream;
 mod trust;
 mod tunnel;
 
+pub use trust::{partner, Agreed};
+
 /// The named bounds that Python states or tests.
 #[pyfunction]
 fn stoq_limits() -> Vec<(&'static str, u64)> {

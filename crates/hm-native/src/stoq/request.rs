@@ -25,6 +25,12 @@ impl StoqRequest {
     }
 
     #[getter]
+    fn peer_network<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        let network = self.0.origin.network;
+        network.map(|network| PyBytes::new(py, &network))
+    }
+
+    #[getter]
     fn alpn(&self) -> &'static str {
         self.0.origin.alpn.text()
     }

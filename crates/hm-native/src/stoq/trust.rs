@@ -2,12 +2,26 @@
 
 use std::sync::Arc;
 
-use hm_x509::TrustPolicy;
+use hm_x509::{Partner, TrustPolicy};
 use pyo3::prelude::*;
 use stoq::Identity;
 
 use super::errors::raised;
 use crate::crypto::SecretKeys;
+
+/// network, root, issuing certificate, cross-certificate, end in seconds since 1970, revoked nodes
+pub type Agreed = ([u8; 32], Vec<u8>, Vec<u8>, Vec<u8>, i64, Vec<[u8; 32]>);
+
+pub fn partner((network, root, issuer, cross, not_after, revoked): Agreed) -> Partner {
+    Partner {
+        network,
+        root,
+        issuer,
+        cross,
+        not_after,
+        revoked: revoked.into_iter().collect(),
+    }
+}
 
 #[pyclass(frozen)]
 pub struct StoqPolicy(pub Arc<TrustPolicy>);
@@ -15,13 +29,15 @@ pub struct StoqPolicy(pub Arc<TrustPolicy>);
 #[pymethods]
 impl StoqPolicy {
     #[new]
-    #[pyo3(signature = (*, network, roots, issuers, revoked, bearers, version))]
+    #[pyo3(signature = (*, network, roots, issuers, revoked, bearers, partners, version))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         network: [u8; 32],
         roots: Vec<Vec<u8>>,
         issuers: Vec<Vec<u8>>,
         revoked: Vec<[u8; 32]>,
         bearers: Option<Vec<[u8; 32]>>,
+        partners: Vec<Agreed>,
         version: u64,
     ) -> Self {
         StoqPolicy(Arc::new(TrustPolicy {
@@ -30,6 +46,10 @@ impl StoqPolicy {
             issuers,
             revoked: revoked.into_iter().collect(),
             bearers: bearers.map(|bearers| bearers.into_iter().collect()),
+            partners: partners
+                .into_iter()
+                .map(|one| Arc::new(partner(one)))
+                .collect(),
             version,
         }))
     }

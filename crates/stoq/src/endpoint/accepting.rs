@@ -199,7 +199,9 @@ impl Shared {
             error = serving => return Err(error),
         };
         let id = peer.as_ref().map(|peer| peer.id);
-        let (key, _) = self.live.add(&connection, id, false, &channel)?;
+        let partner = terms.partner_of(&channel, peer.as_ref());
+        let (key, _) = self.live.add(&connection, id, false, &channel, partner)?;
+        self.note(&connection, &channel, peer.as_ref(), false);
         if let Some(admitted) = terms.admitted(&channel, peer.as_ref()) {
             tickets.admit(admitted);
         }
@@ -207,7 +209,8 @@ impl Shared {
             .fetch_add(channel.resumed.into(), Ordering::Relaxed);
         let origin = Origin {
             peer: id,
-            owner: peer.and_then(|peer| peer.owner),
+            owner: peer.as_ref().and_then(|peer| peer.owner),
+            network: peer.and_then(|peer| peer.network),
             alpn: channel.alpn,
             channel_binding: channel.binding,
         };
@@ -230,6 +233,7 @@ impl Shared {
         let origin = Origin {
             peer: Some(peer.id),
             owner: peer.owner,
+            network: peer.network,
             alpn,
             // It is not known before the handshake is done, and nothing that is served until then
             // asks for it.

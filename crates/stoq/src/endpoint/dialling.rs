@@ -79,9 +79,13 @@ impl Shared {
             channel,
             peer,
             early,
+            partner,
             ..
         } = reached;
-        let (key, ending) = self.live.add(&connection, Some(peer.id), true, &channel)?;
+        let (key, ending) = self
+            .live
+            .add(&connection, Some(peer.id), true, &channel, partner)?;
+        self.note(&connection, &channel, Some(&peer), true);
         let watched = (self.clone(), connection.clone());
         Drive::spawn_on(connection.shard(), async move {
             let (shared, connection) = watched;
@@ -162,6 +166,7 @@ impl Shared {
         }
         unfinished.keep();
         Ok(Reached {
+            partner: terms.partner_of(&channel, Some(&peer)),
             connection,
             channel,
             peer,
@@ -176,6 +181,8 @@ struct Reached {
     connection: quic::Connection,
     channel: Channel,
     peer: hm_x509::PeerIdentity,
+    /// Whose agreement let it in, where it is of another network.
+    partner: Option<Arc<hm_x509::Partner>>,
     /// The server took the first flight.
     early: bool,
     /// Where the answer to the request in it comes.

@@ -17,7 +17,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from hypermesh.http.problem import MEDIA_TYPE
 from hypermesh.trustchain import bundle
-from hypermesh.wire import api, asset, parcel
+from hypermesh.wire import api, asset, parcel, tx
 from hypermesh.wire.api.problem import ProblemDetails
 
 _REFERENCE = "#/components/schemas/{name}"
@@ -58,7 +58,7 @@ def _revised(generated: dict[str, Any]) -> dict[str, Any]:
 
 def _structs() -> dict[str, type]:
     """Every type of the API by its name, which is its name in the document too."""
-    modules = [asset, parcel, bundle] + [
+    modules = [asset, parcel, tx, bundle] + [
         importlib.import_module(f"{api.__name__}.{each.name}")
         for each in pkgutil.iter_modules(api.__path__)
     ]

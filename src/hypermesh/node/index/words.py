@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hypermesh.crypto.digest import digest_of
 from hypermesh.node.index.database import Entry
 from hypermesh.wire.amount import format_caes
 from hypermesh.wire.api.account import Reason
 from hypermesh.wire.asset import UNIT, AssetKind, Lease
+from hypermesh.wire.block import Genesis
+from hypermesh.wire.codec import Undecodable, decode
 from hypermesh.wire.ids import AssetId, LeaseId, NodeId, OwnerId
 from hypermesh.wire.tx import (
     AssetAccept,
@@ -27,6 +30,8 @@ from hypermesh.wire.tx import (
     BlockOpening,
     Body,
     ConsensusAttest,
+    FederationAdd,
+    FederationDrop,
     IdentityEnrol,
     IdentityOwn,
     IdentityReplaceIssuer,
@@ -109,6 +114,11 @@ def operation(body: Body, signer: str, names: Names) -> str:
             return f"{signer} begins the transparency log {body.log.origin}"
         case TransparencyAnchor():
             return f"{signer} anchors {body.size} entries of the transparency log {body.origin}"
+        case FederationAdd():
+            return f"{signer} lets nodes of network {_network(body.document)} in"
+        case FederationDrop():
+            network = body.network.hex()[:SHORT]
+            return f"{signer} lets nodes of network {network} in no more: {body.reason}"
         case BankFaucet():
             return f"{signer} claims its grant from the faucet"
         case BankTransfer():
@@ -198,6 +208,14 @@ def event(name: str, lease: Lease) -> str:
 def lease_kind(lease: Lease, names: Names) -> AssetKind | None:
     found = names.asset(lease.asset)
     return None if found is None else found[0]
+
+
+def _network(document: bytes) -> str:
+    try:
+        genesis = decode(Genesis, document)
+    except Undecodable:
+        return "that cannot be read"
+    return digest_of("genesis", genesis).hex()[:SHORT]
 
 
 def _lease(lease_id: LeaseId, names: Names) -> str:

@@ -1,10 +1,11 @@
 """The certificate authority: a root that signs once, an issuing CA that signs nodes.
 
-The root key is used to found the authority and never again by this program; `open` does not even
-load it. A certificate is on the disk before anyone sees it, under the hash of the request that it
-answers, so the same request has one answer for ever. Where it has a transparency log
-(`record_in`), the certificate is in the log before anyone sees it, too: a crash between the two
-leaves one that was never shown, and the next start, or the same request, records it.
+The root key is used to found the authority, to certify another issuing CA in its place, and to
+certify that of a partner network; `open` does not even load it. A certificate is on the disk before
+anyone sees it, under the hash of the request that it answers, so the same request has one answer
+for ever. Where it has a transparency log (`record_in`), the certificate is in the log before anyone
+sees it, too: a crash between the two leaves one that was never shown, and the next start, or the
+same request, records it.
 
 An issuing CA can be replaced by another below the same root: `prepare_issuing` makes it and
 `use_issuing` goes over to it, once the network knows it. Who asks again for what the one before
@@ -592,3 +593,11 @@ def _stored(keys: KeyStore, name: str) -> AuthorityKeys:
     if not isinstance(outer, ec.EllipticCurvePrivateKey):
         raise AuthorityMissing(f"The secret {name!r} is not that of a certificate authority")
     return AuthorityKeys(outer, FalconKey.from_secret_bytes(stored.inner))
+
+
+def root_authority(keys: KeyStore, root: bytes) -> Authority:
+    """The root of the network with its keys, to certify another network's authority. `root` is its
+    certificate (DER). Raises `AuthorityMissing` where its keys are elsewhere."""
+    if _ROOT_SECRET not in keys:
+        raise AuthorityMissing("The root's keys are not on this node")
+    return Authority(root, _stored(keys, _ROOT_SECRET))

@@ -40,6 +40,7 @@ from hypermesh.node.api.routes import (
     stoq,
     tokens,
     transfers,
+    trust,
     tunnels,
 )
 from hypermesh.node.composition import Node
@@ -61,6 +62,7 @@ ROUTES: list[ControllerRouterHandler] = [
     *tunnels.ROUTES,
     *certificates.ROUTES,
     *ct.ROUTES,
+    *trust.ROUTES,
     *stoq.ROUTES,
     *dns.ROUTES,
     *transfers.ROUTES,
