@@ -34,13 +34,13 @@ const LEO_LOSS: f64 = 0.003;
 const LEO_LOSS_LEFT: f64 = 0.001;
 
 /// Bytes per second with which a path begins that is as long as a geostationary satellite's, in place
-/// of a window: the pace at which 32 datagrams leave on a path of 15 ms. A router sees that pace, and
+/// of a window: the pace at which 32 datagrams leave on a path of 12 ms. A router sees that pace, and
 /// not how long the round trip is; from 32 datagrams such a path would be looked for for five seconds.
-const LONG_START_RATE: f64 = 25e6 / 8.0;
+const LONG_START_RATE: f64 = 30e6 / 8.0;
 
-/// Bytes; what is in flight then, however long the path seems: the losses of a whole such window are
-/// repaired in one round trip.
-const LONG_START_BYTES_MAX: u64 = 2 << 20;
+/// Bytes; what is in flight then, however long the path seems. Where every second datagram of it is
+/// lost, the receiver still keeps all of the gaps apart (`STARTUP_DATAGRAMS` of the controller).
+const LONG_START_BYTES_MAX: u64 = 2304 * 1024;
 
 /// Bytes that an acknowledgement may wait for, on the fastest paths.
 const ACKNOWLEDGED_BYTES: usize = 256 * 1024;
@@ -440,8 +440,8 @@ mod tests {
         for millis in [0, 1, 40, 250, 399] {
             assert_eq!(start(millis), None, "{millis} ms");
         }
-        assert_eq!(start(400), Some(1_250_000));
-        assert_eq!(start(600), Some(1_875_000));
+        assert_eq!(start(400), Some(1_500_000));
+        assert_eq!(start(600), Some(2_250_000));
         // Interplanetary, or a clock that stood still.
         assert_eq!(start(60_000), Some(LONG_START_BYTES_MAX));
     }
