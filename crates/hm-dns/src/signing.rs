@@ -36,7 +36,7 @@ pub const PRIVATE_DNS: u8 = 253;
 pub const FALCON_512: &[u8] = b"\x0afalcon-512\x02hm\x08internal\x00";
 
 enum Key {
-    Falcon512(falcon512::SecretKey),
+    Falcon512(Box<falcon512::SecretKey>),
     P256(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
 }
@@ -73,7 +73,7 @@ impl Signer {
             PRIVATE_DNS => {
                 let key = falcon512::SecretKey::from_bytes(secret).ok()?;
                 let public = [FALCON_512, key.public()].concat();
-                (Key::Falcon512(key), public)
+                (Key::Falcon512(Box::new(key)), public)
             }
             _ => return None,
         };
