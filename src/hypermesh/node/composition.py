@@ -529,6 +529,13 @@ class Node:
             root_certificate=ssl.DER_cert_to_PEM_cert(membership.genesis.root_certificate),
         )
 
+    def exposition(self) -> bytes:
+        """What the node counts, in Prometheus text."""
+        self.metrics.certificate_ends.set(self.membership.not_after_s)
+        self.metrics.count_logs(self.transparency.view())
+        self.metrics.count_names(self.names.view())
+        return self.metrics.exposition()
+
     async def submit(self, transaction: str) -> TransactionView:
         """Submit a signed transaction, given as hex."""
         entry = hex_bytes(transaction, "transaction")

@@ -46,7 +46,7 @@ EVENTS_SPOKEN: Final = ResponseSpec(
 @prompt
 def metrics(here: Node) -> bytes:
     """Prometheus text format."""
-    return here.metrics.exposition()
+    return here.exposition()
 
 
 @get("/metrics/performance")
