@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import uvloop
 
 from hypermesh import __version__
 from hypermesh.http.serving import serving
@@ -235,7 +236,7 @@ def _init(directory: Directory, given: argparse.Namespace) -> None:
 def _run(directory: Directory, given: argparse.Namespace) -> None:
     directory.require_founded()
     file = given.config or directory.settings
-    asyncio.run(serve(directory, lambda: read_settings(file), threading.Event()))
+    uvloop.run(serve(directory, lambda: read_settings(file), threading.Event()))
 
 
 def _token(directory: Directory, given: argparse.Namespace) -> None:
