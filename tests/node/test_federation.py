@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hypermesh.assets.privacy import AccessRefused
+from hypermesh.node.authority_logs import PartnerAct, PartnerDropAct
 from hypermesh.node.partners import PartnerNotListed, ServiceNotAgreed
 from hypermesh.node.revoking import OwnerElsewhere
 from hypermesh.stoq.connection import Connection
@@ -44,9 +45,11 @@ from hypermesh.wire.rpc import (
 )
 from hypermesh.wire.tx import PartnerService
 
+from .acts import acts
 from .network import Network, Node, call, eventually, hm, output, problem
 
 WITHIN_S = 60.0
+PARTNER_KINDS = (PartnerAct.kind, PartnerDropAct.kind)
 
 
 @dataclass(frozen=True)
@@ -289,3 +292,14 @@ def test_dropping_a_network_cuts_its_nodes_off(two: Two) -> None:
     preview = PartnerRequest(introduction=two.introduction(two.theirs))
     shown = two.ours.alice.ask(lambda m: m.trust.preview(preview))
     assert "It was dropped before: over" in shown.consequences
+
+
+def test_what_was_agreed_is_in_the_log_of_acts(two: Two) -> None:
+    def said() -> list[str]:
+        return [each.kind for each in acts(two.ours.alice) if each.kind in PARTNER_KINDS]
+
+    eventually(lambda: said()[-1:] == [PartnerDropAct.kind], "the log says that it was dropped")
+    assert said()[0] == PartnerAct.kind
+    (dropped,) = (each for each in acts(two.ours.alice) if each.kind == PartnerDropAct.kind)
+    act = decode(PartnerDropAct, dropped.document)
+    assert (act.network, act.reason) == (two.theirs.alice.membership.genesis_id, "over")

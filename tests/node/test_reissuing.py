@@ -18,6 +18,7 @@ from hypermesh.crypto.falcon import FalconKey
 from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.keystore import KeyStore
 from hypermesh.ledger.identity import EnrolmentRefused, IssuerForbidden, IssuerRefused
+from hypermesh.node.authority_logs import IssuerAct
 from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.errors import UnknownIssuer
@@ -37,6 +38,7 @@ from hypermesh.wire.errors import HyperMeshError, NotAvailable, NotFound
 from hypermesh.wire.rpc import ALPN_NODE, SERVICE_ECHO
 from hypermesh.wire.tx import BankTransfer, IdentityEnrol, IdentityReplaceIssuer
 
+from .acts import acts
 from .network import Network, Node, dial, eventually, hm, output, stoq
 
 NAMES = ("alice", "bob")
@@ -52,6 +54,12 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
         yield network
     finally:
         network.end()
+
+
+def replacements(founder: Node) -> list[str]:
+    """The issuing CAs that the log of acts tells of, by their SHA-256."""
+    documents = (each.document for each in acts(founder) if each.kind == IssuerAct.kind)
+    return [decode(IssuerAct, each).certificate_sha256.hex() for each in documents]
 
 
 class Thief:
@@ -171,6 +179,7 @@ def test_nodes_renew_at_once_and_no_connection_is_dropped(network: Network) -> N
             assert issuing != first
             for name in NAMES:
                 eventually(lambda: is_by(network, name, issuing), f"{name} renews", 60)  # noqa: B023
+            eventually(lambda: issuing in replacements(alice), "it is in the log of acts")
             answered = traffic.answered
             eventually(
                 lambda: traffic.answered > answered + 100 or traffic.failures, "traffic goes on"

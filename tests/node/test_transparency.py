@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from hypermesh.ledger.bundled import check_ledger
-from hypermesh.sdk.location import socket_path
+from hypermesh.node.authority_logs import RevocationAct
 from hypermesh.trustchain.bundle import (
     Bundle,
     BundleMalformed,
@@ -42,6 +42,7 @@ from hypermesh.wire.rpc import (
 )
 from hypermesh.wire.tx import IdentityRevoke, TransparencyAnchor
 
+from .acts import acts, over_socket
 from .network import Network, Node, call, dial, eventually, hm, output, replaced, stoq
 
 pytestmark = pytest.mark.timeout(240)
@@ -245,11 +246,6 @@ class OverApi:
         return answer.content
 
 
-def over_socket(node: Node) -> httpx.Client:
-    transport = httpx.HTTPTransport(uds=str(socket_path(node.data)))
-    return httpx.Client(transport=transport, base_url="http://localhost", timeout=30)
-
-
 def test_a_monitor_follows_the_logs_over_the_api(pair: Network, tmp_path: Path) -> None:
     """It checks every leaf against the checkpoint itself."""
     entry = entry_of(pair.bob)
@@ -360,6 +356,9 @@ def test_a_revocation_is_a_leaf_and_in_the_bundle(pair: Network) -> None:
     # CrlID (RFC 6960 section 4.4.2): a SEQUENCE of crlNum [1] EXPLICIT INTEGER.
     assert int.from_bytes(height.value[6:], "big") >= done.height
     anchored(pair.bob, "acts", before.here.size + 1)
+    last = acts(pair.alice)[-1]
+    assert last.kind == RevocationAct.kind
+    assert decode(RevocationAct, last.document).reason == "stolen"
     made = bundle_of(pair.alice, node.hex())
     said = check_ledger(made, pair.alice.membership.genesis_id)
     assert said is not None

@@ -168,6 +168,11 @@ def dropped(state: State, network: GenesisId) -> Dropped | None:
     return _dropped.get(state, network)
 
 
+def all_dropped(state: State) -> Iterator[tuple[GenesisId, Dropped]]:
+    """Every network that is listed no more, by ascending id."""
+    return _dropped.rows(state)
+
+
 class Federation:
     """The module `federation`."""
 

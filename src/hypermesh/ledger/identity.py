@@ -335,6 +335,11 @@ def all_issuers(state: State) -> Iterator[bytes]:
     return (_issuer(state, number) for number in range(count, -1, -1))
 
 
+def replacements(state: State) -> Iterator[Issuer]:
+    """Every issuing CA that was put in the place of one before, in their order."""
+    return (row for _, row in _issuers.rows(state))
+
+
 def is_issuer(state: State, certificate: bytes) -> bool:
     """Whether `certificate` (DER) is that of an issuing CA of this network, present or replaced."""
     return certificate in all_issuers(state)

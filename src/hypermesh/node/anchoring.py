@@ -1,9 +1,9 @@
 """Anchoring: the logs of the authority on the ledger, and what the ledger says in them.
 
 One thread, at the node with the authority. A log that has grown is anchored at once where the last
-anchor is some seconds old, else soon after; a revocation on the ledger is a leaf of the log of
-acts. What is done follows from ledger and logs as they are, so a start after a crash is no other
-path.
+anchor is some seconds old, else soon after. A revocation on the ledger, a replaced issuing CA and a
+partner network are leaves of the log of acts. What is done follows from ledger and logs as they
+are, so a start after a crash is no other path.
 """
 
 from __future__ import annotations
@@ -11,13 +11,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
 
 from hypermesh.crypto.keys import key_id
-from hypermesh.ledger import identity, transparency
+from hypermesh.ledger import federation, identity, transparency
 from hypermesh.ledger.errors import LedgerStopped
 from hypermesh.ledger.module import State
 from hypermesh.node.admitting import Admitting
-from hypermesh.node.authority_logs import AuthorityLogs, RevocationAct
+from hypermesh.node.authority_logs import (
+    AuthorityLogs,
+    IssuerAct,
+    LedgerAct,
+    PartnerAct,
+    PartnerDropAct,
+    RevocationAct,
+)
 from hypermesh.node.chain import Chain
 from hypermesh.node.membership import Membership
 from hypermesh.node.trouble import Trouble
@@ -26,6 +34,7 @@ from hypermesh.trustchain.ct.checkpoint import read_checkpoint
 from hypermesh.trustchain.ct.log import LogView
 from hypermesh.trustchain.ct.note import read_note
 from hypermesh.trustchain.logged import public_log
+from hypermesh.trustchain.verify import fingerprint
 from hypermesh.wire.tx import TransparencyAnchor, TransparencyBegin
 
 LOOK_S = 0.25
@@ -92,8 +101,8 @@ class Anchoring:
             with self._chain.ledger.state() as state:
                 if not self._is_known(state):
                     return
-                revoked = _revocations(state)
-            logs.revoked(revoked)
+                acts = list(_acts(state))
+            logs.enacted(acts)
             self._height = height
         for view in (logs.present.certificates, logs.present.acts):
             if view.head.size != self._sizes.get(view.identity.origin):
@@ -122,8 +131,16 @@ class Anchoring:
         self._sizes[origin] = size
 
 
-def _revocations(state: State) -> list[RevocationAct]:
-    return [
-        RevocationAct(node, row.reason, row.height, row.by)
-        for node, row in identity.revocations(state)
-    ]
+def _acts(state: State) -> Iterator[LedgerAct]:
+    """What the ledger says now. What one block said and the next one took back may be missing: that
+    is on the ledger alone."""
+    for node, ended in identity.revocations(state):
+        yield RevocationAct(node, ended.reason, ended.height, ended.by)
+    for made in identity.replacements(state):
+        sha256 = fingerprint(made.certificate)
+        yield IssuerAct(sha256, made.since_ms, made.grace_ms, made.reason)
+    for network, row in federation.partners(state):
+        sha256 = fingerprint(row.cross)
+        yield PartnerAct(network, sha256, row.not_after_ms, row.height, row.by)
+    for network, gone in federation.all_dropped(state):
+        yield PartnerDropAct(network, gone.reason, gone.height, gone.by)

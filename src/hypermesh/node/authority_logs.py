@@ -1,15 +1,17 @@
 """The transparency logs beside the network's authority, at the node that holds it.
 
-What the authority issues is in the log of certificates before anyone has it; invitations and
-revocations are in the log of acts. A log that ended (`ct.succession`) stays readable, and the next
-generation goes on.
+What the authority issues is in the log of certificates before anyone has it; invitations and what
+the ledger says of nodes, issuing CAs and partner networks are in the log of acts. A log that ended
+(`ct.succession`) stays readable, and the next generation goes on.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar, TypeAlias
 
 import msgspec
 
@@ -34,8 +36,6 @@ DIRECTORY = "ct"
 ENDED_OPEN_MAX = 8
 """Generations that have ended and are still read, the newest."""
 LEAVES_AT_ONCE = 256
-INVITED = "ca.invite"
-REVOKED = "ca.revoke"
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class InvitationAct(msgspec.Struct, frozen=True, array_like=True):
     """The document of `ca.invite`: an invitation by the digest of its secret, whose owner takes the
     machine in (None: the machine brings one), and until when."""
 
+    kind: ClassVar = "ca.invite"
     secret_digest: Hash
     owner: OwnerId | None
     expires_s: int
@@ -52,10 +53,48 @@ class InvitationAct(msgspec.Struct, frozen=True, array_like=True):
 class RevocationAct(msgspec.Struct, frozen=True, array_like=True):
     """The document of `ca.revoke`: what the ledger says of a node's end, in which block."""
 
+    kind: ClassVar = "ca.revoke"
     node: NodeId
     reason: str
     height: int
     by: OwnerId
+
+
+class IssuerAct(msgspec.Struct, frozen=True, array_like=True):
+    """The document of `ca.replace`: the issuing CA that was put in the place of one, since when in
+    block time, for how long the one before is believed, and why."""
+
+    kind: ClassVar = "ca.replace"
+    certificate_sha256: Hash
+    since_ms: int
+    grace_ms: int
+    reason: str
+
+
+class PartnerAct(msgspec.Struct, frozen=True, array_like=True):
+    """The document of `ca.cross`: a network that is let in since a block, by which
+    cross-certificate, until when."""
+
+    kind: ClassVar = "ca.cross"
+    network: GenesisId
+    cross_sha256: Hash
+    not_after_ms: int
+    height: int
+    by: OwnerId
+
+
+class PartnerDropAct(msgspec.Struct, frozen=True, array_like=True):
+    """The document of `ca.uncross`: a network that is let in no more, since which block and why."""
+
+    kind: ClassVar = "ca.uncross"
+    network: GenesisId
+    reason: str
+    height: int
+    by: OwnerId
+
+
+LedgerAct: TypeAlias = RevocationAct | IssuerAct | PartnerAct | PartnerDropAct
+"""An act of governance that the ledger decided."""
 
 
 class AuthorityLogs:
@@ -76,7 +115,7 @@ class AuthorityLogs:
         self.number, self.present = self._open()
         self._certificates = CertificateRecorder(self.present)
         self._acts = ActRecorder(self.present)
-        self._revoked: set[NodeId] | None = None
+        self._enacted: set[Act] | None = None
 
     def _open(self) -> tuple[int, TransparencyLogs]:
         number = succession.present(self._directory)
@@ -113,7 +152,7 @@ class AuthorityLogs:
         self.number, self.present = self._open()
         self._certificates = CertificateRecorder(self.present)
         self._acts = ActRecorder(self.present)
-        self._revoked = None
+        self._enacted = None
 
     def serve(self, authority: CertificateAuthority) -> None:
         """Have everything that `authority` answers recorded first."""
@@ -152,17 +191,18 @@ class AuthorityLogs:
 
     def invited(self, act: InvitationAct) -> None:
         """Put an invitation into the log of acts. Raises `LogUnavailable`."""
-        self._acts.record([Act(INVITED, encode(act))])
+        self._acts.record([Act(act.kind, encode(act))])
 
-    def revoked(self, acts: list[RevocationAct]) -> int:
-        """Put those revocations into the log of acts that are not in it yet; how many were not.
-        By one thread at a time. Raises `LogUnavailable`."""
-        known = self._known_revocations()
-        fresh = [each for each in acts if each.node not in known]
+    def enacted(self, acts: Sequence[LedgerAct]) -> int:
+        """Put those acts of the ledger into the log of acts that are not in it yet; how many were
+        not. By one thread at a time. Raises `LogUnavailable`."""
+        known = self._known_acts()
+        wanted = [Act(each.kind, encode(each)) for each in acts]
+        fresh = [each for each in wanted if each not in known]
         for begin in range(0, len(fresh), LEAVES_AT_ONCE):
             some = fresh[begin : begin + LEAVES_AT_ONCE]
-            self._acts.record([Act(REVOKED, encode(each)) for each in some])
-            known.update(each.node for each in some)
+            self._acts.record(some)
+            known.update(some)
         return len(fresh)
 
     def close(self) -> None:
@@ -173,18 +213,17 @@ class AuthorityLogs:
                 each.close()
             self._ended.clear()
 
-    def _known_revocations(self) -> set[NodeId]:
-        """Whose revocation the log has, read once: afterwards only this process adds to it."""
-        if self._revoked is None:
-            view, found, at = self.present.acts, set[NodeId](), 0
+    def _known_acts(self) -> set[Act]:
+        """The acts of the ledger that the log has, read once: afterwards only this process adds to
+        it."""
+        if self._enacted is None:
+            view, found, at = self.present.acts, set[Act](), 0
             while at < view.head.size:
                 leaves = view.leaves(at, LEAVES_AT_ONCE)
                 at += len(leaves)
-                for act in map(read_act, leaves):
-                    if act.kind == REVOKED:
-                        found.add(msgspec.msgpack.decode(act.document, type=RevocationAct).node)
-            self._revoked = found
-        return self._revoked
+                found.update(Act(act.kind, act.document) for act in map(read_act, leaves))
+            self._enacted = {each for each in found if each.kind != InvitationAct.kind}
+        return self._enacted
 
     def _readable(self) -> list[TransparencyLogs]:
         """The present generation, and those before it as far as they can be read."""
