@@ -189,8 +189,8 @@ def test_status(home: Machine) -> None:
     assert _without_ages(first) == _without_ages(f"health   {status['health']['summary']}")
     assert re.fullmatch(rf"node +home \({status['node'][:16]}\), sequencer, pid \d+", second)
     assert [line.split()[0] for line in said.splitlines()] == [
-        "health", "node", "network", "genesis", "ledger", "stoq", "api", "tls", "keys", "assets",
-        "leases",
+        "health", "node", "network", "genesis", "ledger", "stoq", "api", "tls", "dns", "keys",
+        "assets", "leases",
     ]  # fmt: skip
     lines = home.succeeds("status", "--output", "jsonl").stdout.splitlines()
     assert [json.loads(line)["genesis"] for line in lines] == [status["genesis"]]

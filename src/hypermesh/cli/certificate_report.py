@@ -25,9 +25,8 @@ _moment = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 @click.command(
     "report",
     cls=Command,
-    example="hm cert report --server https://ca.example:8443 --token-file auditor --root root.pem "
-    "--from 2026-01-01 --to 2026-04-01\n"
-    "hm cert report --server https://ca.example:8443 --token-file auditor --html report.html",
+    example="hm cert report --server https://ca.example --token-file auditor\n"
+    "hm cert report --server https://ca.example --token-file auditor --html out.html",
 )
 @click.option("--server", metavar="URL", required=True, help="The API of a trustchain-server.")
 @click.option(

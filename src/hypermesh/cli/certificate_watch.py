@@ -27,10 +27,8 @@ _existing = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.command(
     "watch",
     cls=Command,
-    example="hm cert watch http://ca.example:8080 --log log.json --name '*.example.com' "
-    "--state at --once\n"
-    "hm cert watch https://log.example/2026 --key log.pem --name '*.example.com' "
-    "--expect www.example.com --state at",
+    example="hm cert watch http://ca.example --log log.json --name a.example --state at\n"
+    "hm cert watch https://log.example --key k.pem --name '*' --state at --once",
 )
 @click.argument("url", metavar="URL")
 @click.option(

@@ -70,7 +70,7 @@ class Certificates:
         """A certificate, named as for `get`, with all that shows offline that it was logged, and
         what the ledger says of its node: a JSON document that `hm cert verify` checks.
 
-        open("bundle.json", "wb").write(mesh.certificates.bundle())
+        Path("bundle.json").write_bytes(mesh.certificates.bundle())
         """
         return bytes(self._rest.run(bundle(named)))
 
