@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import ssl
-import re
 import time
 from pathlib import Path
 from typing import Any
