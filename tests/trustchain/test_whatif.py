@@ -146,6 +146,20 @@ def test_what_was_recorded_holds_as_it_was() -> None:
         (Kind.NODE, bytes(32), []),
         (Kind.PARTNER, OURS.id, []),
     ],
+    ids=[
+        "bob",
+        "carol",
+        "dave",
+        "alice",
+        "theirs",
+        "issuing",
+        "root",
+        "their issuing",
+        "their root",
+        "cross",
+        "nobody",
+        "the own network",
+    ],  # fmt: skip
 )
 def test_the_connections_that_would_have_failed(
     kind: Kind, identifier: bytes, expected: list[int]
