@@ -159,7 +159,7 @@ def test_what_was_recorded_holds_as_it_was() -> None:
         "cross",
         "nobody",
         "the own network",
-    ],  # fmt: skip
+    ],
 )
 def test_the_connections_that_would_have_failed(
     kind: Kind, identifier: bytes, expected: list[int]
