@@ -125,12 +125,23 @@ class Blocks:
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Blocks, Watching]]:
     monkeypatch.setattr(watching, "WATCH_S", 0.02)
     blocks: Any = Blocks()
-    endpoint: Any = SimpleNamespace(refusals=list, set_policy=lambda _: None)
+    endpoint: Any = SimpleNamespace(refusals=list)
     metrics: Any = SimpleNamespace(height=SimpleNamespace(set=lambda _: None), operations_seen=0)
-    membership: Any = SimpleNamespace(policy=lambda _: None)
+    admission: Any = SimpleNamespace(obey=lambda: None, obey_in_time=lambda: None)
+    replaying: Any = SimpleNamespace(record=lambda: None)
     duties: Any = SimpleNamespace(epoch_turned=lambda: None)
-    node = Watching(membership, blocks, endpoint, duties, blocks, nothing, metrics, nothing)
-    monkeypatch.setattr(watching.identity, "revoked", lambda _: [])
+    node = Watching(
+        blocks,
+        endpoint,
+        duties,
+        blocks,
+        nothing,
+        metrics,
+        nothing,
+        admission,
+        renew=lambda: None,
+        replaying=replaying,
+    )
     node.start()
     yield blocks, node
     blocks.feed.close(LedgerStopped())

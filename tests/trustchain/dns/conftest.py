@@ -6,12 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from hypermesh.trustchain.dns.keys import Algorithm
-
-from .samples import Serving, new_zone, serving
+from .samples import VALIDATED, Serving, new_zone, serving
 
 
-@pytest.fixture(scope="module", params=list(Algorithm), ids=lambda algorithm: algorithm.name)
+@pytest.fixture(scope="module", params=VALIDATED, ids=lambda algorithm: algorithm.name)
 def signed(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Serving]:

@@ -27,6 +27,8 @@ APEX = "mesh.example"
 HOST = "::1"
 PATIENCE_S = 30.0
 AUTHOR = "a test"
+VALIDATED = (Algorithm.ECDSA_P256_SHA256, Algorithm.ED25519)
+"""The algorithms that validators of others know; the private one is in `test_falcon.py`."""
 
 MASTER = """
 @                NS    ns.mesh.example.

@@ -18,7 +18,6 @@ from hypermesh.trustchain.ct.entry import read_act
 from hypermesh.trustchain.ct.log import TransparencyLogs
 from hypermesh.trustchain.ct.recorder import ActRecorder
 from hypermesh.trustchain.dns import records
-from hypermesh.trustchain.dns.keys import Algorithm
 from hypermesh.trustchain.dns.published import (
     DOCUMENT_BYTES_MAX,
     UPDATE_KIND,
@@ -37,6 +36,7 @@ from .samples import (
     APEX,
     AUTHOR,
     SETTINGS,
+    VALIDATED,
     FileLog,
     MemoryLog,
     Serving,
@@ -385,7 +385,7 @@ def test_a_key_that_is_there_keeps_its_algorithm(empty: Serving) -> None:
     zones = [
         NewZone(each.apex, each.start, each.sets, algorithm, "dns-one")
         for each, algorithm in zip(
-            [small_zone("a.example"), small_zone("b.example")], Algorithm, strict=True
+            [small_zone("a.example"), small_zone("b.example")], VALIDATED, strict=True
         )
     ]
     empty.zones.add(zones, AUTHOR)
