@@ -86,7 +86,7 @@ from hypermesh.node.transport import Transport
 from hypermesh.node.trouble import state_of
 from hypermesh.node.tunnels.offered import Offered
 from hypermesh.node.tunnels.opened import Opened
-from hypermesh.node.views import Listening, Views
+from hypermesh.node.views import Listening, Views, transaction_view
 from hypermesh.node.wallet import Wallet
 from hypermesh.node.watching import Watching
 from hypermesh.node.whereabouts import Whereabouts
@@ -104,7 +104,7 @@ from hypermesh.wire.api.trust import PartnerRequest
 from hypermesh.wire.asset import Locator
 from hypermesh.wire.ids import GenesisId, NodeId, OwnerId, hex_bytes
 from hypermesh.wire.proof import ProofKind
-from hypermesh.wire.rpc import SERVICE_TRANSFER, SERVICE_TUNNEL, SubmitResponse
+from hypermesh.wire.rpc import SERVICE_TRANSFER, SERVICE_TUNNEL
 from hypermesh.wire.tx import BankTransfer
 
 DRAIN_MS = 2_000
@@ -540,14 +540,14 @@ class Node:
         """Submit a signed transaction, given as hex."""
         entry = hex_bytes(transaction, "transaction")
         with self.metrics.timed("submit"):
-            return _view(await self.chain.submit_async(entry))
+            return transaction_view(await self.chain.submit_async(entry))
 
     def transfer(self, to: OwnerId, amount: int, memo: str) -> TransactionView:
-        return _view(self.wallet.submit(BankTransfer(to, amount, memo)))
+        return transaction_view(self.wallet.submit(BankTransfer(to, amount, memo)))
 
     def revoke(self, node: NodeId, reason: str) -> TransactionView:
         """End a node's rights for good, under the owner's key; see `Revoking.revoke`."""
-        return _view(self._revoking.revoke(node, reason))
+        return transaction_view(self._revoking.revoke(node, reason))
 
     def replace_issuer(self, reason: str, grace_ms: int) -> IssuerView:
         """Put another issuing CA in the place of the present one; see `Reissuing.replace`."""
@@ -555,11 +555,11 @@ class Node:
 
     def add_partner(self, request: PartnerRequest) -> TransactionView:
         """Let nodes of another network in; see `Partners.add`."""
-        return _view(self.partners.add(request))
+        return transaction_view(self.partners.add(request))
 
     def drop_partner(self, network: GenesisId, reason: str) -> TransactionView:
         """Let nodes of another network in no more; see `Partners.drop`."""
-        return _view(self.partners.drop(network, reason))
+        return transaction_view(self.partners.drop(network, reason))
 
     # The parts
 
@@ -586,14 +586,3 @@ class Node:
 
     def _own_locator(self) -> Locator:
         return self.whereabouts.own.locator
-
-
-def _view(answer: SubmitResponse) -> TransactionView:
-    result = answer.result
-    return TransactionView(
-        tx=result.tx.hex(),
-        height=answer.height,
-        index=answer.index,
-        code=result.code,
-        failures=list(result.failures),
-    )

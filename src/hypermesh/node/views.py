@@ -27,6 +27,7 @@ from hypermesh.wire.api.consensus import (
     ValidateView,
 )
 from hypermesh.wire.api.lease import LeaseView
+from hypermesh.wire.api.ledger import TransactionView
 from hypermesh.wire.api.network import StatusView
 from hypermesh.wire.asset import (
     AssetKind,
@@ -36,6 +37,7 @@ from hypermesh.wire.errors import InvalidInput
 from hypermesh.wire.ids import AssetId, LeaseId, NodeId, hex_bytes, parse_hex
 from hypermesh.wire.proof import Bundle
 from hypermesh.wire.rpc import AssetView as HostView
+from hypermesh.wire.rpc import SubmitResponse
 from hypermesh.wire.tx import ConsensusAttest, SignedTransaction, tag_of
 
 
@@ -213,3 +215,15 @@ def _input(name: str, value: bytes | int | str) -> InputView:
     if isinstance(value, bytes):
         return InputView(name, "bytes", value.hex())
     return InputView(name, "integer" if isinstance(value, int) else "text", str(value))
+
+
+def transaction_view(answer: SubmitResponse) -> TransactionView:
+    """What became of a transaction that was submitted here."""
+    result = answer.result
+    return TransactionView(
+        tx=result.tx.hex(),
+        height=answer.height,
+        index=answer.index,
+        code=result.code,
+        failures=list(result.failures),
+    )

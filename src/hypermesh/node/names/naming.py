@@ -9,13 +9,13 @@ from hypermesh.node.chain import Chain
 from hypermesh.node.membership import Membership
 from hypermesh.node.names import layout
 from hypermesh.node.names.served import Names
+from hypermesh.node.views import transaction_view
 from hypermesh.node.wallet import Wallet
 from hypermesh.trustchain.dns.records import name
 from hypermesh.wire.api.dns import DnsLabel, DnsLabelChange, DnsLabelPage
 from hypermesh.wire.api.ledger import TransactionView
 from hypermesh.wire.errors import InvalidInput
 from hypermesh.wire.ids import parse_hex
-from hypermesh.wire.rpc import SubmitResponse
 from hypermesh.wire.tx import NameDrop, NameSet
 
 LABEL_CHARACTERS_MAX = 63
@@ -58,12 +58,12 @@ class Naming:
             raise InvalidInput("A name stands for a node or for an asset", fix="Give one of them")
         node = None if change.node is None else parse_hex(change.node, 32, "node id")
         asset = None if change.asset is None else parse_hex(change.asset, 16, "asset id")
-        return _view(self._wallet.submit(NameSet(label, node, asset)))
+        return transaction_view(self._wallet.submit(NameSet(label, node, asset)))
 
     def drop(self, label: str) -> TransactionView:
         """Give `label` up. Raises `InvalidInput`, or the ledger's refusal."""
         _require_label(label)
-        return _view(self._wallet.submit(NameDrop(label)))
+        return transaction_view(self._wallet.submit(NameDrop(label)))
 
 
 def _require_label(label: str) -> None:
@@ -73,14 +73,3 @@ def _require_label(label: str) -> None:
         raise InvalidInput(
             f"{label[:80]!r} is no label of the DNS", why="a-z, 0-9 and -, at most 63"
         )
-
-
-def _view(answer: SubmitResponse) -> TransactionView:
-    result = answer.result
-    return TransactionView(
-        tx=result.tx.hex(),
-        height=answer.height,
-        index=answer.index,
-        code=result.code,
-        failures=list(result.failures),
-    )
