@@ -40,7 +40,7 @@ test-rust:
 test-python:
 	$(BIN)/python tools/tests.py $(WORKERS)
 
-test-long: setup ## Run the long suites (kill points, the BFT engine)
+test-long: setup browser clients cometbft ## Run the long suites (kill points, the BFT engine)
 	$(BIN)/pytest -q -m long --timeout=3600
 
 check: setup ## Formatting, lints, types and import contracts
