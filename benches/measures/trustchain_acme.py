@@ -49,6 +49,8 @@ START_S = 60.0
 TYPE = "application/jose+json"
 _ADDRESS = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\x7f\0\0\1"
 """An A record of 127.0.0.1 for the name in the question (RFC 1035 section 4.1.4)."""
+_NOTHING = b"\0\0\6\0\1\0\0\0\x3c\0\x16\0\0" + bytes(16) + b"\0\0\0\x3c"
+"""A SOA record, by which that there is nothing may be remembered for a minute (RFC 2308)."""
 
 
 def measure() -> list[Metric]:
@@ -295,8 +297,9 @@ class _Names(asyncio.DatagramProtocol):
         # The question is given back as it came (RFC 1035 section 4.1), so little is to be read.
         end = data.index(b"\0", 12) + 5
         has_address = data[end - 4 : end - 2] == b"\0\1"
-        head = data[:2] + b"\x85\x80\0\1" + bytes((0, has_address)) + bytes(4)
-        self._transport.sendto(head + data[12:end] + _ADDRESS * has_address, addr)
+        head = data[:2] + b"\x85\x80\0\1" + bytes((0, has_address, 0, not has_address)) + bytes(2)
+        record = _ADDRESS if has_address else _NOTHING
+        self._transport.sendto(head + data[12:end] + record, addr)
 
 
 def _base64(data: bytes) -> str:

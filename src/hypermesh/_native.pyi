@@ -136,6 +136,14 @@ class DnsServer:
     def counters(self) -> list[tuple[str, int]]: ...
     def stop(self) -> None: ...
 
+def dns_query(message_id: int, name: str, kind: int) -> bytes:
+    """A query with recursion desired and EDNS. `name` is text; ValueError where it is no host's."""
+
+def dns_answer(query: bytes, message: bytes) -> tuple[int, bool, list[bytes], int | None] | None:
+    """What `message` answers to `query`, which `dns_query` wrote: response code, whether it was
+    truncated, data of the type asked for, seconds for which it may be kept. None where it is no
+    whole response to it."""
+
 # x509.rs: an identity is (id, owner, Ed25519 key, FALCON key, end of validity in seconds).
 
 class CertificateRefused(ValueError):

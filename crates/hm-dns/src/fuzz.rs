@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use hm_fuzz::Target;
 
 use crate::answer::{answer, Outcome, Terms, Via, Zones};
+use crate::lookup;
 use crate::message::{self, kind, Read, HEADER_BYTES, TCP_BYTES_MAX, UDP_BYTES_MAX};
 use crate::name;
 use crate::signing::{Signatures, Signer, ED25519};
@@ -26,6 +27,11 @@ pub const TARGETS: &[Target] = &[
             ]
         },
         read: read_name,
+    },
+    Target {
+        name: "dns-response",
+        seeds: responses,
+        read: read_response,
     },
 ];
 
@@ -155,6 +161,44 @@ fn counted(out: &[u8]) {
     assert_eq!(at, out.len());
 }
 
+const ASKED: [u16; 2] = [kind::A, kind::SOA];
+
+fn asked(kind: u16) -> Vec<u8> {
+    lookup::query(0x1234, b"\x05alias\x01z\x00", kind)
+}
+
+/// What the server answers, and one with an address behind an alias.
+fn responses() -> Vec<Vec<u8>> {
+    let (zones, signatures) = zones();
+    let terms = Terms {
+        via: Via::Udp,
+        now_s: NOW_S,
+        elsewhere: &|_| false,
+        slip: false,
+        cookie: None,
+    };
+    let answered = |kind: u16| {
+        let mut out = Vec::new();
+        answer(zones, signatures, &asked(kind), &terms, &mut out);
+        out
+    };
+    ASKED.into_iter().map(answered).collect()
+}
+
+/// What is taken from a response stands in it.
+fn read_response(input: &[u8]) {
+    for kind in ASKED {
+        if let Some(found) = lookup::answer(&asked(kind), input) {
+            assert_eq!(input[..2], [0x12, 0x34]);
+            assert!(!found.truncated || found.data.is_empty());
+            assert!(found.data.is_empty() || found.ttl.is_some());
+            for data in &found.data {
+                assert!(data.is_empty() || input.windows(data.len()).any(|each| each == data));
+            }
+        }
+    }
+}
+
 /// Names above and after a name are names.
 fn read_name(input: &[u8]) {
     let Some(length) = name::length(input) else {
@@ -190,5 +234,18 @@ mod tests {
     fn the_seeds_are_answered_and_signed() {
         queries().iter().for_each(|query| read_query(query));
         assert!(zones().1.made() > 0);
+    }
+
+    #[test]
+    fn the_seeds_of_responses_are_read() {
+        for (seed, kind) in responses().iter().zip(ASKED) {
+            let Some(found) = lookup::answer(&asked(kind), seed) else {
+                panic!("{kind}: not read");
+            };
+            assert_eq!(
+                found.data.len(),
+                usize::from(kind == crate::message::kind::A)
+            );
+        }
     }
 }

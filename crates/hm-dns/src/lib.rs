@@ -9,11 +9,13 @@
 //!            └─ signing                     DNSSEC, its signatures kept
 //! ```
 //! What zones hold is decided outside; what is not answered from zones goes to a [`Resolver`].
+//! [`lookup`] is the other side: what a stub resolver asks, and reads of the response.
 
 pub mod answer;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 pub mod limit;
+pub mod lookup;
 pub mod message;
 pub mod name;
 pub mod server;

@@ -112,19 +112,31 @@ pub enum Read<'a> {
     Nothing,
 }
 
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { bytes, at: 0 }
+    }
+
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let taken = self.bytes.get(self.at..self.at.checked_add(count)?)?;
         self.at += count;
         Some(taken)
     }
 
-    fn u16(&mut self) -> Option<u16> {
+    pub(crate) fn u16(&mut self) -> Option<u16> {
         let taken = self.take(2)?;
         Some(u16::from_be_bytes([taken[0], taken[1]]))
     }
@@ -144,7 +156,7 @@ impl<'a> Reader<'a> {
 
 /// Reads a message from a client.
 pub fn read(bytes: &[u8]) -> Read<'_> {
-    let mut reader = Reader { bytes, at: 0 };
+    let mut reader = Reader::new(bytes);
     let mut header = [0_u16; 6];
     for field in &mut header {
         match reader.u16() {
@@ -238,7 +250,7 @@ fn read_edns(udp_bytes: u16, ttl: u32, data: &[u8]) -> Option<Edns<'_>> {
         compact: ttl & 0x4000 != 0,
         cookie: None,
     };
-    let mut options = Reader { bytes: data, at: 0 };
+    let mut options = Reader::new(data);
     while options.at < data.len() {
         let code = options.u16()?;
         let length = options.u16()?;

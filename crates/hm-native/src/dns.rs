@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hm_dns::limit::{Prefix, Rate};
+use hm_dns::lookup;
 use hm_dns::server::{Certificate, Quic, Resolver, Server, Settings, Tls};
 use hm_dns::signing::Signer;
 use hm_dns::zone::{Change, RecordSet, Unfit, Zone};
@@ -258,7 +259,31 @@ fn prefixes_of(prefixes: Vec<(String, u8)>) -> PyResult<Vec<Prefix>> {
         .collect()
 }
 
+#[pyfunction]
+fn dns_query<'py>(
+    py: Python<'py>,
+    message_id: u16,
+    name: &str,
+    kind: u16,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let owner = lookup::name(name)
+        .ok_or_else(|| PyValueError::new_err("this is not the name of a host"))?;
+    Ok(PyBytes::new(py, &lookup::query(message_id, &owner, kind)))
+}
+
+/// Response code, whether it was truncated, data, seconds for which it may be kept.
+type Answer<'py> = (u16, bool, Vec<Bound<'py, PyBytes>>, Option<u32>);
+
+#[pyfunction]
+fn dns_answer<'py>(py: Python<'py>, query: &[u8], message: &[u8]) -> Option<Answer<'py>> {
+    let found = lookup::answer(query, message)?;
+    let data = found.data.iter().map(|each| PyBytes::new(py, each));
+    Some((found.rcode, found.truncated, data.collect(), found.ttl))
+}
+
 pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<DnsKey>()?;
-    module.add_class::<DnsServer>()
+    module.add_class::<DnsServer>()?;
+    module.add_function(wrap_pyfunction!(dns_query, module)?)?;
+    module.add_function(wrap_pyfunction!(dns_answer, module)?)
 }

@@ -76,13 +76,13 @@ class Server:
     process: subprocess.Popen[str] | None = None
     places: dict[str, str] = field(default_factory=dict)
 
-    def start(self) -> None:
+    def start(self, *program: str) -> None:
+        """Run it, by another Python `program` where one is given."""
         with (self.data / "stderr").open("a") as stderr:
             self.process = subprocess.Popen(
                 [
                     sys.executable,
-                    "-m",
-                    "hypermesh.standalone.trust",
+                    *(program or ("-m", "hypermesh.standalone.trust")),
                     "run",
                     "--data",
                     str(self.data),

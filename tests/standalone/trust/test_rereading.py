@@ -22,6 +22,20 @@ from .conftest import WAIT_S, Server, eventually, founded, requested, running
 SAID = "the settings are read again"
 STAY = "the settings stay as they were"
 FAR = "far.example.internal"
+HASTY = """
+import os, signal, sys
+from hypermesh.standalone.trust import server
+
+say = server._say
+
+def hasty(*told):
+    say(*told)
+    os.kill(os.getpid(), signal.SIGHUP)
+
+server._say = hasty
+sys.exit(server.main(sys.argv[1:]))
+"""
+"""A server whose operator sends SIGHUP as soon as it says where it serves."""
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +86,13 @@ def shown(server: Server, name: str = "localhost", port: str = "https") -> bytes
         server.context().wrap_socket(raw, server_hostname=name) as tls,
     ):
         return tls.getpeercert(binary_form=True) or b""
+
+
+def test_a_hangup_is_obeyed_from_the_instant_that_it_says_it_serves(server: Server) -> None:
+    server.start("-c", HASTY)
+    eventually(lambda: SAID in (server.data / "stderr").read_text(), "settings are read")
+    with server.client() as client:
+        assert client.get("/readyz").status_code == 200
 
 
 def test_names_and_hosts_change_while_connections_go_on(server: Server) -> None:

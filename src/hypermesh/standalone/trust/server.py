@@ -76,6 +76,10 @@ Reread = Callable[[], Settings]
 async def serve(directory: Directory, reread: Reread, started: threading.Event) -> None:
     """Serve from `directory` until SIGTERM or SIGINT; at SIGHUP obey what `reread` gives then.
     `started` is set when all listen."""
+    stopping, again = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    # From the first instant: a SIGHUP that nobody handles ends a process.
+    loop.add_signal_handler(signal.SIGHUP, again.set)
     settings = reread()
     async with contextlib.AsyncExitStack() as stack:
         parts = Parts(directory, settings)
@@ -100,16 +104,12 @@ async def serve(directory: Directory, reread: Reread, started: threading.Event) 
         app = outer if acme is None else acme[0]
         await stack.enter_async_context(serving(app, [bound], parts.tls.context, TlsProtocol))
         listening.append(("https", bound))
-        _say(parts, listening)
-        stopping = asyncio.Event()
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
+        _say(parts, listening)
         cosigning = asyncio.create_task(_cosign(parts, stopping), name="cosign")
         stack.push_async_callback(_ended, cosigning, parts, stopping)
-        again = asyncio.Event()
         rereading = Rereading(parts, guards, acme)
-        loop.add_signal_handler(signal.SIGHUP, again.set)
         started.set()
         while not stopping.is_set():
             await _wait_any(TEND_S, stopping, again)

@@ -7,6 +7,7 @@ of its own rather than one more set of typed routes.
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import logging
 import ssl
@@ -37,6 +38,7 @@ BODY_S = 10.0
 UNDER_WAY_MAX = 256
 RETRY_AFTER_S = 1
 OWN_NETWORK_BITS = 64
+NETWORKS_KNOWN_MAX = 1024
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -365,6 +367,7 @@ def _too_large() -> AcmeRefusal:
     return AcmeRefusal(Kind.MALFORMED, f"At most {BODY_BYTES_MAX} bytes are taken", status=413)
 
 
+@functools.lru_cache(NETWORKS_KNOWN_MAX)
 def _network(host: str) -> str:
     """The one client that `host` stands for: in IPv6 a whole /64 (RFC 4291 section 2.5.1)."""
     try:

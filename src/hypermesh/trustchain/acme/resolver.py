@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Sequence
-from typing import Any, Protocol
-
-import dns.asyncresolver
-import dns.exception
-import dns.name
-import dns.resolver
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from hypermesh.trustchain.acme.caa import CaaRecord
 from hypermesh.trustchain.acme.policy import Address
 from hypermesh.trustchain.acme.problem import AcmeRefusal, Kind
+from hypermesh.trustchain.acme.stub import NotAnswered, Stub
 
-TRY_S = 2.0
-LIFETIME_S = 6.0
 RECORDS_MAX = 64
 CACHED_MAX = 4096
+CACHED_S_MAX = 60 * 60
+
+A, TXT, AAAA, CAA = 1, 16, 28, 257
+"""Types of records (RFC 1035, RFC 3596, RFC 8659)."""
+
+Records = Sequence[CaaRecord]
 
 
 class Resolver(Protocol):
@@ -33,58 +35,91 @@ class Resolver(Protocol):
         """The TXT records, each with its strings joined."""
         ...
 
-    async def caa(self, name: str) -> Sequence[CaaRecord]:
+    async def caa(self, name: str) -> Records:
         """Those of this very name. An answer may be as old as its TTL."""
         ...
 
 
 class DnsResolver:
-    """A `Resolver` over the server at `address`."""
+    """A `Resolver` over the server at `address`, in one event loop. `now_s`: seconds of a clock
+    that does not go back."""
 
-    def __init__(self, address: str, port: int) -> None:
-        self._fresh = _resolver(address, port)
-        # What was published a moment ago must be seen, so the cache is for CAA alone.
-        self._cached = _resolver(address, port)
-        self._cached.cache = dns.resolver.LRUCache(CACHED_MAX)
+    def __init__(
+        self, address: str, port: int, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stub = Stub(address, port)
+        self._now_s = now_s
+        # What was published a moment ago must be seen, so CAA alone is kept.
+        self._kept: OrderedDict[str, tuple[float, Records]] = OrderedDict()
 
     async def addresses(self, name: str) -> Sequence[Address]:
-        answers = await asyncio.gather(
-            *(self._ask(self._fresh, name, kind) for kind in ("AAAA", "A"))
-        )
-        found = [ipaddress.ip_address(each.address) for answer in answers for each in answer]
+        answers = await asyncio.gather(self._data(name, AAAA), self._data(name, A))
+        found = [_address(each) for data in answers for each in data]
         if not found:
             raise _failed(f"{name} has no address")
         return found
 
     async def texts(self, name: str) -> Sequence[bytes]:
-        return [b"".join(each.strings) for each in await self._ask(self._fresh, name, "TXT")]
+        return [b"".join(_strings(each)) for each in await self._data(name, TXT)]
 
-    async def caa(self, name: str) -> Sequence[CaaRecord]:
-        return [
-            CaaRecord(each.flags, each.tag.decode("latin-1"), each.value.decode("latin-1"))
-            for each in await self._ask(self._cached, name, "CAA")
-        ]
+    async def caa(self, name: str) -> Records:
+        kept = self._kept.get(name)
+        if kept is not None:
+            if self._now_s() < kept[0]:
+                self._kept.move_to_end(name)
+                return kept[1]
+            del self._kept[name]
+        data, ttl_s = await self._asked(name, CAA)
+        records = [_caa(each) for each in data]
+        if ttl_s:
+            self._kept[name] = (self._now_s() + min(ttl_s, CACHED_S_MAX), records)
+            if len(self._kept) > CACHED_MAX:
+                self._kept.popitem(last=False)
+        return records
 
-    async def _ask(self, resolver: dns.asyncresolver.Resolver, name: str, kind: str) -> list[Any]:
+    async def _data(self, name: str, kind: int) -> Sequence[bytes]:
+        return (await self._asked(name, kind))[0]
+
+    async def _asked(self, name: str, kind: int) -> tuple[Sequence[bytes], int | None]:
         try:
-            answer = await resolver.resolve(
-                dns.name.from_text(name), kind, raise_on_no_answer=False, search=False
-            )
-        except dns.resolver.NXDOMAIN:
-            return []
-        except (dns.exception.DNSException, OSError) as error:
-            raise _failed(f"{name} {kind} cannot be looked up ({type(error).__name__})") from error
-        return list(answer)[:RECORDS_MAX] if answer.rrset is not None else []
+            found = await self._stub.ask(name, kind)
+        except (NotAnswered, OSError) as error:
+            why = str(error) or type(error).__name__
+            raise _failed(f"{name} cannot be looked up, type {kind}: {why}") from error
+        return found.data[:RECORDS_MAX], found.ttl_s
 
 
-def _resolver(address: str, port: int) -> dns.asyncresolver.Resolver:
-    resolver = dns.asyncresolver.Resolver(configure=False)
-    resolver.nameservers = [address]
-    resolver.port = port
-    resolver.timeout = TRY_S
-    resolver.lifetime = LIFETIME_S
-    resolver.use_edns(0, 0, 1232)
-    return resolver
+def _address(data: bytes) -> Address:
+    try:
+        return ipaddress.ip_address(data)
+    except ValueError as error:
+        raise _malformed("an address") from error
+
+
+def _strings(data: bytes) -> Sequence[bytes]:
+    """The strings of a TXT record (RFC 1035 section 3.3.14)."""
+    found = []
+    at = 0
+    while at < len(data):
+        end = at + 1 + data[at]
+        found.append(data[at + 1 : end])
+        at = end
+    if at != len(data) or not found:
+        raise _malformed("a text")
+    return found
+
+
+def _caa(data: bytes) -> CaaRecord:
+    """RFC 8659 section 4.1."""
+    size = data[1] if len(data) > 1 else 0
+    tag, value = data[2 : 2 + size], data[2 + size :]
+    if not tag or len(tag) != size or not tag.isalnum():
+        raise _malformed("a CAA record")
+    return CaaRecord(data[0], tag.decode("ascii"), value.decode("latin-1"))
+
+
+def _malformed(what: str) -> AcmeRefusal:
+    return _failed(f"The resolver's answer has {what} that is none")
 
 
 def _failed(detail: str) -> AcmeRefusal:

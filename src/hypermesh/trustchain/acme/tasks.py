@@ -15,6 +15,6 @@ async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
     while left:
         for each in left:
             each.cancel()
-        # More than once: `asyncio.wait_for` of Python 3.11, which dnspython uses, loses a
-        # cancellation that comes at the instant of the answer.
+        # More than once: a cancellation that comes at the instant of an answer can be lost on the
+        # way through what a task waits for (`asyncio.wait_for` of Python 3.11 does so).
         _, left = await asyncio.wait(left, timeout=AGAIN_S)
