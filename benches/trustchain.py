@@ -17,6 +17,7 @@ from measures import (
     trustchain_acme,
     trustchain_dns,
     trustchain_issue,
+    trustchain_issue_https,
     trustchain_log,
     trustchain_revocation,
 )
@@ -24,6 +25,7 @@ from result import RESULTS, Metric, write
 
 MEASURES: dict[str, Callable[[], list[Metric]]] = {
     "issue": trustchain_issue.measure,
+    "https": trustchain_issue_https.measure,
     "acme": trustchain_acme.measure,
     "log": trustchain_log.measure,
     "dns": trustchain_dns.measure,
