@@ -1,8 +1,8 @@
-"""Requesters of `measures.trustchain_issue_https`: connections over TLS that are kept, each with one
-order under way. Told, as JSON: `port`, `root` (a file), `token`, `name`, `connections`, `each` (the
-orders of a connection), `label`. Every order is for the same request under a reference of its own,
-so each is another certificate; every answer is checked for its status, and each connection's last
-one for the certificate in it. Prints the seconds of each order and of all."""
+"""Requesters of `measures.trustchain_issue_https`: connections over TLS that are kept, each with
+one order under way. Told, as JSON: `port`, `root` (a file), `token`, `name`, `connections`, `each`
+(the orders of a connection), `label`. Every order is for the same request under a reference of its
+own, so each is another certificate; every answer is checked for its status, and each connection's
+last one for the certificate in it. Prints the seconds of each order and of all."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ POST /v1/certificates/{serial}/revoke               {"reason": 1}
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -19,13 +20,13 @@ from msgspec import Meta
 
 from hypermesh.standalone.trust.call import Answer, Call, as_json
 from hypermesh.standalone.trust.parts import Parts, now_s
-from hypermesh.trustchain.ca.issuing import CertificateUnknown, Order
+from hypermesh.trustchain.ca.issuing import CertificateUnknown, IssuedCertificate, Order
 from hypermesh.trustchain.ca.names import Name
 from hypermesh.trustchain.ca.profile import Kind
 from hypermesh.trustchain.ca.request import REQUEST_BYTES_MAX
 from hypermesh.trustchain.ca.store import Kept, Reason
 from hypermesh.trustchain.ct.entry import Entry
-from hypermesh.wire.errors import InvalidInput
+from hypermesh.wire.errors import HyperMeshError, InvalidInput
 
 REFERENCE_CHARACTERS_MAX = 64
 PEM_MEDIA = "application/pem-certificate-chain"
@@ -68,21 +69,59 @@ class RevocationView(msgspec.Struct, frozen=True):
 
 
 def issue(parts: Parts, call: Call) -> Answer:
+    return _issued(parts, call, parts.authority.issue(_order(call), now_s()))
+
+
+def issue_all(parts: Parts, calls: Sequence[Call]) -> list[Answer | Exception]:
+    """What `issue` answers or raises to each of `calls`; they share the log's and the disk's
+    work."""
+    answers: list[Answer | Exception | None] = [None] * len(calls)
+    orders: dict[int, Order] = {}
+    for place, call in enumerate(calls):
+        try:
+            orders[place] = _order(call)
+        except HyperMeshError as error:
+            answers[place] = error
+    try:
+        issued = parts.authority.issue_all([*orders.values()], now_s())
+        for (place, _), each in zip(orders.items(), issued, strict=True):
+            if isinstance(each, HyperMeshError):
+                answers[place] = each
+            else:
+                answers[place] = _issued(parts, calls[place], each)
+    except Exception as error:  # noqa: BLE001 (as below)
+        if len(calls) == 1:
+            return [error]
+        # It is a fault of this program that one of them met. Nobody's order fails by another's:
+        # each is asked again alone, and what was issued is found.
+        return [_answered(parts, call) for call in calls]
+    return [each for each in answers if each is not None]
+
+
+def _answered(parts: Parts, call: Call) -> Answer | Exception:
+    try:
+        return issue(parts, call)
+    except Exception as error:  # noqa: BLE001 (told to who asked)
+        return error
+
+
+def _order(call: Call) -> Order:
     call.require_size(2 * REQUEST_BYTES_MAX)
-    order = Order(
+    return Order(
         _request(call.body),
         _kind(call.query.get("kind", str(Kind.SERVICE))),
         call.principal.id,
         reference=call.query.get("reference", "").encode()[:REFERENCE_CHARACTERS_MAX],
         lifetime_s=call.number("lifetime_s", 0) or None,
     )
-    issued = parts.authority.issue(order, now_s())
+
+
+def _issued(parts: Parts, call: Call, issued: IssuedCertificate) -> Answer:
     parts.metrics.issued.inc()
-    kept = _kept(parts, issued.serial)
     if "pem" in call.accept:
         headers = {"x-log-index": str(issued.log_index), "x-serial": f"{issued.serial:x}"}
         return Answer("".join(_pems(issued.chain[:-1])).encode(), PEM_MEDIA, 201, headers)
-    return as_json(view(parts, kept), 201)
+    return as_json(view(parts, _kept(parts, issued.serial)), 201)
 
 
 def found(parts: Parts, call: Call) -> Answer:

@@ -6,6 +6,7 @@ the request comes from (a /64 of IPv6 is one stranger: RFC 4291 section 2.5.1). 
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 import time
@@ -29,6 +30,7 @@ from hypermesh.wire.errors import HyperMeshError, InvalidInput
 BODY_BYTES_MAX = 2 * 1024 * 1024
 BUCKETS_MAX = 4096
 OWN_NETWORK_BITS = 64
+NETWORKS_KNOWN_MAX = 1024
 CERTIFICATES_KNOWN_MAX = 1024
 _LENGTH = re.compile("[0-9]{1,18}")
 
@@ -88,11 +90,10 @@ class Guard:
     def _admit(self, scope: HTTPScope) -> Principal:
         headers: Headers = dict(scope["headers"])
         _check_length(headers)
-        stranger = Principal(f"address:{_network(scope)}")
         try:
-            principal = self._recognised(scope, headers) or stranger
+            principal = self._recognised(scope, headers) or _stranger(scope)
         except PrincipalMissing:
-            self._take(stranger)
+            self._take(_stranger(scope))
             raise
         self._take(principal)
         return principal
@@ -166,10 +167,14 @@ def _check_length(headers: Headers) -> None:
         raise BodyTooLarge(why=f"{length} bytes; at most {BODY_BYTES_MAX} are taken")
 
 
-def _network(scope: HTTPScope) -> str:
-    """The one stranger that the client's address stands for."""
+def _stranger(scope: HTTPScope) -> Principal:
     client = scope["client"]
-    host = client[0] if client else ""
+    return Principal(f"address:{_network(client[0] if client else '')}")
+
+
+@functools.lru_cache(NETWORKS_KNOWN_MAX)
+def _network(host: str) -> str:
+    """The one stranger that the client's address stands for."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

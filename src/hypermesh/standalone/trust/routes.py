@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hypermesh.standalone.trust import (
@@ -21,13 +21,16 @@ from hypermesh.standalone.trust.parts import Parts
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`is_plain`: served over plain HTTP as well, for what it answers is signed or public."""
+    """`is_plain`: served over plain HTTP as well, for what it answers is signed or public.
+    `answer_all`: as `answer`, for requests that come together; what one of them cannot be answered
+    stands in its place."""
 
     method: str
     template: str
     access: Access
     answer: Callable[[Parts, Call], Answer]
     is_plain: bool = False
+    answer_all: Callable[[Parts, Sequence[Call]], Sequence[Answer | Exception]] | None = None
 
 
 PUBLIC, MEMBER, REQUEST = Access.PUBLIC, Access.MEMBER, Access.REQUEST
@@ -64,7 +67,13 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/crls/{issuer:str}/{part:str}", PUBLIC, revocation.crl, is_plain=True),
     Route("GET", "/issuers/{name:str}", PUBLIC, revocation.issuer, is_plain=True),
     # Certificates.
-    Route("POST", "/v1/certificates", REQUEST, certificates.issue),
+    Route(
+        "POST",
+        "/v1/certificates",
+        REQUEST,
+        certificates.issue,
+        answer_all=certificates.issue_all,
+    ),
     Route("GET", "/v1/certificates", MEMBER, certificates.listed),
     Route("GET", "/v1/certificates/{serial:str}", MEMBER, certificates.found),
     Route("GET", "/v1/certificates/{serial:str}/chain", MEMBER, certificates.chain),

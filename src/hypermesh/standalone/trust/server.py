@@ -34,7 +34,7 @@ from hypermesh import __version__
 from hypermesh.http.serving import serving
 from hypermesh.standalone.peers import Server as Place
 from hypermesh.standalone.trust import backup
-from hypermesh.standalone.trust.application import THREADS, WithAcme, application
+from hypermesh.standalone.trust.application import THREADS, Application, WithAcme
 from hypermesh.standalone.trust.errors import AddressTaken
 from hypermesh.standalone.trust.founding import (
     Directory,
@@ -86,7 +86,7 @@ async def serve(directory: Directory, reread: Reread, started: threading.Event) 
         stack.callback(parts.close)
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix="trust")
         stack.callback(pool.shutdown)
-        routes = application(parts, pool)
+        routes = Application(parts, pool)
         listening: list[tuple[str, socket.socket]] = []
         guards: list[Guard] = []
         plain = settings.http_place
