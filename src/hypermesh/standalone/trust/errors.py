@@ -148,3 +148,13 @@ class WitnessFailed(HyperMeshError):
     status = 503
     exit_code = 7
     title = "A witness does not cosign"
+
+
+class CertificateUnusable(HyperMeshError):
+    """The certificate and the key in `[tls]` are not there, do not belong together, are not good
+    now, are of a kind that no TLS library here signs by, or others may read the key."""
+
+    code = "HM-TRUST-0244"
+    exit_code = 3
+    title = "The server cannot show this certificate"
+    remedy = "Put a certificate chain and its key into the files of [tls], mode 600 for the key"
