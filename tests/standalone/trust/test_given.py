@@ -27,6 +27,8 @@ from hypermesh.standalone.trust.settings import TlsFiles, parse_settings, read_s
 from .conftest import WAIT_S, Server, founded, requested, trustchain
 from .test_rereading import SAID, STAY, hung_up, rewritten
 
+pytestmark = pytest.mark.timeout(400)
+
 DAY = dt.timedelta(days=1)
 NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Another authority")])
 

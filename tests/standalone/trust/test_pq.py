@@ -30,6 +30,8 @@ from tests.trustchain.acme.client import Client
 from .conftest import SETTINGS, WAIT_S, Server, founded
 from .test_given import Authority, told
 
+pytestmark = pytest.mark.timeout(400)
+
 Key = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
 LEAVES: dict[str, type[Key]] = {
     "ML-DSA-44": mldsa.MLDSA44PrivateKey,

@@ -24,7 +24,8 @@ updates  = true                           # RFC 2136 over TLS, by certificates o
 upstream = ["[2001:db8::53]:53"]          # asked for names that are not here
 recursive = ["::1/128"]                   # for whom
 phased   = ["example.internal"]           # names that move here from other DNS, by phases
-phase    = 3                              # 0 upstream, 1 compared, 2 zones here first, 3 they alone
+phase    = 3                              # of those that no command switched: 0 upstream,
+                                          # 1 compared, 2 zones here first, 3 they alone
 zone     = "hypermesh.online"             # served from the first start; "" for none
 address  = "::1"                          # where trust., assets., caesar., stoq. of it lead
 
@@ -250,7 +251,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         that of `https`."""
         if self.acme.url:
             return self.acme.url.rstrip("/")
-        return f"https://{_in_url(self.hosts[0])}{'' if port == 443 else f':{port}'}/acme"
+        return f"https://{_in_url(self.hosts[0])}{_port(port)}/acme"
+
+    @property
+    def https_url(self) -> str:
+        """Where clients find the API, without a slash at the end."""
+        return f"https://{_in_url(self.hosts[0])}{_port(self.https_place.port)}"
 
     @property
     def origin(self) -> str:
@@ -418,6 +424,12 @@ def _of_names(dns: Dns) -> list[tuple[str, str]]:
         for each in dns.phased
         if not _HOST.fullmatch(each)
     ]
+    faults += [
+        ("dns.phased", f"{each[:80]} is below {above[:80]}")
+        for each in dns.phased[:LIST_MAX]
+        for above in dns.phased[:LIST_MAX]
+        if each.endswith(f".{above}")
+    ]
     if len(dns.phased) > LIST_MAX:
         faults.append(("dns.phased", f"at most {LIST_MAX} are taken"))
     if not dns.listen and (dns.tls or dns.quic or dns.phased):
@@ -482,6 +494,10 @@ def _patterns(setting: str, patterns: tuple[str, ...]) -> list[tuple[str, str]]:
         for each in patterns
         if not _PATTERN.fullmatch(each)
     ]
+
+
+def _port(https: int) -> str:
+    return "" if https == 443 else f":{https}"
 
 
 def _in_url(host: str) -> str:
