@@ -18,7 +18,7 @@ from hypermesh.trustchain.evidence import Act, LogUnavailable
 from hypermesh.wire.codec import decode
 from hypermesh.wire.errors import NotFound
 
-from .conftest import Server, checkpoint_of, founded, running, trustchain
+from .conftest import Server, checkpoint_of, eventually, founded, running, trustchain
 from .test_rereading import FAR, SAID, asked_of, rewritten
 
 pytestmark = pytest.mark.timeout(400)
@@ -58,9 +58,20 @@ def test_one_command_switches_a_zone_there_and_back(above: Server, tmp_path: Pat
 
     def source(zone: str) -> str:
         with made.client() as client:
-            told = client.get(f"/v1/dns/names/far.{zone}/AAAA").json()
+            answer = client.get(f"/v1/dns/names/far.{zone}/AAAA")
+        if answer.status_code == 503:
+            return "the upstream did not answer in time"
+        told = answer.json()
         assert (told["data"] == ["2001:db8::7"]) == (told["source"] == "ledger"), told
         return f"{told['source']} {told['agreement']}"
+
+    def require(answer: tuple[list[str], str], said: str, of_other: str) -> None:
+        """What is answered for both zones; asked again, for on a busy machine the upstream may be
+        too late once, and then another answer stands in its place."""
+        wanted = (answer, said, of_other)
+        eventually(
+            lambda: (asked_of(made, FAR), source(ZONE), source(OTHER)) == wanted, f"{wanted}"
+        )
 
     made.start()
     try:
@@ -73,13 +84,14 @@ def test_one_command_switches_a_zone_there_and_back(above: Server, tmp_path: Pat
             f"{ZONE}  0 (other DNS)  as the settings say",
             f"{OTHER}  0 (other DNS)  as the settings say",
         ], shown.stderr
-        assert source(ZONE) == source(OTHER) == "dns not asked"
+        from_dns = (["2001:db8::1"], "from dns")
+        require(from_dns, "dns not asked", "dns not asked")
 
         answers = [
             ("1", (["2001:db8::1"], "from dns; ledger differs"), "dns differs"),
             ("2", (["2001:db8::7"], "from ledger"), "ledger not asked"),
             ("3", (["2001:db8::7"], "signed"), "ledger not asked"),
-            ("0", (["2001:db8::1"], "from dns"), "dns not asked"),
+            ("0", from_dns, "dns not asked"),
             ("2", (["2001:db8::7"], "from ledger"), "ledger not asked"),
         ]
         for number, answer, said in answers:
@@ -92,16 +104,15 @@ def test_one_command_switches_a_zone_there_and_back(above: Server, tmp_path: Pat
                 commanded = phase(ZONE, number)
                 assert commanded.returncode == 0, commanded.stderr
                 assert commanded.stdout.startswith(f"{ZONE}  {number} (")
-            assert asked_of(made, FAR) == answer
-            assert source(ZONE) == said
-            assert source(OTHER) == "dns not asked", "each zone has its own phase"
+            # Each zone has its own phase.
+            require(answer, said, "dns not asked")
 
         # The settings rule what no command switched.
         assert SAID in rewritten(made, ("phase = 0", "phase = 2"))
-        assert source(OTHER) == "ledger not asked"
+        here = (["2001:db8::7"], "from ledger")
+        require(here, "ledger not asked", "ledger not asked")
         assert SAID in rewritten(made, ("phase = 2", "phase = 1"))
-        assert source(OTHER) == "dns differs"
-        assert asked_of(made, FAR)[1] == "from ledger"
+        require(here, "ledger not asked", "dns differs")
 
         refused = phase(ZONE, "1", role="auditor")
         assert (refused.returncode, "HM-TRUST-0205" in refused.stderr) == (4, True)
@@ -120,7 +131,7 @@ def test_one_command_switches_a_zone_there_and_back(above: Server, tmp_path: Pat
 
         made.kill()
         made.start()
-        assert asked_of(made, FAR) == (["2001:db8::7"], "from ledger"), "kept over a restart"
+        require(here, "ledger not asked", "dns differs")  # Kept over a restart.
     finally:
         made.kill()
 
