@@ -156,12 +156,16 @@ def store_of(request: pytest.FixtureRequest) -> str:
 
 
 def founded(
-    data: Path, profile: str = "classic", upstream: str = "", store: str = "sqlite"
+    data: Path,
+    profile: str = "classic",
+    upstream: str = "",
+    store: str = "sqlite",
+    settings: str = SETTINGS,
 ) -> Server:
     """The ceremony, held in `data`."""
     file = data.with_suffix(".toml")
     file.write_text(
-        SETTINGS.format(profile=profile, upstream=f"[{upstream!r}]" if upstream else "[]")
+        settings.format(profile=profile, upstream=f"[{upstream!r}]" if upstream else "[]")
     )
     done = trustchain("init", "--config", str(file), "--store", store, data=data)
     assert done.returncode == 0, done.stderr

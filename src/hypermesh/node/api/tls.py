@@ -5,21 +5,18 @@ root, an Ed25519 key in the leaf. OpenSSL, and so curl and Python, take it with 
 CA; browsers know no Ed25519 certificates (`docs/how-to/reach-a-node-from-elsewhere.md`).
 Where the network's authority is on this machine, whoever names one of `local.NAMES` (SNI, RFC 6066)
 gets a certificate for these, with a P-256 key.
-The keys never touch a file: OpenSSL reads them from anonymous memory.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import ssl
 import time
-from collections.abc import Sequence
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from hypermesh.http.tls import context_of, listening
 from hypermesh.node.membership import Membership
 from hypermesh.node.names import local
 from hypermesh.trustchain.ca.algorithm import KeyKind
@@ -45,28 +42,24 @@ class ServerCertificate:
         self._services = None if authority is None else _Services(membership, authority)
         self._certificate = b""
         self._present = self._renewed()
-        self.context = self._renewed()
-        """The context to listen with. OpenSSL asks at each handshake which one to go on with."""
-        self.context.sni_callback = self._choose
+        self.context = listening(self._renewed(), self._choose)
+        """The context to listen with."""
 
-    def _choose(self, connection: Any, name: str | None, context: ssl.SSLContext) -> None:
-        del context
+    def _choose(self, name: str | None) -> ssl.SSLContext:
         if self._services is not None and name is not None and name.lower() in local.NAMES:
             try:
-                connection.context = self._services.present()
+                return self._services.present()
             except HyperMeshError as error:
                 # The client sees a certificate for another name, and says so to its user.
                 log.warning("there is no certificate for %s: %s", name, error)
-            else:
-                return
         if self._membership.chain[0] != self._certificate:
             self._present = self._renewed()
-        connection.context = self._present
+        return self._present
 
     def _renewed(self) -> ssl.SSLContext:
         # A root that a client does not have already is worth nothing to it: leaf and issuing only.
         chain = self._membership.chain
-        context = _context(chain[:2], self._membership.keys.ed25519_pkcs8())
+        context = context_of(chain[:2], self._membership.keys.ed25519_pkcs8())
         self._certificate = chain[0]
         return context
 
@@ -94,22 +87,7 @@ class _Services:
             if not isinstance(public, ec.EllipticCurvePublicKey):
                 raise TypeError(f"the secret {SERVICE_SECRET!r} is no P-256 key")
             leaf = self._authority.certify_service(public, local.NAMES, now_s)
-            self._present = _context([leaf, issuing], signer.pkcs8())
+            self._present = context_of([leaf, issuing], signer.pkcs8())
             self._issuing = issuing
             self._due_s = now_s + NODE_LIFETIME_S // 2
         return self._present
-
-
-def _context(chain: Sequence[bytes], pkcs8: bytes) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.set_alpn_protocols(["http/1.1"])
-    pem = "".join(ssl.DER_cert_to_PEM_cert(each) for each in chain)
-    pem += ssl.DER_cert_to_PEM_cert(pkcs8).replace("CERTIFICATE", "PRIVATE KEY")
-    descriptor = os.memfd_create("tls", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, pem.encode())
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)
-    return context

@@ -148,3 +148,30 @@ class WitnessFailed(HyperMeshError):
     status = 503
     exit_code = 7
     title = "A witness does not cosign"
+
+
+class CertificateUnusable(HyperMeshError):
+    """The certificate and the key in `[tls]` are not there, do not belong together, are not good
+    now, are of a kind that no TLS library here signs by, or others may read the key."""
+
+    code = "HM-TRUST-0244"
+    exit_code = 3
+    title = "The server cannot show this certificate"
+    remedy = "Put a certificate chain and its key into the files of [tls], mode 600 for the key"
+
+
+class PhaseImpossible(Conflict):
+    """In this phase other DNS has a say, and the settings name no server that could be asked."""
+
+    code = "HM-TRUST-0245"
+    title = "There is no DNS server to ask"
+    remedy = "Name one in upstream of [dns], and start the server anew"
+
+
+class PhasesDamaged(HyperMeshError):
+    """The file of the zones' phases is cut short, or not what was written."""
+
+    code = "HM-TRUST-0246"
+    exit_code = 9
+    title = "The phases of the zones cannot be read"
+    remedy = "Bring the file back from a backup; without it the settings say the phases"

@@ -5,6 +5,9 @@
     GET, DELETE /v1/dns/zones/{zone}
     PUT    /v1/dns/zones/{zone}/{owner}/{type}          {"ttl": 300, "data": ["..."]}
     GET, DELETE /v1/dns/zones/{zone}/{owner}/{type}
+    GET    /v1/dns/phases                               of the zones that move here
+    PUT    /v1/dns/phases/{zone}                        {"phase": 2}
+    GET    /v1/dns/names/{owner}/{type}                 what is answered, and by which source
 
 An owner is a whole name, or @ for the zone's own. Every change is in the log of acts before anybody
 is answered from it; `leaf` is its place.
@@ -21,6 +24,7 @@ from msgspec import Meta
 from hypermesh.standalone.trust.call import Answer, Call, as_json
 from hypermesh.standalone.trust.naming import Naming, new_zone
 from hypermesh.standalone.trust.parts import Parts
+from hypermesh.standalone.trust.phases import SWITCH_KIND, Switched
 from hypermesh.trustchain.dns.published import Published
 from hypermesh.trustchain.dns.records import (
     RecordSet,
@@ -32,6 +36,8 @@ from hypermesh.trustchain.dns.records import (
     record_set,
     removal,
 )
+from hypermesh.trustchain.dns.resolution import Phase
+from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import InvalidInput, NotFound
 
 SETS_SHOWN_MAX = 10_000
@@ -74,6 +80,41 @@ class ChangeView(msgspec.Struct, frozen=True):
     at_ms: int
 
 
+class PhaseChange(msgspec.Struct, forbid_unknown_fields=True):
+    """Who is to answer: 0 other DNS, 1 it, compared with the zone here, 2 the zone here and it for
+    the rest, 3 the zone here alone."""
+
+    phase: Annotated[int, Meta(ge=0, le=3)]
+
+
+class PhaseView(msgspec.Struct, frozen=True):
+    """The phase of a zone. The last switch: by whom, when, and its leaf in the log of acts; all
+    none where the settings say the phase."""
+
+    zone: str
+    phase: int
+    author: str | None
+    at_ms: int | None
+    leaf: int | None
+
+
+class PhasePage(msgspec.Struct, frozen=True):
+    items: list[PhaseView]
+
+
+class NameView(msgspec.Struct, frozen=True):
+    """What a name has of a type. `source` is `ledger` for the zones here and `dns` for other
+    servers; `agreement` what the other one says."""
+
+    name: str
+    type: str
+    exists: bool
+    ttl: int
+    data: list[str]
+    source: str
+    agreement: str
+
+
 def zones(parts: Parts, call: Call) -> Answer:
     del call
     naming = _naming(parts)
@@ -113,6 +154,45 @@ def drop(parts: Parts, call: Call) -> Answer:
 
 def found(parts: Parts, call: Call) -> Answer:
     return as_json(_records(_found(parts, call)))
+
+
+def phases(parts: Parts, call: Call) -> Answer:
+    del call
+    found = _naming(parts).phases
+    return as_json(PhasePage([_phase(apex, *found[apex]) for apex in sorted(found, key=name_text)]))
+
+
+def switch(parts: Parts, call: Call) -> Answer:
+    phase = Phase(call.json(PhaseChange).phase)
+    apex = name(call.path["zone"])
+    done = _naming(parts).switch(apex, phase, call.principal.id)
+    parts.note(call.principal.id, SWITCH_KIND, name_text(apex), encode(done))
+    return as_json(_phase(apex, phase, done))
+
+
+def resolved(parts: Parts, call: Call) -> Answer:
+    owner, kind = name(call.path["owner"]), kind_of(call.path["kind"])
+    found = _naming(parts).resolved(owner, kind)
+    ttl, data = (0, ()) if found.found is None else (found.found.ttl, found.found.data)
+    return as_json(
+        NameView(
+            name_text(owner),
+            kind_text(kind),
+            found.found is not None,
+            ttl,
+            [data_text(kind, each) for each in data],
+            found.origin.value,
+            found.agreement.value,
+        )
+    )
+
+
+def _phase(apex: bytes, phase: Phase, switched: Switched | None) -> PhaseView:
+    zone = name_text(apex)
+    if switched is None:
+        return PhaseView(zone, phase, None, None, None)
+    did = switched.switch
+    return PhaseView(zone, phase, did.author, did.at_ms, switched.leaf)
 
 
 def _found(parts: Parts, call: Call) -> RecordSet:

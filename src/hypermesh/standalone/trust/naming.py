@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 
 from hypermesh.standalone.peers import parse_server
 from hypermesh.standalone.trust.founding import Directory
+from hypermesh.standalone.trust.phases import Phases, Switched, require_possible
 from hypermesh.standalone.trust.settings import Settings
 from hypermesh.trustchain.dns.forwarding import Forwarder
 from hypermesh.trustchain.dns.phased import PhasedZones, ZoneNames
 from hypermesh.trustchain.dns.published import NewZone, PublishedZones
 from hypermesh.trustchain.dns.records import name, record_set
-from hypermesh.trustchain.dns.resolution import Phase
+from hypermesh.trustchain.dns.resolution import Phase, Resolved
 from hypermesh.trustchain.dns.responder import Responder
 from hypermesh.trustchain.dns.server import Certificate, NameServer, Quic, Tls
 from hypermesh.trustchain.dns.server import Settings as ServerSettings
@@ -25,6 +26,7 @@ SERVICES = ("trust", "assets", "caesar", "stoq")
 """Names of the first zone that lead to this machine."""
 TTL_S = 300
 AUTHOR = "server"
+PHASES_FILE = "phases"
 
 
 class Naming:
@@ -43,13 +45,22 @@ class Naming:
         send updates, where the settings take them and `is_good` says that theirs is not revoked.
         Raises `NameServerUnavailable`, `LogUnavailable`."""
         told = settings.dns
-        phase = Phase(told.phase)
-        names = ZoneNames()
+        self._has_upstream = bool(told.upstream)
+        self._phases = Phases(
+            directory.dns / PHASES_FILE,
+            acts,
+            _now_ms,
+            [name(each) for each in told.phased],
+            Phase(told.phase),
+        )
+        for phase in self._phases.all.values():
+            require_possible(phase, has_upstream=self._has_upstream)
+        self._names = ZoneNames()
         self._responder = Responder(
             forwarder=_forwarder(settings),
-            names=names,
+            names=self._names,
             suffixes=told.phased,
-            phase=phase,
+            phase_of=self._phases.phase_of,
             is_good=is_good,
         )
         self.server = NameServer(
@@ -57,19 +68,19 @@ class Naming:
             # Whoever is not there is not asked: without this the server refuses by itself.
             self._responder if told.upstream or told.phased or told.updates else None,
         )
-        self._phased = PhasedZones(self.server, [name(each) for each in told.phased], phase)
+        self._phased = PhasedZones(self.server, self._phases.all)
         try:
             self.zones = PublishedZones(
                 directory.dns,
                 acts,
                 self._phased,
                 directory.keys,
-                lambda: time.time_ns() // 1_000_000,
+                _now_ms,
             )
         except BaseException:
             self.server.stop()
             raise
-        names.zones = self.zones
+        self._names.zones = self.zones
         if told.updates:
             self._responder.attach(self.zones)
         self._require_zone(settings)
@@ -78,10 +89,25 @@ class Naming:
         """Obey other settings: the zone of the first start, who is asked, the phase. Raises
         `LogUnavailable`."""
         self._require_zone(settings)
-        phase = Phase(settings.dns.phase)
         self._responder.forward(_forwarder(settings))
-        self._responder.phase = phase
-        self._phased.switch(phase)
+        self._phases.begin_with(Phase(settings.dns.phase), self._phased.switch)
+
+    @property
+    def phases(self) -> dict[bytes, tuple[Phase, Switched | None]]:
+        """Each phased zone's phase, and the switch that led to it where it was not the settings."""
+        return {
+            apex: (phase, self._phases.switched(apex)) for apex, phase in self._phases.all.items()
+        }
+
+    def switch(self, apex: bytes, phase: Phase, author: str) -> Switched:
+        """Answer for the zone by `phase`, from when this returns. Raises `PhaseImpossible`, and as
+        `Phases.switch`."""
+        require_possible(phase, has_upstream=self._has_upstream)
+        return self._phases.switch(apex, phase, author, self._phased.switch)
+
+    def resolved(self, owner: bytes, kind: int) -> Resolved:
+        """What is answered for a name, and who said so. Raises `SourceUnavailable`."""
+        return self._responder.resolved(owner, kind)
 
     def present(self, certificate: Certificate) -> None:
         """Show `certificate` over TLS and QUIC from now on."""
@@ -100,6 +126,10 @@ class Naming:
     def close(self) -> None:
         self.server.stop()
         self.zones.close()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _server_settings(settings: Settings, certificate: Certificate, root: bytes) -> ServerSettings:

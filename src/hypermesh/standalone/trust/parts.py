@@ -70,8 +70,9 @@ class Parts:
             opened.callback(lambda: self.authority.close())
             self.authority.complete_all(now_s())
             self.authority.tell()
-            self.tls = ServerCertificate(self.authority, settings, directory.keys)
-            self.tls.renew(now_s())
+            self.tls = ServerCertificate(
+                self.authority, self.root, settings, directory.keys, now_s()
+            )
             self.naming: Naming | None = None
             if settings.dns_place is not None:
                 from hypermesh.standalone.trust.naming import Naming
@@ -96,14 +97,16 @@ class Parts:
         known = known_logs(settings)
         self.granting.change(settings)
         try:
-            if settings.hosts != before.hosts:
-                self.tls.renew(now_s(), settings=settings)
-                self._present()
+            is_due = self.tls.is_due(now_s(), settings)
+            shown = self.tls.made(now_s(), settings) if is_due else None
             if self.naming is not None:
                 self.naming.change(settings)
         except BaseException:
             self.granting.change(before)
             raise
+        if shown is not None:
+            self.tls.show(shown)
+            self._present()
         self.settings = settings
         if settings.witness != before.witness:
             self.witnesses.close()
@@ -116,12 +119,14 @@ class Parts:
         before = self.authority
         fresh, signer = self._opened()
         if fresh.issuer.key_id == before.issuer.key_id:
-            fresh.close()
-            if isinstance(signer, Closing):
-                signer.close()
+            _end(fresh, signer)
             return
+        try:
+            self.tls.renew(now_s(), fresh)
+        except BaseException:
+            _end(fresh, signer)
+            raise
         self._serve(fresh, signer)
-        self.tls.renew(now_s(), fresh)
         self._present()
         before.close()
 
@@ -144,10 +149,12 @@ class Parts:
 
     def tend(self) -> None:
         """What is due from time to time: the TLS certificate, acts that the log did not take."""
-        if self.tls.is_due(now_s()):
-            self.tls.renew(now_s())
-            self._present()
-        self.authority.tell()
+        try:
+            if self.tls.is_due(now_s()):
+                self.tls.renew(now_s())
+                self._present()
+        finally:
+            self.authority.tell()
 
     def _close_witness(self) -> None:
         if self.witness is not None:
@@ -180,6 +187,12 @@ class Parts:
         self.lists = RevocationLists(authority.store, authority.issuer, signer)
         self.responder = Responder(authority.store, authority.issuer, signer)
         self.root_issuer = Issuer.of(self.root)
+
+
+def _end(authority: IssuingAuthority, signer: Signer) -> None:
+    authority.close()
+    if isinstance(signer, Closing):
+        signer.close()
 
 
 def now_s() -> int:

@@ -87,6 +87,9 @@ ROUTES: tuple[Route, ...] = (
     Route("PUT", "/v1/dns/zones/{zone:str}/{owner:str}/{kind:str}", OPERATE, names.put),
     Route("GET", "/v1/dns/zones/{zone:str}/{owner:str}/{kind:str}", MEMBER, names.found),
     Route("DELETE", "/v1/dns/zones/{zone:str}/{owner:str}/{kind:str}", OPERATE, names.drop),
+    Route("GET", "/v1/dns/phases", MEMBER, names.phases),
+    Route("PUT", "/v1/dns/phases/{zone:str}", OPERATE, names.switch),
+    Route("GET", "/v1/dns/names/{owner:str}/{kind:str}", MEMBER, names.resolved),
     # Those who watch.
     Route("GET", "/v1/audit", AUDIT, oversight.audit),
     Route("GET", "/v1/audit/check", AUDIT, oversight.audit_check),

@@ -6,6 +6,7 @@ the foreground.
     trustchain-server token     make, list and revoke tokens
     trustchain-server eab       make, list and drop external accounts of ACME
     trustchain-server backup    copy all but the root into a directory; restore brings it back
+    trustchain-server phase     say who answers for a zone that moves here, and switch it
     trustchain-server root      make the root's revocation list anew; replace a compromised issuer
 
 The server may run meanwhile, but for restore.
@@ -20,12 +21,14 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import msgspec
 import uvloop
@@ -65,6 +68,7 @@ BACKLOG = 1024
 TEND_S = 30.0
 COSIGN_S = 5.0
 PASSPHRASE_BYTES_MAX = 4096
+PHASES = ("other DNS", "other DNS, compared", "the zone here first", "the zone here alone")
 
 log = logging.getLogger("trustchain-server")
 
@@ -213,6 +217,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code of `hm` for what went wrong."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, level="INFO", format="%(levelname)s %(message)s")
+    # It tells of each request that a command or a witness gets.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         directory = data_directory(given.data, os.environ.get("STATE_DIRECTORY"))
         given.do(directory, given)
@@ -313,6 +319,29 @@ def _root(directory: Directory, given: argparse.Namespace) -> None:
         root.close()
 
 
+def _phase(directory: Directory, given: argparse.Namespace) -> None:
+    from hypermesh.standalone.trust.asking import Running
+    from hypermesh.standalone.trust.names import PhaseChange, PhasePage, PhaseView
+
+    directory.require_founded()
+    settings = read_settings(given.config or directory.settings)
+    url = given.server or settings.https_url
+    root = given.root.read_text() if given.root else None
+    if root is None and not settings.tls.certificate:
+        root = ssl.DER_cert_to_PEM_cert(directory.root_certificate())
+    with Running(url, given.token_file, root) as server:
+        if given.phase is not None:
+            path = f"/v1/dns/phases/{quote(given.zone, safe='')}"
+            found = [server.ask("PUT", path, PhaseView, PhaseChange(given.phase))]
+        else:
+            page = server.ask("GET", "/v1/dns/phases", PhasePage)
+            found = [each for each in page.items if given.zone in (None, each.zone)]
+    for each in found:
+        by = "as the settings say" if each.author is None else f"by {each.author}"
+        leaf = "" if each.leaf is None else f", act {each.leaf}"
+        print(f"{each.zone}  {each.phase} ({PHASES[each.phase]})  {by}{leaf}")  # noqa: T201
+
+
 def _shown(identity: LogIdentity) -> str:
     return f"{identity.origin} {identity.fingerprint.hex()}"
 
@@ -382,6 +411,20 @@ def _parser() -> argparse.ArgumentParser:
         help="the newest checkpoint of the log that anybody has: a log that went back would fork",
     )
     _store_options(restore)
+    phase = command("phase", _phase, "Say who answers for a zone that moves here; switch it.")
+    phase.add_argument("zone", nargs="?", metavar="ZONE", help="one of phased in [dns]; else all")
+    phase.add_argument(
+        "phase",
+        nargs="?",
+        type=int,
+        choices=range(len(PHASES)),
+        metavar="PHASE",
+        help="; ".join(f"{number} {text}" for number, text in enumerate(PHASES)),
+    )
+    phase.add_argument("--token-file", type=Path, required=True, metavar="FILE", help="a token")
+    phase.add_argument("--server", metavar="URL", help="its API, where the settings do not say it")
+    phase.add_argument("--root", type=Path, metavar="FILE", help="what is believed of it, PEM")
+    phase.add_argument("--config", type=Path, metavar="FILE", help="other settings than those kept")
     root = command("root", _root, "With the root at hand: its revocation list, its issuers.")
     root.add_argument("action", choices=["refresh", "replace-issuer"])
     root.add_argument("--config", type=Path, metavar="FILE", help="other settings than those kept")

@@ -1,7 +1,7 @@
 """What the server is told: a TOML file, checked whole before anything starts.
 
 name       = "Example"                    # at `init`: the organisation in the root's name
-profile    = "classic"                    # at `init`: classic or hybrid
+profile    = "classic"                    # at `init`: classic, hybrid, or pq, which needs [tls]
 hosts      = ["ca.example.internal"]      # names of this server, in its own certificate
 permitted  = ["dns:.example.internal"]    # what certificates may name; a requester's own list
                                           # narrows it
@@ -12,6 +12,10 @@ public_url = "http://ca.example.internal" # where others reach `http`: stands in
 store      = "sqlite"                     # or postgresql://trustchain@/trustchain?host=/run/postgresql
 store_password_file = ""                  # the database's password, where it wants one
 
+[tls]                                     # shown instead of a certificate of its own authority
+certificate = "/etc/trustchain/tls.pem"   # a chain, leaf first; read again when it changes
+key = "/etc/trustchain/tls.key"           # the leaf's key, which nobody else may read
+
 [dns]
 listen   = "[::1]:5353"                   # UDP and TCP; "" for none
 tls      = "[::1]:8853"                   # DNS over TLS (RFC 7858)
@@ -20,7 +24,8 @@ updates  = true                           # RFC 2136 over TLS, by certificates o
 upstream = ["[2001:db8::53]:53"]          # asked for names that are not here
 recursive = ["::1/128"]                   # for whom
 phased   = ["example.internal"]           # names that move here from other DNS, by phases
-phase    = 3                              # 0 upstream, 1 compared, 2 zones here first, 3 they alone
+phase    = 3                              # of those that no command switched: 0 upstream,
+                                          # 1 compared, 2 zones here first, 3 they alone
 zone     = "hypermesh.online"             # served from the first start; "" for none
 address  = "::1"                          # where trust., assets., caesar., stoq. of it lead
 
@@ -73,7 +78,7 @@ from hypermesh.postgresql.place import Place, parse_place
 from hypermesh.standalone.peers import Server, parse_server
 from hypermesh.standalone.trust.errors import SettingsFixed, SettingsInvalid
 from hypermesh.standalone.trust.tokens import Role
-from hypermesh.trustchain.ca.profile import DAY_S
+from hypermesh.trustchain.ca.profile import DAY_S, PROFILES
 from hypermesh.trustchain.ct.checkpoint import read_witness_key
 from hypermesh.trustchain.ct.errors import EntryInvalid
 from hypermesh.trustchain.ct.note import require_name
@@ -89,9 +94,8 @@ ROOT_LIST_DAYS_MAX = 398
 WITNESSES_MAX = 16
 """Who cosigns; and the logs that this server cosigns for."""
 WITNESSED_MAX = 100
-PROFILES = ("classic", "hybrid")
-"""Of those that the authority knows: the TLS libraries here speak no ML-DSA, so a server of the
-profile `pq` could not show its own certificate."""
+PQ = "pq"
+_UNCHECKED = "the TLS libraries here check no client's certificate of the profile pq"
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 _URL = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,253}(/[A-Za-z0-9._~/-]*)?")
 _MAY_BE_EMPTY = frozenset({"http", "dns.listen", "dns.tls", "dns.quic", "acme.resolver"})
@@ -126,6 +130,14 @@ class Acme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls_alpn_port: Port = 443
     allowed: tuple[str, ...] = ()
     external_account_required: bool = False
+
+
+class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """PEM files of a certificate chain, of whatever authority the clients believe, and of its key.
+    Empty: the server shows a certificate of its own authority."""
+
+    certificate: str = ""
+    key: str = ""
 
 
 class Pkcs11(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -183,6 +195,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     root_list_days: Annotated[int, Meta(ge=1, le=ROOT_LIST_DAYS_MAX)] = 180
     store: str = SQLITE
     store_password_file: str = ""
+    tls: TlsFiles = TlsFiles()
     dns: Dns = Dns()
     acme: Acme = Acme()
     pkcs11: Pkcs11 = Pkcs11()
@@ -238,7 +251,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         that of `https`."""
         if self.acme.url:
             return self.acme.url.rstrip("/")
-        return f"https://{_in_url(self.hosts[0])}{'' if port == 443 else f':{port}'}/acme"
+        return f"https://{_in_url(self.hosts[0])}{_port(port)}/acme"
+
+    @property
+    def https_url(self) -> str:
+        """Where clients find the API, without a slash at the end."""
+        return f"https://{_in_url(self.hosts[0])}{_port(self.https_place.port)}"
 
     @property
     def origin(self) -> str:
@@ -341,6 +359,7 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
         if len(each) > 253 or not (_HOST.fullmatch(each) or _is_address(each))
     ]
     faults += _patterns("permitted", settings.permitted)
+    faults += _of_tls(settings)
     faults += _of_names(settings.dns)
     places = [
         ("https", settings.https),
@@ -381,12 +400,35 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
     return faults
 
 
+def _of_tls(settings: Settings) -> list[tuple[str, str]]:
+    faults = []
+    if bool(settings.tls.certificate) != bool(settings.tls.key):
+        missing = "key" if settings.tls.certificate else "certificate"
+        faults.append((f"tls.{missing}", "a certificate and its key go together"))
+    if settings.profile != PQ:
+        return faults
+    if not settings.tls.certificate:
+        why = "the profile pq needs another authority's: no TLS library here signs by ML-DSA"
+        faults.append(("tls.certificate", why))
+    if settings.client:
+        faults.append(("client", f"{_UNCHECKED}; give out tokens"))
+    if settings.dns.updates:
+        faults.append(("dns.updates", _UNCHECKED))
+    return faults
+
+
 def _of_names(dns: Dns) -> list[tuple[str, str]]:
     faults = _networks("dns.recursive", dns.recursive)
     faults += [
         ("dns.phased", f"{each[:80]!r} is no name of a zone")
         for each in dns.phased
         if not _HOST.fullmatch(each)
+    ]
+    faults += [
+        ("dns.phased", f"{each[:80]} is below {above[:80]}")
+        for each in dns.phased[:LIST_MAX]
+        for above in dns.phased[:LIST_MAX]
+        if each.endswith(f".{above}")
     ]
     if len(dns.phased) > LIST_MAX:
         faults.append(("dns.phased", f"at most {LIST_MAX} are taken"))
@@ -452,6 +494,10 @@ def _patterns(setting: str, patterns: tuple[str, ...]) -> list[tuple[str, str]]:
         for each in patterns
         if not _PATTERN.fullmatch(each)
     ]
+
+
+def _port(https: int) -> str:
+    return "" if https == 443 else f":{https}"
 
 
 def _in_url(host: str) -> str:

@@ -2,13 +2,13 @@
 
 Until the last phase a phased zone is held back from the sockets: its names go to the responder,
 which asks the DNS, the zones here, or both. In the last phase the zone is served as every other,
-signed. So one number switches who answers, there and back, and what the zone holds stays.
+signed. So one number a zone switches who answers, there and back, and what the zone holds stays.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dns.rdatatype import RdataType
 
@@ -27,27 +27,27 @@ _Keyed = tuple[Zone, DnsKey | None]
 
 
 class PhasedZones:
-    """A `published.Server` before `server` that holds back the zones at or below `apexes` (wire
-    form) until the last phase."""
+    """A `published.Server` before `server` that holds back the zones at or below the names in
+    `phases` (wire form, none below another) until the last phase."""
 
-    def __init__(self, server: Server, apexes: Sequence[bytes], phase: Phase) -> None:
+    def __init__(self, server: Server, phases: Mapping[bytes, Phase]) -> None:
         self._server = server
-        self._apexes = tuple(apexes)
-        self._phase = phase
+        self._phases = dict(phases)
         self._lock = threading.Lock()
         self._held: dict[bytes, _Keyed] = {}
         """All phased zones, served or not."""
 
-    def switch(self, phase: Phase) -> None:
-        """Answer by `phase` from now on."""
+    def switch(self, apex: bytes, phase: Phase) -> None:
+        """Answer for what is phased at `apex` by `phase` from now on."""
         with self._lock:
-            before, self._phase = self._phase, phase
-            if before == phase or not self._held:
+            before, self._phases[apex] = self._phases[apex], phase
+            if before == phase:
                 return
-            if phase is Phase.LEDGER_ONLY:
-                self._server.put(list(self._held.values()))
-            elif before is Phase.LEDGER_ONLY:
-                self._server.remove(list(self._held))
+            held = {at: each for at, each in self._held.items() if is_within(at, apex)}
+            if held and phase is Phase.LEDGER_ONLY:
+                self._server.put(list(held.values()))
+            elif held and before is Phase.LEDGER_ONLY:
+                self._server.remove(list(held))
 
     def put(self, zones: Sequence[_Keyed]) -> None:
         with self._lock:
@@ -69,11 +69,14 @@ class PhasedZones:
                 self._held.pop(apex, None)
             self._server.remove(apexes)
 
+    def _phase_of(self, apex: bytes) -> Phase | None:
+        return next((p for above, p in self._phases.items() if is_within(apex, above)), None)
+
     def _is_phased(self, zone: Zone) -> bool:
-        return any(is_within(zone.apex, apex) for apex in self._apexes)
+        return self._phase_of(zone.apex) is not None
 
     def _is_served(self, zone: Zone) -> bool:
-        return self._phase is Phase.LEDGER_ONLY or not self._is_phased(zone)
+        return self._phase_of(zone.apex) in (None, Phase.LEDGER_ONLY)
 
 
 class ZoneNames:

@@ -63,8 +63,9 @@ class Nowhere:
 
 class Responder:
     """A `server.Resolver`. `names` knows what lies below `suffixes` (names of assets), in `phase`
-    compared with what `forwarder` says; without a forwarder nobody else is asked. `is_good` says
-    whether a certificate (DER) whose chain was checked may still be used: it may be revoked."""
+    compared with what `forwarder` says; without a forwarder nobody else is asked. `phase_of` gives
+    the phase of a name (wire form) that has one of its own. `is_good` says whether a certificate
+    (DER) whose chain was checked may still be used: it may be revoked."""
 
     def __init__(
         self,
@@ -73,11 +74,13 @@ class Responder:
         names: NameSource | None = None,
         suffixes: tuple[str, ...] = (),
         phase: Phase = Phase.LEDGER_ONLY,
+        phase_of: Callable[[bytes], Phase | None] | None = None,
         is_good: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._forwarder = forwarder
         self._names: NameSource = names or Nowhere()
         self._suffixes = [name(each) for each in suffixes]
+        self._phase_of = phase_of
         self._is_good = is_good
         self._zones: PublishedZones | None = None
         self.phase = phase
@@ -93,7 +96,9 @@ class Responder:
 
     def resolved(self, owner: bytes, kind: int) -> Resolved:
         """What a name of another source has, and who said so. Raises `SourceUnavailable`."""
-        return resolve(self.phase, self._names, self._forwarder or Nowhere(), owner, kind)
+        own = None if self._phase_of is None else self._phase_of(owner)
+        phase = self.phase if own is None else own
+        return resolve(phase, self._names, self._forwarder or Nowhere(), owner, kind)
 
     def resolve(self, query: bytes, limit: int) -> bytes | None:
         """The response to a query that no zone answers; see `server.Resolver`."""
