@@ -28,7 +28,7 @@ from hypermesh.stoq.endpoint import Endpoint, limits
 from hypermesh.stoq.open import Certificate, OpenEndpoint
 from hypermesh.stoq.stream import Stream
 from hypermesh.wire.errors import Overloaded
-from hypermesh.wire.rpc import SERVICE_CONTROL, SERVICE_ECHO
+from hypermesh.wire.rpc import ALPN_ENROL, SERVICE_CONTROL, SERVICE_ECHO
 
 from .network import DEADLINE_S, Network, eventually
 from .plain import ALPN, NAME, Authority, asked, dialled, echoing
@@ -38,6 +38,8 @@ UNVALIDATED_MAX = 64
 """Handshakes at once above which a client must show its address (`limits.rs`)."""
 HANDSHAKES_MAX = 256
 SLOW_CLIENTS = 2
+WAIT_S = 60
+AT_ONCE = 16
 SMALLEST_MTU_BYTES = 1200
 QUIET_S = 1.5
 """So long after its last packet a server has nothing to send again: its timers are stopped while it
@@ -299,3 +301,84 @@ def test_many_connections_of_one_peer_leave_room_for_others(
     refused = sum(isinstance(result, Overloaded) for result in results)
     assert refused == 8 * 100 - share
     assert alice.stats().requests_unanswered <= share
+
+
+def test_bodies_that_wait_leave_room_for_those_of_others(
+    network: Network, alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
+) -> None:
+    """Large requests that nobody answers, one more than there is room for in all: their peer gets a
+    part of it, and another one sends as large ones."""
+    body = bytes(limits()["body_bytes_max"])
+    room = limits()["pending_bytes_max"] // len(body)
+
+    async def ask(attacker: Connection) -> bool:
+        """Whether it is refused."""
+        try:
+            await attacker.request_async(SERVICE_CONTROL, body, timeout_ms=1000 * WAIT_S)
+        except Overloaded:
+            return True
+        except errors.ConnectionClosed:
+            return False
+        raise AssertionError("nobody answers")
+
+    async def flood(attackers: list[Connection]) -> list[bool]:
+        asking = [asyncio.create_task(ask(each)) for each in attackers]
+        deadline = time.monotonic() + WAIT_S
+
+        def over() -> bool:
+            """Each of them has its place, or knows that it gets none."""
+            refused = sum(each.done() for each in asking)
+            return alice.stats().requests_waiting + refused == len(asking)
+
+        while not over():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.005)
+        identity = network.identity(QuantumKeys.generate())
+        with (
+            Endpoint.bind(policy=network.policy, identity=identity) as carol,
+            await carol.connect_async(*alice.address, peer=alice_keys.id) as other,
+        ):
+            assert await other.request_async(SERVICE_ECHO, body, timeout_ms=1000 * WAIT_S) == body
+        for attacker in attackers:
+            attacker.close()
+        return await asyncio.gather(*asking)
+
+    attackers = [bob.connect(*alice.address, peer=alice_keys.id) for _ in range(room + 1)]
+    refused = asyncio.run(flood(attackers))
+    held = refused.count(False)
+    # The largest number that is at most twice what is left besides it.
+    assert held * 3 <= 2 * (room + 1) < (held + 1) * 3
+
+
+@pytest.mark.long
+def test_a_flood_of_connections_leaves_room_for_others(
+    network: Network, alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
+) -> None:
+    """Of strangers, who need no certificate for it, from one network: they get two thirds of what
+    there is for all strangers, and members are let in as ever."""
+    share = 2 * (limits()["outsiders_max"] + 1) // 3
+    held: list[Connection] = []
+
+    async def flood(stranger: Endpoint) -> int:
+        """Connections until so many in a row are refused."""
+        refused = 0
+        while refused == 0:
+            asked = [
+                stranger.connect_async(*alice.address, alpn=ALPN_ENROL, timeout_ms=1000 * WAIT_S)
+                for _ in range(AT_ONCE)
+            ]
+            for each in await asyncio.gather(*asked, return_exceptions=True):
+                if isinstance(each, Connection):
+                    held.append(each)
+                else:
+                    assert isinstance(each, Overloaded), each
+                    refused += 1
+        return refused
+
+    with Endpoint.bind(policy=network.policy, identity=None) as stranger:
+        assert asyncio.run(flood(stranger))
+        assert len(held) == share
+        assert alice.stats().connections == share
+        with bob.connect(*alice.address, peer=alice_keys.id) as connection:
+            assert connection.request(SERVICE_ECHO, b"x") == b"x"
+        assert all(each.ended is None for each in held)

@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import os
 import secrets
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import partial
 
 import pytest
 
@@ -120,6 +121,34 @@ def test_a_flood_drowns_only_itself(
     # What was taken makes room again.
     connection.send_datagram(SERVICE_CONTROL, b"after")
     assert arrived(alice, 1)[0].body == b"after"
+
+
+def received(endpoint: Endpoint, count: int) -> bool | None:
+    return endpoint.datagram_stats().received == count or None
+
+
+def test_a_flood_over_many_connections_leaves_room_for_others(
+    network: Network, alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
+) -> None:
+    """So many connections that their shares would fill the whole list."""
+    of_one, of_all = LIMITS["datagrams_of_peer_max"], LIMITS["datagrams_waiting_max"]
+    with ExitStack() as stack:
+        for _ in range(of_all // of_one + 1):
+            flood = stack.enter_context(bob.connect(*alice.address, peer=alice_keys.id))
+            before = alice.datagram_stats().received
+            for _ in range(of_one):
+                flood.send_datagram(SERVICE_CONTROL, b"flood")
+            wanted = before + of_one
+            eventually(partial(received, alice, wanted), "its part of the flood")
+        # The largest number that is at most twice what is left besides it.
+        share = 2 * (of_all + 1) // 3
+        eventually(lambda: alice.datagram_stats().waiting == share or None, "its share waits")
+        identity = network.identity(QuantumKeys.generate())
+        carol = stack.enter_context(Endpoint.bind(policy=network.policy, identity=identity))
+        other = stack.enter_context(carol.connect(*alice.address, peer=alice_keys.id))
+        other.send_datagram(SERVICE_CONTROL, b"other")
+        taken = arrived(alice, share + 1)
+        assert taken[-1].body == b"other"
 
 
 def test_what_nobody_takes_is_bounded_and_counted(connection: Connection) -> None:

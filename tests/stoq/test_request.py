@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack
 from itertools import cycle
 from typing import Any
 
@@ -188,27 +189,38 @@ def test_the_count_of_unanswered_requests_is_bounded(
 
 
 def test_the_bytes_of_unanswered_requests_are_bounded(
-    alice: Endpoint, connection: Connection
+    network: Network, alice: Endpoint, connection: Connection
 ) -> None:
+    """Of three peers, who together may have them all: each gets two thirds of what is left."""
     body = bytes(LIMITS["body_bytes_max"])
     fitting = LIMITS["pending_bytes_max"] // len(body)
 
-    async def scenario() -> None:
-        held = [
-            asyncio.create_task(connection.request_async(SERVICE_CONTROL, body))
-            for _ in range(fitting)
-        ]
-        deadline = time.monotonic() + DEADLINE_S
-        while alice.stats().requests_waiting < fitting:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.005)
+    async def scenario(peers: list[Connection]) -> None:
+        held: list[asyncio.Task[bytes]] = []
+        for peer in peers:
+            # The largest number that is at most twice what is left besides it.
+            share = 2 * (fitting - len(held) + 1) // 3
+            held += [
+                asyncio.create_task(peer.request_async(SERVICE_CONTROL, body)) for _ in range(share)
+            ]
+            deadline = time.monotonic() + DEADLINE_S
+            while alice.stats().requests_waiting < len(held):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.005)
+        assert len(held) == fitting
         assert alice.stats().request_bytes_unanswered == LIMITS["pending_bytes_max"]
         with pytest.raises(Overloaded):
             await connection.request_async(SERVICE_CONTROL, b"x")
         with serving(alice, lambda request: request.reply(b"")):
             await asyncio.gather(*held)
 
-    asyncio.run(scenario())
+    with ExitStack() as stack:
+        peers = [connection]
+        for _ in range(2):
+            identity = network.identity(QuantumKeys.generate())
+            other = stack.enter_context(Endpoint.bind(policy=network.policy, identity=identity))
+            peers.append(stack.enter_context(other.connect(*alice.address)))
+        asyncio.run(scenario(peers))
     eventually(lambda: alice.stats().request_bytes_unanswered == 0 or None, "all is free")
 
 

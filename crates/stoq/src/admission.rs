@@ -38,6 +38,7 @@
 //!
 //! Between two networks each side signs under the genesis id of its own, which its certificate names.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -49,6 +50,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::error::{said_by_peer, Error, Kind, Result};
 use crate::identity::Identity;
+use crate::places::Party;
 use crate::session::{self, Handshake};
 use crate::tickets::Admitted;
 use crate::PeerId;
@@ -424,6 +426,20 @@ impl Terms {
         self.identity
             .as_ref()
             .map_or(NOBODY, |identity| identity.id)
+    }
+
+    /// As whom a client counts: as itself where somebody vouches for it, by certificate or by a list
+    /// of keys, else as the network that it comes from.
+    pub fn party(&self, alpn: Alpn, peer: Option<PeerId>, remote: SocketAddr) -> Party {
+        let known = match alpn {
+            Alpn::Node | Alpn::Partner => true,
+            Alpn::Session => self.policy.bearers.is_some(),
+            Alpn::Enrol => false,
+        };
+        match peer.filter(|_| known) {
+            Some(peer) => Party::Peer(peer),
+            None => Party::at(remote.ip()),
+        }
     }
 
     /// What the tickets of an admitted connection are bound to; `None` where it leaves none.

@@ -1,7 +1,7 @@
 //! Datagrams of services (RFC 9221): each arrives whole, once or not at all, and in any order.
 //!
-//! Those of peers wait in one bounded list for the endpoint's services; one peer gets a part of it,
-//! so that a flood drowns its own datagrams and nobody else's. What finds no room is dropped and
+//! Those of peers wait in one bounded list for the endpoint's services; one peer, over however many
+//! connections, gets a part of it, so that a flood drowns its own datagrams and nobody else's. What finds no room is dropped and
 //! counted: a datagram has no answer by which its sender could be told.
 
 use std::collections::VecDeque;
@@ -24,10 +24,14 @@ use crate::frame;
 use crate::limits::{
     DATAGRAMS_OF_PEER_MAX, DATAGRAMS_WAITING_MAX, DATAGRAM_BYTES_WAITING_MAX, DRAIN_MAX,
 };
+use crate::places::{Place, Places};
 use crate::quic::{self, SendDatagramError};
 use crate::request::Origin;
 use crate::serving::{Services, SERVICE_ECHO};
 use crate::tunnel;
+
+/// Bytes that one counts for at least, so that no more wait than there may.
+const DATAGRAM_WAITING_BYTES_MIN: usize = DATAGRAM_BYTES_WAITING_MAX / DATAGRAMS_WAITING_MAX;
 
 /// One datagram of a peer.
 pub struct Datagram {
@@ -48,12 +52,15 @@ impl Datagram {
     }
 }
 
-/// What waits of one peer, counted until it is taken.
-struct Share(Arc<AtomicUsize>);
+/// What waits of one connection and of one peer, counted until it is taken.
+struct Share {
+    waiting: Arc<AtomicUsize>,
+    _room: Place,
+}
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -69,6 +76,8 @@ pub struct DatagramStats {
 /// The datagrams that no service has taken yet.
 pub struct Datagrams {
     waiting: Mutex<Waiting>,
+    /// Of all that wait, in bytes.
+    room: Arc<Places>,
     arrived: Condvar,
     bell: Bell,
     received: AtomicU64,
@@ -78,7 +87,6 @@ pub struct Datagrams {
 #[derive(Default)]
 struct Waiting {
     datagrams: VecDeque<Datagram>,
-    bytes: usize,
     closed: bool,
 }
 
@@ -87,7 +95,6 @@ impl Waiting {
         let count = DRAIN_MAX.min(self.datagrams.len());
         let mut taken: Vec<_> = self.datagrams.drain(..count).collect();
         taken.iter_mut().for_each(|taken| taken.share = None);
-        self.bytes -= taken.iter().map(|taken| taken.body.len()).sum::<usize>();
         taken
     }
 }
@@ -96,6 +103,7 @@ impl Datagrams {
     pub fn new() -> io::Result<Datagrams> {
         Ok(Datagrams {
             waiting: Mutex::default(),
+            room: Places::new(DATAGRAM_BYTES_WAITING_MAX),
             arrived: Condvar::new(),
             bell: Bell::new()?,
             received: AtomicU64::new(0),
@@ -105,13 +113,9 @@ impl Datagrams {
 
     fn put(&self, datagram: Datagram) -> bool {
         let mut waiting = self.waiting.lock();
-        if waiting.closed
-            || waiting.datagrams.len() >= DATAGRAMS_WAITING_MAX
-            || waiting.bytes + datagram.body.len() > DATAGRAM_BYTES_WAITING_MAX
-        {
+        if waiting.closed {
             return false;
         }
-        waiting.bytes += datagram.body.len();
         waiting.datagrams.push_back(datagram);
         drop(waiting);
         self.arrived.notify_one();
@@ -189,15 +193,24 @@ pub(crate) async fn receive(services: Services, connection: quic::Connection, or
             Some((SERVICE_ECHO, _)) => send_now(&connection, framed.clone()).unwrap_or(false),
             Some(_) if waiting.load(Ordering::Relaxed) >= DATAGRAMS_OF_PEER_MAX => false,
             Some((service, body)) => {
-                waiting.fetch_add(1, Ordering::Relaxed);
-                datagrams.put(Datagram {
-                    origin: origin.clone(),
-                    service,
-                    // A copy: the packet's memory is shared with others, which it would hold.
-                    body: Bytes::copy_from_slice(body),
-                    connection: connection.clone(),
-                    share: Some(Share(waiting.clone())),
-                })
+                let bytes = body.len().max(DATAGRAM_WAITING_BYTES_MIN);
+                datagrams
+                    .room
+                    .take(origin.party, bytes)
+                    .is_some_and(|room| {
+                        waiting.fetch_add(1, Ordering::Relaxed);
+                        datagrams.put(Datagram {
+                            origin: origin.clone(),
+                            service,
+                            // A copy: the packet's memory is shared with others, which it would hold.
+                            body: Bytes::copy_from_slice(body),
+                            connection: connection.clone(),
+                            share: Some(Share {
+                                waiting: waiting.clone(),
+                                _room: room,
+                            }),
+                        })
+                    })
             }
         };
         if !kept {

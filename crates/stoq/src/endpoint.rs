@@ -6,7 +6,7 @@ mod dialling;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,7 @@ use crate::identity::Identity;
 use crate::limits::*;
 use crate::live::{Live, LiveConnection};
 use crate::memory::{self, Action, Operation, Range};
+use crate::places::{Party, Place, Places};
 use crate::quic::{self, timeout, EndpointConfig, VarInt};
 use crate::region::Regions;
 use crate::remote::Target;
@@ -57,7 +58,10 @@ struct Shared {
     resumed: AtomicU64,
     /// Requests served before their connection was admitted.
     early: Arc<AtomicU64>,
-    handshakes: AtomicUsize,
+    handshakes: Arc<Places>,
+    /// Of connections that others have opened: whom somebody vouches for, and the others.
+    members: Arc<Places>,
+    outsiders: Arc<Places>,
 }
 
 /// A connection that was not admitted, or ended because its peer may not stay. Only of those that
@@ -111,15 +115,22 @@ impl Endpoint {
         Endpoint::begin(address, stack, policy, identity, 1)
     }
 
-    /// The same with several sockets, each with an I/O thread pinned to a core. The kernel spreads
-    /// the peers over them.
+    /// The same with several sockets, each with an I/O thread; more than one are pinned, each to a
+    /// core, as far as there are cores. The kernel spreads the peers over them. Between 1 and
+    /// `SHARDS_MAX`.
     pub fn bind_shards(
         address: SocketAddrV6,
+        stack: Stack,
         policy: Arc<TrustPolicy>,
         identity: Option<Arc<Identity>>,
         shards: usize,
     ) -> Result<Endpoint> {
-        Endpoint::begin(address, Stack::Ipv6, policy, identity, shards)
+        Endpoint::begin(address, stack, policy, identity, shards)
+    }
+
+    /// The I/O threads.
+    pub fn shards(&self) -> usize {
+        self.shared.quic.shards().len()
     }
 
     fn begin(
@@ -172,7 +183,9 @@ impl Endpoint {
             accepted: AtomicU64::new(0),
             resumed: AtomicU64::new(0),
             early: Arc::default(),
-            handshakes: AtomicUsize::new(0),
+            handshakes: Places::new(HANDSHAKES_MAX),
+            members: Places::new(CONNECTIONS_MAX),
+            outsiders: Places::new(OUTSIDERS_MAX),
         });
         for shard in shared.quic.shards() {
             Drive::spawn_on(shard, shared.clone().accept(shard.clone()));
@@ -391,7 +404,7 @@ impl Endpoint {
         let (tickets_offered, tickets_held) = shared.tickets.count();
         EndpointStats {
             connections: shared.live.count(),
-            handshakes: shared.handshakes.load(Ordering::Relaxed),
+            handshakes: shared.handshakes.taken(),
             accepted: shared.accepted.load(Ordering::Relaxed),
             resumed: shared.resumed.load(Ordering::Relaxed),
             early: shared.early.load(Ordering::Relaxed),
@@ -429,6 +442,18 @@ impl Shared {
         self.services.drive.stop(async move {
             // Where peers do not acknowledge in time, they find out by themselves.
             let _ = timeout(CLOSE_WAIT, shared.quic.wait_idle()).await;
+        })
+    }
+
+    /// A place for one more connection of `party`.
+    fn place(&self, party: Party) -> Result<Place> {
+        let places = match party {
+            Party::Peer(_) => &self.members,
+            Party::Network(..) => &self.outsiders,
+        };
+        places.take(party, 1).ok_or_else(|| {
+            let why = "there is no room for one more connection of this peer";
+            Error::new(Kind::Overloaded, why)
         })
     }
 

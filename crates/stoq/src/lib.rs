@@ -8,6 +8,7 @@
 //!    │  │      └─ tickets   resumption between admitted peers
 //!    │  ├──── admission    chains against the trust policy, FALCON channel binding
 //!    │  ├──── live         revocation of those already here
+//!    │  ├──── places       how many of them one party may be
 //!    │  ├──── path         how much may be in flight, settings by the kind of path
 //!    │  └──── route        the first link towards a peer
 //!    ├─ serving ── frame   one stream: a request, a byte stream, an operation on memory
@@ -43,6 +44,7 @@ mod memory;
 mod open;
 pub mod path;
 mod pipeline;
+mod places;
 mod problem;
 pub mod quic;
 mod region;

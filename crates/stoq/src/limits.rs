@@ -11,7 +11,7 @@ pub const PENDING_REQUESTS_MAX: usize = 512;
 /// Those of one peer over all its connections.
 pub const PENDING_OF_PEER_MAX: usize = 384;
 
-/// Bytes; the sum of the bodies of those requests.
+/// Bytes; the sum of the bodies of those requests. No peer has all of it.
 pub const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The same for strangers on `hm-enrol/1`, who can be anyone, so that they cannot fill the queue.
@@ -39,15 +39,25 @@ pub const DATAGRAM_BUFFER_BYTES: usize = 1024 * 1024;
 /// Datagrams of an endpoint that wait for a service.
 pub const DATAGRAMS_WAITING_MAX: usize = 4096;
 
-/// The same for one connection, so that one peer cannot fill the list.
+/// The same for one connection.
 pub const DATAGRAMS_OF_PEER_MAX: usize = 512;
 
-/// Bytes; the sum of the datagrams of an endpoint that wait.
+/// Bytes; the sum of the datagrams of an endpoint that wait. No peer has all of it, over however many
+/// connections ([`crate::places`]).
 pub const DATAGRAM_BYTES_WAITING_MAX: usize = 16 * 1024 * 1024;
 
 /// Connections that others have opened to one endpoint, at 40 KB each. Above the 10,000 that are
 /// promised, because one whose client has gone without a word counts until it is idle for too long.
+///
+/// Nobody has them all, nor those of the two bounds that follow ([`crate::places`]).
 pub const CONNECTIONS_MAX: usize = 16_384;
+
+/// The same for those whose keys are free to make, so that they leave room for whom somebody vouches
+/// for: strangers on `hm-enrol/1`, and on `hm-session/1` where everybody is let in.
+#[cfg(not(test))]
+pub const OUTSIDERS_MAX: usize = 4096;
+#[cfg(test)]
+pub const OUTSIDERS_MAX: usize = 48;
 
 /// Handshakes and admissions in progress at one endpoint.
 pub const HANDSHAKES_MAX: usize = 256;

@@ -22,6 +22,7 @@ use crate::limits::{
     ANSWER_SEND_TIMEOUT, PENDING_BYTES_MAX, PENDING_OF_PEER_MAX, PENDING_REQUESTS_MAX,
     PENDING_STRANGERS_MAX, STRANGER_BODY_BYTES_MAX,
 };
+use crate::places::{Party, Place, Places};
 use crate::problem;
 use crate::quic::timeout;
 use crate::stream::{self, Outlet, Stream};
@@ -38,6 +39,8 @@ pub struct Origin {
     pub network: Option<[u8; 32]>,
     pub alpn: Alpn,
     pub channel_binding: [u8; 32],
+    /// As whom it counts where room is shared.
+    pub(crate) party: Party,
 }
 
 /// One request of a peer. Dropped without an answer, it answers that.
@@ -177,6 +180,8 @@ pub struct Queue {
     arrived: Condvar,
     bell: Bell,
     unanswered: Mutex<Unanswered>,
+    /// Of their bodies.
+    bytes: Arc<Places>,
 }
 
 #[derive(Default)]
@@ -189,16 +194,16 @@ struct Waiting {
 struct Unanswered {
     requests: usize,
     strangers: usize,
-    bytes: usize,
-    of_peers: HashMap<PeerId, usize>,
+    of_parties: HashMap<Party, usize>,
 }
 
 /// A place among the unanswered requests.
 pub struct Permit {
     queue: Arc<Queue>,
     alpn: Alpn,
-    peer: Option<PeerId>,
-    bytes: usize,
+    party: Party,
+    /// Given back with it.
+    _bytes: Place,
 }
 
 impl Drop for Permit {
@@ -206,10 +211,7 @@ impl Drop for Permit {
         let mut unanswered = self.queue.unanswered.lock();
         unanswered.requests -= 1;
         unanswered.strangers -= usize::from(self.alpn.is_outside());
-        unanswered.bytes -= self.bytes;
-        if let Some(Entry::Occupied(mut held)) =
-            self.peer.map(|peer| unanswered.of_peers.entry(peer))
-        {
+        if let Entry::Occupied(mut held) = unanswered.of_parties.entry(self.party) {
             *held.get_mut() -= 1;
             if *held.get() == 0 {
                 held.remove();
@@ -225,13 +227,15 @@ impl Queue {
             arrived: Condvar::new(),
             bell: Bell::new()?,
             unanswered: Mutex::default(),
+            bytes: Places::new(PENDING_BYTES_MAX),
         })
     }
 
     /// A place for a request of `bytes`, taken before its body is read. One peer, over however many
-    /// connections, leaves places for others.
+    /// connections, leaves places for others, and room for their bodies: it may announce many and
+    /// send none of them.
     pub fn admit(self: &Arc<Self>, origin: &Origin, bytes: usize) -> Result<Permit> {
-        let (alpn, peer) = (origin.alpn, origin.peer);
+        let (alpn, party) = (origin.alpn, origin.party);
         let stranger = alpn.is_outside();
         if stranger && bytes > STRANGER_BODY_BYTES_MAX {
             return Err(Error::new(
@@ -240,38 +244,34 @@ impl Queue {
             ));
         }
         let mut unanswered = self.unanswered.lock();
-        let held = peer
-            .and_then(|peer| unanswered.of_peers.get(&peer).copied())
-            .unwrap_or(0);
+        let held = unanswered.of_parties.get(&party).copied().unwrap_or(0);
         if held >= PENDING_OF_PEER_MAX {
             return Err(Error::new(
                 Kind::Overloaded,
                 format!("{held} requests of this peer wait for an answer"),
             ));
         }
-        if unanswered.requests >= PENDING_REQUESTS_MAX
-            || unanswered.bytes + bytes > PENDING_BYTES_MAX
-            || (stranger && unanswered.strangers >= PENDING_STRANGERS_MAX)
-        {
+        let full = unanswered.requests >= PENDING_REQUESTS_MAX
+            || (stranger && unanswered.strangers >= PENDING_STRANGERS_MAX);
+        let room = self.bytes.take(party, bytes).filter(|_| !full);
+        let Some(room) = room else {
             return Err(Error::new(
                 Kind::Overloaded,
                 format!(
                     "{} requests with {} bytes wait for an answer",
-                    unanswered.requests, unanswered.bytes
+                    unanswered.requests,
+                    self.bytes.taken()
                 ),
             ));
-        }
+        };
         unanswered.requests += 1;
         unanswered.strangers += usize::from(stranger);
-        unanswered.bytes += bytes;
-        if let Some(peer) = peer {
-            *unanswered.of_peers.entry(peer).or_default() += 1;
-        }
+        *unanswered.of_parties.entry(party).or_default() += 1;
         Ok(Permit {
             queue: self.clone(),
             alpn,
-            peer,
-            bytes,
+            party,
+            _bytes: room,
         })
     }
 
@@ -327,7 +327,7 @@ impl Queue {
     pub fn load(&self) -> (usize, usize, usize) {
         let waiting = self.waiting.lock().requests.len();
         let unanswered = self.unanswered.lock();
-        (waiting, unanswered.requests, unanswered.bytes)
+        (waiting, unanswered.requests, self.bytes.taken())
     }
 
     pub fn close(&self) {

@@ -35,6 +35,10 @@ fn stoq_limits() -> Vec<(&'static str, u64)> {
             "stranger_body_bytes_max",
             of::STRANGER_BODY_BYTES_MAX as u64,
         ),
+        ("connections_max", of::CONNECTIONS_MAX as u64),
+        ("outsiders_max", of::OUTSIDERS_MAX as u64),
+        ("handshakes_max", of::HANDSHAKES_MAX as u64),
+        ("shards_max", of::SHARDS_MAX as u64),
         ("streams_max", of::STREAMS_MAX.into()),
         (
             "streams_unidirectional_max",

@@ -8,12 +8,13 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::{handshake_timeout, Shared};
-use crate::admission::{self, Alpn, Channel};
+use crate::admission::{self, Alpn, Channel, Terms};
 use crate::drive::{self, Drive};
 use crate::error::{Error, Kind, Result};
 use crate::identity::Identity;
 use crate::intake::draining;
 use crate::limits::*;
+use crate::places::{Party, Place};
 use crate::quic::{self, ConnectionError, Incoming, ServerConfig, Shard, TransportConfig};
 use crate::request::Origin;
 use crate::route;
@@ -72,29 +73,33 @@ struct Seen {
 impl Shared {
     pub(super) async fn accept(self: Arc<Self>, shard: Arc<Shard>) {
         while let Some(incoming) = quic::accept(&shard).await {
-            let handshakes = self.handshakes.load(Ordering::Relaxed);
+            let handshakes = self.handshakes.taken();
             if handshakes >= HANDSHAKES_MAX || self.live.count() >= CONNECTIONS_MAX {
                 incoming.refuse();
             } else if handshakes >= HANDSHAKES_UNVALIDATED_MAX && incoming.may_retry() {
                 // It fails only where the address is validated, which `may_retry` excludes.
                 let _ = incoming.retry();
             } else {
-                self.handshakes.fetch_add(1, Ordering::Relaxed);
-                Drive::spawn_on(&shard, self.clone().serve(incoming));
+                // One party's share is above the number from which on addresses are true ones.
+                let party = Party::at(incoming.remote_address().ip());
+                match self.handshakes.take(party, 1) {
+                    Some(place) => Drive::spawn_on(&shard, self.clone().serve(incoming, place)),
+                    None => incoming.refuse(),
+                }
             }
         }
     }
 
     /// One connection of a client, from its first packet to its end.
-    async fn serve(self: Arc<Self>, incoming: Incoming) {
+    async fn serve(self: Arc<Self>, incoming: Incoming, handshake: Place) {
         let remote = incoming.remote_address();
         let mut seen = Seen::default();
         // Boxed, because admission takes ten times the room of what is left of this task after it.
         let admitted = within(HANDSHAKE_TIMEOUT, Box::pin(self.admit(incoming, &mut seen)))
             .await
             .map_err(handshake_timeout);
-        self.handshakes.fetch_sub(1, Ordering::Relaxed);
-        let (connection, origin, key) = match admitted {
+        drop(handshake);
+        let (connection, origin, key, place) = match admitted {
             Ok(admitted) => admitted,
             Err(error) => {
                 if let Some(connection) = &seen.connection {
@@ -121,6 +126,7 @@ impl Shared {
                 Err(error) => break error,
             }
         };
+        drop(place);
         self.live.remove(key);
         // A peer that may not stay with us has been recorded; one with which we may not stay has
         // told us only now.
@@ -136,7 +142,7 @@ impl Shared {
         &self,
         incoming: Incoming,
         seen: &mut Seen,
-    ) -> Result<(quic::Connection, Origin, u64)> {
+    ) -> Result<(quic::Connection, Origin, u64, Place)> {
         let (terms, configs, tickets) = {
             // Read together, so that TLS certificate, binding and tickets are of one identity.
             let terms = self.terms.read();
@@ -147,12 +153,12 @@ impl Shared {
             )
         };
         let configs = configs.ok_or_else(drive::closed)?;
-        let remote = incoming.remote_address().ip();
+        let remote = incoming.remote_address();
         let start = transport::start(
             Instant::now(),
-            remote,
+            remote.ip(),
             STREAMS_FIRST,
-            route::first_link(remote),
+            route::first_link(remote.ip()),
         );
         let config = configs.of_one(start.config, tickets.clone())?;
         let (connection, established) = match incoming.accept_with(config)?.into_0rtt() {
@@ -178,7 +184,7 @@ impl Shared {
             }
         };
         let (admitted, admission) = watch::channel(None);
-        let serving = self.serve_early(&connection, early, &admission);
+        let serving = self.serve_early(&connection, &terms, early, &admission);
         let finishing = async {
             established.await;
             let channel = Channel::of(&connection)?;
@@ -188,12 +194,16 @@ impl Shared {
                 admission::close(&connection, &draining());
                 return Err(draining());
             }
+            // Before the signatures: it has proven the keys in its certificate, and where it is let in
+            // no further, the place is free again.
+            let party = terms.party(channel.alpn, channel.claimed_id(), remote);
+            let place = self.place(party)?;
             let peer = opening
                 .admit(&connection, &channel, &terms, tickets.taken())
                 .await?;
-            Ok((channel, peer))
+            Ok((channel, peer, place))
         };
-        let (channel, peer) = tokio::select! {
+        let (channel, peer, place) = tokio::select! {
             biased;
             finished = finishing => finished?,
             error = serving => return Err(error),
@@ -213,10 +223,11 @@ impl Shared {
             network: peer.and_then(|peer| peer.network),
             alpn: channel.alpn,
             channel_binding: channel.binding,
+            party: terms.party(channel.alpn, id, remote),
         };
         admitted.send_replace(Some(origin.clone()));
         session::release(&connection);
-        Ok((connection, origin, key))
+        Ok((connection, origin, key, place))
     }
 
     /// Serves streams of a client that has bound its first flight, until it is dropped; the reason
@@ -224,6 +235,7 @@ impl Shared {
     async fn serve_early(
         &self,
         connection: &quic::Connection,
+        terms: &Terms,
         early: Option<(Alpn, hm_x509::PeerIdentity)>,
         admission: &watch::Receiver<Option<Origin>>,
     ) -> Error {
@@ -238,6 +250,7 @@ impl Shared {
             // It is not known before the handshake is done, and nothing that is served until then
             // asks for it.
             channel_binding: [0; 32],
+            party: terms.party(alpn, Some(peer.id), connection.remote_address()),
         };
         loop {
             match connection.accept_bi().await {
