@@ -268,6 +268,7 @@ def configuration() -> str:
         "stoq.port": "0",
         "tls.port": str(Settings("", 0, PrivacyLevel.PRIVATE, "", 0).tls_port),
         "parcels.carry": Settings("", 0, PrivacyLevel.PRIVATE, "", 0).carry.value,
+        "stoq.threads": str(Settings("", 0, PrivacyLevel.PRIVATE, "", 0).stoq_threads),
         "stoq.stack": Settings("", 0, PrivacyLevel.PRIVATE, "", 0).stoq_stack.value,
         "dns.listen": Settings("", 0, PrivacyLevel.PRIVATE, "", 0).dns_listen,
         "dns.upstream": "none",

@@ -51,6 +51,11 @@ impl Socket {
     /// So many sockets at one address. The kernel chooses between them by the connection id of a
     /// datagram, so that a connection stays where it is when its peer's address changes.
     pub fn bind_all(address: SocketAddrV6, stack: Stack, count: usize) -> io::Result<Vec<Socket>> {
+        if count > 1 && address.port() != 0 {
+            // Those who share an address let in anyone else of the same user who would share it: that
+            // it is free is seen without sharing.
+            Socket::bind_stack(address, stack, false)?;
+        }
         let first = Socket::bind_stack(address, stack, count > 1)?;
         let port = first.local().port();
         let mut sockets = vec![first];

@@ -49,6 +49,12 @@ def node_options(command: Decorated) -> Decorated:
             help="The versions of IP that STOQ speaks: IPv6, or IPv4 as well (ipv6).",
         ),
         click.option(
+            "--stoq-threads",
+            default=None,
+            type=click.IntRange(0, 64),
+            help="I/O threads of STOQ, each pinned to a core; 0 for one a core (1).",
+        ),
+        click.option(
             "--tls-port",
             default=None,
             type=click.IntRange(0, 65535),

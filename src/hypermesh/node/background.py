@@ -48,6 +48,7 @@ def command(
     words += ["--clock-is-right"] if clock_is_right and token is None else []
     words += ["--stoq-host", settings.stoq_host, "--stoq-port", str(settings.stoq_port)]
     words += ["--stoq-stack", settings.stoq_stack.value]
+    words += ["--stoq-threads", str(settings.stoq_threads)]
     words += ["--tls-port", str(settings.tls_port)]
     words += ["--carry", settings.carry.value]
     words += ["--dns-listen", settings.dns_listen, "--dns-upstream", settings.dns_upstream]

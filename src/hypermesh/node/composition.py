@@ -137,6 +137,7 @@ class Node:
             policy=membership.policy(frozenset()),
             identity=Identity(membership.chain, membership.keys),
             stack=settings.stoq_stack,
+            threads=settings.stoq_threads,
         )
         port = self.endpoint.address[1]
         self.configuration = configuration.keep(port)

@@ -43,8 +43,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What outlives a process: `settings.json` in the data directory. `share` is in basis points;
     `stoq_port` is 0 until the first start has chosen one; `tls_port` is 0 for no TLS listener, else
     where it looks first for a free port; `carry` says for whom it keeps parcels; `stoq_stack` which
-    versions of IP STOQ speaks. `dns_listen` is where it looks first for a place to serve names,
-    `off` for none; `dns_upstream` names the servers that look up other names, between commas."""
+    versions of IP STOQ speaks, `stoq_threads` with how many I/O threads (0: one a core).
+    `dns_listen` is where it looks first for a place to serve names, `off` for none; `dns_upstream`
+    names the servers that look up other names, between commas."""
 
     name: str
     share: int
@@ -54,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls_port: int = TLS_PORT
     carry: Carry = Carry.OWN
     stoq_stack: Stack = Stack.IPV6
+    stoq_threads: int = 1
     dns_listen: str = DNS_LISTEN
     dns_upstream: str = ""
 
@@ -77,6 +79,7 @@ class Configuration(msgspec.Struct, frozen=True):
         tls_port: int | None = None,
         carry: str | None = None,
         stoq_stack: str | None = None,
+        stoq_threads: int | None = None,
         dns_listen: str | None = None,
         dns_upstream: str | None = None,
     ) -> Configuration:
@@ -96,6 +99,7 @@ class Configuration(msgspec.Struct, frozen=True):
             tls_port=kept.tls_port if tls_port is None else tls_port,
             carry=kept.carry if carry is None else Carry(carry),
             stoq_stack=kept.stoq_stack if stoq_stack is None else Stack(stoq_stack),
+            stoq_threads=kept.stoq_threads if stoq_threads is None else stoq_threads,
             dns_listen=kept.dns_listen if dns_listen is None else dns_listen,
             dns_upstream=kept.dns_upstream if dns_upstream is None else dns_upstream,
         )

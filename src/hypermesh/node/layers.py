@@ -40,6 +40,7 @@ from hypermesh.node.configuration import (
 from hypermesh.node.names.place import parse_listen, parse_upstream
 from hypermesh.stoq.custody import Carry
 from hypermesh.stoq.stack import Stack
+from hypermesh.stoq.threads import THREADS_MAX
 from hypermesh.wire.amount import BASIS_POINTS
 from hypermesh.wire.asset import PrivacyLevel
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
@@ -185,6 +186,11 @@ KEYS: Mapping[str, Key] = {
         ),
         Key("stoq.port", "UDP port of STOQ; 0 chooses one.", _whole(0, 65535)),
         Key(
+            "stoq.threads",
+            "I/O threads of STOQ, each pinned to a core where they are several; 0 for one a core.",
+            _whole(0, THREADS_MAX),
+        ),
+        Key(
             "tls.port",
             "TCP port of the API for other machines, or the next free one; 0 for none.",
             _whole(0, 65535),
@@ -219,6 +225,7 @@ NODE_OPTIONS: Mapping[str, str] = {
     "stoq_host": "stoq.host",
     "stoq_stack": "stoq.stack",
     "stoq_port": "stoq.port",
+    "stoq_threads": "stoq.threads",
     "tls_port": "tls.port",
     "carry": "parcels.carry",
     "dns_listen": "dns.listen",

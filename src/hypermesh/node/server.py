@@ -21,6 +21,7 @@ from hypermesh.node.names.place import parse_listen, parse_upstream
 from hypermesh.node.supervision import Manager
 from hypermesh.stoq.custody import Carry
 from hypermesh.stoq.stack import Stack
+from hypermesh.stoq.threads import THREADS_MAX
 from hypermesh.trustchain.invitation import TEXT_CHARACTERS_MAX
 from hypermesh.wire.asset import PrivacyLevel
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
@@ -86,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--stoq-host", help="address that STOQ listens on (::)")
     add("--stoq-stack", choices=[each.value for each in Stack], help="IP that STOQ speaks (ipv6)")
     add("--stoq-port", type=_port, help="UDP port of STOQ; 0 chooses one")
+    add("--stoq-threads", type=_threads, help="I/O threads of STOQ; 0 for one a core (1)")
     add("--tls-port", type=_port, help="TCP port of the API for others; 0 for none (8444)")
     add("--carry", choices=[each.value for each in Carry], help="for whom it keeps parcels (own)")
     add("--dns-listen", type=_place, help="where names are served; off for nowhere ([::1]:5353)")
@@ -97,6 +99,12 @@ def _parser() -> argparse.ArgumentParser:
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port")
+    return int(text)
+
+
+def _threads(text: str) -> int:
+    if not text.isdecimal() or int(text) > THREADS_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not 0 to {THREADS_MAX}")
     return int(text)
 
 

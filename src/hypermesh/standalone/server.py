@@ -65,6 +65,7 @@ class Server:
             policy=self._authority.policy(self._bearers, frozenset(), 0),
             identity=self._authority.identity(_now_s()),
             stack=settings.stack,
+            threads=settings.threads,
         )
         self._renew_at = time.monotonic() + RENEWAL_S
         self._services: dict[AssetId, tuple[str, Place, Tunnel]] = {}
@@ -210,7 +211,7 @@ def _run(given: argparse.Namespace) -> None:
     data = directory(given.data)
 
     def settings() -> Settings:
-        return settled(data, given.config, given.listen, given.offer, given.stack)
+        return settled(data, given.config, given.listen, given.offer, given.stack, given.threads)
 
     echo = _plain_echo(given)
     server = Server(data, settings())
@@ -273,13 +274,19 @@ def _parser() -> argparse.ArgumentParser:
         "--config",
         type=Path,
         metavar="FILE",
-        help="TOML: listen, stack, authorized_peers, [services]",
+        help="TOML: listen, stack, threads, authorized_peers, [services]",
     )
     add("--listen", metavar="HOST:PORT", help="UDP, IPv6 ([::]:4433)")
     add(
         "--stack",
         choices=[each.value for each in Stack],
         help="versions of IP: IPv6, or IPv4 as well (ipv6)",
+    )
+    add(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="I/O threads, each pinned to a core; 0 for one a core (1)",
     )
     add(
         "--offer",

@@ -11,6 +11,7 @@ from typing import Any
 from hypermesh.standalone.errors import SettingsInvalid
 from hypermesh.standalone.peers import PORT_DEFAULT, Server, parse_authorized, parse_server
 from hypermesh.stoq.stack import Stack
+from hypermesh.stoq.threads import THREADS_MAX
 from hypermesh.wire.errors import InvalidInput
 from hypermesh.wire.ids import Hash
 from hypermesh.wire.tunnel import Place
@@ -18,16 +19,17 @@ from hypermesh.wire.tunnel import Place
 AUTHORIZED = "authorized_peers"
 FILE_BYTES_MAX = 1 << 20
 SERVICES_MAX = 256
-_KEYS = {"listen", "stack", "authorized_peers", "services"}
+_KEYS = {"listen", "stack", "threads", "authorized_peers", "services"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where to listen, whom to let in, what to offer."""
+    """Where to listen, with how many I/O threads (0: one a core), whom to let in, what to offer."""
 
     listen: Server
     stack: Stack
+    threads: int
     authorized: Path
     services: dict[str, Place]
 
@@ -44,6 +46,7 @@ def settled(
     listen: str | None,
     offers: list[str],
     stack: str | None = None,
+    threads: int | None = None,
 ) -> Settings:
     """The settings, checked. `offers` are `NAME=PLACE`. Raises `SettingsInvalid`,
     `InvalidInput`."""
@@ -61,7 +64,10 @@ def settled(
     spoken = stack or told.get("stack") or Stack.IPV6
     if spoken not in set(Stack):
         raise SettingsInvalid(f"stack is {spoken[:40]!r}", why=f"known: {', '.join(Stack)}")
-    return Settings(parse_server(given), Stack(spoken), authorized, services)
+    io = told.get("threads", 1) if threads is None else threads
+    if not 0 <= io <= THREADS_MAX:
+        raise SettingsInvalid(f"threads is {io}", why=f"0 (one a core) to {THREADS_MAX}")
+    return Settings(parse_server(given), Stack(spoken), io, authorized, services)
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -80,6 +86,8 @@ def _read(file: Path) -> dict[str, Any]:
             f"{file}: a setting is not text",
             why='expected listen = "[::]:4433" and under [services] web = "tcp:[::1]:8080"',
         )
+    if type(told.get("threads", 0)) is not int:
+        raise SettingsInvalid(f"{file}: threads is not a whole number", why="expected threads = 4")
     return told
 
 

@@ -1,5 +1,5 @@
-"""One UDP socket, over IPv6 unless asked for IPv4 too: it dials peers and serves them, from one I/O
-thread that runs no Python.
+"""One UDP address, over IPv6 unless asked for IPv4 too: it dials peers and serves them, from I/O
+threads that run no Python.
 
 Both sides check each other before anything else moves (`crates/stoq/src/admission.rs`): chains
 against the `TrustPolicy`, then signatures by both keys over the TLS channel.
@@ -18,6 +18,7 @@ from hypermesh.stoq.path import Path
 from hypermesh.stoq.region import RegionId, Regions
 from hypermesh.stoq.request import Request
 from hypermesh.stoq.stack import Stack
+from hypermesh.stoq.threads import settled
 from hypermesh.stoq.trust import Identity, TrustPolicy
 from hypermesh.wire.errors import HyperMeshError
 from hypermesh.wire.ids import GenesisId, Hash, NodeId
@@ -93,7 +94,7 @@ class LiveConnection(NamedTuple):
 
 @final
 class Endpoint:
-    """A socket with its connections, incoming requests and memory regions. Thread-safe.
+    """An address with its connections, incoming requests and memory regions. Thread-safe.
 
     It closes with `close`, as a context manager, or with its last reference.
     """
@@ -115,12 +116,15 @@ class Endpoint:
         policy: TrustPolicy,
         identity: Identity | None,
         stack: Stack = Stack.IPV6,
+        threads: int = 1,
     ) -> Endpoint:
         """Listen at an IPv6 address; port 0 asks the system for one. IPv4 peers reach a dual stack
         at `::`.
 
         Without an identity it accepts nobody and dials as nobody, which `hm-enrol/1` allows.
-        Raises `BindRefused`, `InvalidAddress`.
+        `threads`: I/O threads, each with a socket of its own at the address; more than one are
+        pinned to a core each, and connections are spread over them. 0 means one for each core that
+        this process may use. Raises `BindRefused`, `InvalidAddress`, `InvalidInput`.
         """
         native = _native.StoqEndpoint.bind(
             host=host,
@@ -128,6 +132,7 @@ class Endpoint:
             dual_stack=stack is Stack.DUAL,
             policy=policy.native,
             identity=None if identity is None else identity.native,
+            threads=settled(threads),
         )
         return cls(native, stack)
 
@@ -135,6 +140,11 @@ class Endpoint:
     def address(self) -> tuple[str, int]:
         """Host and UDP port that it listens at."""
         return self._native.address
+
+    @property
+    def threads(self) -> int:
+        """Its I/O threads."""
+        return self._native.threads
 
     def set_policy(self, policy: TrustPolicy) -> None:
         """Obey `policy` from now on. Live connections end at once, with the reason, where it
@@ -340,7 +350,7 @@ class Endpoint:
         ]
 
     def close(self, reason: str = "") -> None:
-        """End everything here: connections (peers get `reason`), waiting calls, the I/O thread."""
+        """End everything here: connections (peers get `reason`), waiting calls, the I/O threads."""
         self._native.close(reason)
 
     def __enter__(self) -> Endpoint:

@@ -41,7 +41,7 @@ pub struct StoqEndpoint(Endpoint);
 #[pymethods]
 impl StoqEndpoint {
     #[staticmethod]
-    #[pyo3(signature = (*, host, port, dual_stack, policy, identity))]
+    #[pyo3(signature = (*, host, port, dual_stack, policy, identity, threads))]
     fn bind(
         py: Python<'_>,
         host: &str,
@@ -49,6 +49,7 @@ impl StoqEndpoint {
         dual_stack: bool,
         policy: &StoqPolicy,
         identity: Option<&StoqIdentity>,
+        threads: usize,
     ) -> PyResult<Self> {
         let host: Ipv6Addr = host.parse().map_err(|_| {
             let why = format!("{host:?} is no IPv6 address");
@@ -59,7 +60,7 @@ impl StoqEndpoint {
         let policy = policy.0.clone();
         let stack = if dual_stack { Stack::Dual } else { Stack::Ipv6 };
         detached(py, || {
-            Endpoint::bind_stack(address, stack, policy, identity)
+            Endpoint::bind_shards(address, stack, policy, identity, threads)
         })?
         .map(StoqEndpoint)
         .map_err(|error| raised(py, &error))
@@ -70,6 +71,11 @@ impl StoqEndpoint {
     fn address(&self) -> (String, u16) {
         let local = self.0.local();
         (local.ip().to_string(), local.port())
+    }
+
+    #[getter]
+    fn threads(&self) -> usize {
+        self.0.shards()
     }
 
     #[getter]
