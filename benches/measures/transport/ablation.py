@@ -4,7 +4,7 @@
 |---|---|---|
 | gso, gro | the kernel's offloads, MTU 1,500 | as on a kernel that has not the one or the other |
 | pinning | each end on a core of its own, MTU 1,500 | where the scheduler puts them |
-| bundles | 4 and 16 connections at once, MTU 1,500 | one |
+| bundles | 4, 16 and 32 connections at once, MTU 1,500 | one |
 | pooling | requests on a connection that is kept | a connection for each |
 | batching | a hundred requests at once | one at a time |
 """
@@ -32,7 +32,7 @@ from measures.transport.request import WINDOW, asked
 from measures.transport.scale import Scale
 
 MTU = 1_500
-BUNDLES = (4, 16)
+BUNDLES = (4, 16, 32)
 ROUNDS = 3
 REQUEST = (str(RUST), "request", "--mode")
 

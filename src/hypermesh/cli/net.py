@@ -13,9 +13,6 @@ from hypermesh.cli.completion import complete_nodes
 if TYPE_CHECKING:
     from hypermesh.wire.api.stoq import StoqLink, StoqPath
 
-SHARE_SHOWN_MIN_BP = 100
-"""A bound that a connection has waited for less than one per cent of its time is not named."""
-
 
 @click.group(cls=Group)
 def net() -> None:
@@ -88,12 +85,14 @@ def _settings(link: StoqLink) -> dict[str, object]:
 
 
 def _row(link: StoqLink) -> dict[str, object]:
+    from hypermesh.cli.output import waits
+
     path = link.path
     return {
         "node": link.name or "nobody",
         "opened by": "this node" if link.opened else "the other",
         "waits for": None if path is None else path.waits_for,
-        "waited for": None if path is None else _shares(path),
+        "waited for": None if path is None else waits(_shares(path)),
         "path": None if path is None else path.tier,
         "because it": None if path is None else path.reason,
         "key exchange": link.key_exchange,
@@ -101,8 +100,7 @@ def _row(link: StoqLink) -> dict[str, object]:
     }
 
 
-def _shares(path: StoqPath) -> str:
-    """The bounds by the time they have cost, the largest first."""
-    ranked = sorted(path.shares_bp.items(), key=lambda share: -share[1])
-    shown = [(bound, share) for bound, share in ranked if share >= SHARE_SHOWN_MIN_BP]
-    return ", ".join(f"{bound} {share / 100:.0f} %" for bound, share in shown)
+def _shares(path: StoqPath) -> dict[str, float]:
+    from hypermesh.wire.amount import BASIS_POINTS
+
+    return {bound: share / BASIS_POINTS for bound, share in path.shares_bp.items()}

@@ -20,6 +20,7 @@ from hypermesh.wire.asset import UNIT, AssetKind
 from hypermesh.wire.errors import HyperMeshError
 
 SCHEMA_VERSION = 1
+WAIT_SHOWN_MIN = 0.01
 
 Emission = tuple[object, str]
 """A value, and the table made of it."""
@@ -174,3 +175,11 @@ def size(count: int) -> str:
         scaled /= 1024
         units.pop(0)
     return f"{scaled:.1f} {units[0]}"
+
+
+def waits(shares: Mapping[str, float]) -> str:
+    """What a connection has waited for, the largest share of its time first; without those of less
+    than one per cent."""
+    ranked = sorted(shares.items(), key=lambda share: -share[1])
+    shown = [f"{bound} {share:.0%}" for bound, share in ranked if share >= WAIT_SHOWN_MIN]
+    return ", ".join(shown).replace("%", " %")

@@ -112,28 +112,34 @@ def stoq_ping(server: str, pin: str | None, keys: Path | None, count: int, outpu
 )
 @output_option
 def stoq_perf(server: str, pin: str | None, keys: Path | None, duration: int, output: str) -> None:
-    """Measure the path to SERVER: both ways, as the receiver counts, and small requests.
+    """Measure the path to SERVER: both ways, as the receiver counts, and small requests; and what
+    kind of path it is, and what sending waited for (see `hm net why`).
 
     From Python to Python over one connection; both ends and whatever else runs share the machine's
     cores.
     """
-    from hypermesh.cli.output import emit, facts, rate
+    from hypermesh.cli.output import emit, facts, rate, waits
     from hypermesh.standalone import perf
     from hypermesh.wire.errors import InvalidInput
 
     if duration > perf.DURATION_MS_MAX:
         raise InvalidInput(f"A measurement takes at most {perf.DURATION_MS_MAX // 1000} s")
     with _connected(server, pin, keys) as (_, connection):
+        before = connection.why().waited_us
         up = perf.upload(connection, duration)
+        waited = connection.why().shares_since(before)
         down = perf.download(connection, duration)
         small = perf.latency(connection, perf.REQUESTS_MAX, duration)
-        stats = connection.stats()
+        stats, path = connection.stats(), connection.why()
     found = {
         "up_bits_per_second": up.bits_per_second,
         "down_bits_per_second": down.bits_per_second,
         "requests": small._asdict(),
         "datagram_bytes": stats.datagram_bytes,
         "packets_lost": stats.packets_lost,
+        "path": path.tier,
+        "because_it": path.reason,
+        "up_waited_for": waited,
     }
     shown = {
         "up": f"{rate(_rounded(up.bits_per_second))} ({up.bytes} bytes received there)",
@@ -141,6 +147,8 @@ def stoq_perf(server: str, pin: str | None, keys: Path | None, duration: int, ou
         "requests": f"{small.requests} of {perf.REQUEST_BYTES} bytes, one at a time: p50 "
         f"{small.p50_us:.0f} µs, p90 {small.p90_us:.0f} µs, p99 {small.p99_us:.0f} µs",
         "datagrams": f"{stats.datagram_bytes} bytes, {stats.packets_lost} sent from here lost",
+        "path": f"{path.tier}: {path.reason}",
+        "up waited": waits(waited),
     }
     emit(found, output, facts(shown))
 

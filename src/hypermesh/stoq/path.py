@@ -64,5 +64,10 @@ class Path(NamedTuple):
     @property
     def shares(self) -> dict[str, float]:
         """The share of its time that the connection has waited for each of `BOUNDS`."""
-        whole = sum(self.waited_us) or 1
-        return {bound: waited / whole for bound, waited in zip(BOUNDS, self.waited_us, strict=True)}
+        return self.shares_since([0] * len(BOUNDS))
+
+    def shares_since(self, waited_us: list[int]) -> dict[str, float]:
+        """The same of the time since `waited_us` was read."""
+        spent = [now - then for now, then in zip(self.waited_us, waited_us, strict=True)]
+        whole = sum(spent) or 1
+        return {bound: waited / whole for bound, waited in zip(BOUNDS, spent, strict=True)}
