@@ -20,7 +20,13 @@ from hypermesh.ledger.kernel import Kernel
 from hypermesh.ledger.state import MemoryBase, Overlay
 from hypermesh.ledger.store import Store
 from hypermesh.node.rules import kernel as rules
-from hypermesh.trustchain.ca.authority import CertificateAuthority, CertificateOrder
+from hypermesh.trustchain.ca.authority import (
+    CertificateAuthority,
+    CertificateOrder,
+    root_authority,
+)
+from hypermesh.trustchain.certificate import Validity, cross_certificate, serial_number
+from hypermesh.trustchain.federation import policies_of, zone
 from hypermesh.wire.amount import NANO
 from hypermesh.wire.block import (
     BlockInput,
@@ -35,8 +41,10 @@ from hypermesh.wire.tx import (
     BankFaucet,
     BlockOpening,
     Body,
+    FederationAdd,
     IdentityEnrol,
     IdentityOwn,
+    PartnerService,
     SignedTransaction,
     Transaction,
 )
@@ -54,9 +62,10 @@ class Network:
     def __init__(self, directory: Path, created_ms: int = START_MS) -> None:
         self.created_ms = created_ms
         self._keys: dict[str, QuantumKeys] = {}
-        self._authority = CertificateAuthority.found(
-            directory, KeyStore(directory / "keys"), "comet", created_ms // 1000
-        )
+        self._next: bytes | None = None
+        self._secrets = KeyStore(directory / "keys")
+        self._authority = _authority(directory, "comet", created_ms)
+        self._partner = _authority(directory / "partner", "partner", created_ms)
         proofs = msgspec.structs.replace(
             parameters_of(NetworkClass.TEST),
             epoch_ms=EPOCH_MS,
@@ -81,9 +90,16 @@ class Network:
             )
         )
         self.genesis_id = digest_of("genesis", self.genesis)
+        self.partner = msgspec.structs.replace(
+            self.genesis,
+            name="partner",
+            root_certificate=self._partner.root,
+            issuing_certificate=self._partner.issuing,
+        )
 
     def close(self) -> None:
         self._authority.close()
+        self._partner.close()
 
     def kernel(self) -> Kernel:
         return rules(self.genesis)
@@ -137,6 +153,36 @@ class Network:
         )
         return encode(SignedTransaction(transaction, signature))
 
+    def next_issuing(self) -> bytes:
+        """The certificate of another issuing CA of the network, the same each time."""
+        if self._next is None:
+            now_s = self.created_ms // 1000
+            self._next = self._authority.prepare_issuing("comet", now_s)
+            self._authority.use_issuing(self._next)
+        return self._next
+
+    def partnership(self) -> FederationAdd:
+        """Terms with another network, whose genesis is this one's but for name and CA."""
+        now_s = self.created_ms // 1000
+        validity = Validity(now_s - 300, now_s + 86_400)
+        cross = cross_certificate(
+            self._partner.issuing,
+            root_authority(self._secrets, self._authority.root),
+            [zone(digest_of("genesis", self.partner))],
+            [],
+            policies_of([PartnerService.ASSETS]),
+            validity,
+            serial_number(b"c" * 19),
+        )
+        return FederationAdd(
+            encode(self.partner),
+            self._partner.issuing,
+            cross,
+            [PartnerService.ASSETS],
+            self.created_ms + 3_600_000,
+            [],
+        )
+
     def own(self, name: str) -> bytes:
         return self.signed(name, 0, IdentityOwn(self.keys(name).public))
 
@@ -169,3 +215,9 @@ class Chain:
 
     def nonce(self, signer: bytes) -> int:
         return identity.nonce(self.state, signer)
+
+
+def _authority(directory: Path, name: str, created_ms: int) -> CertificateAuthority:
+    directory.mkdir(exist_ok=True)
+    keys = KeyStore(directory / "keys")
+    return CertificateAuthority.found(directory, keys, name, created_ms // 1000)

@@ -21,6 +21,8 @@ from hypermesh.crypto.digest import digest, digest_of
 from hypermesh.crypto.signature import sign
 from hypermesh.ledger.module import Refusal
 from hypermesh.ledger.state import Overlay
+from hypermesh.trustchain.ct.origin import origin
+from hypermesh.trustchain.ct.tree import leaf_hash, root_of
 from hypermesh.wire.amount import NANO
 from hypermesh.wire.asset import (
     AssetKind,
@@ -32,10 +34,13 @@ from hypermesh.wire.asset import (
     PrivacyLevel,
     Receipt,
 )
+from hypermesh.wire.block import Genesis
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.ids import ZERO_HASH
 from hypermesh.wire.proof import Bundle, VdfOutput
+from hypermesh.wire.transparency import PublicLog
 from hypermesh.wire.tx import (
+    ISSUER_GRACE_MS_MAX,
     AssetAccept,
     AssetOffer,
     AssetRegister,
@@ -47,6 +52,8 @@ from hypermesh.wire.tx import (
     BankTransfer,
     Body,
     ConsensusAttest,
+    FederationDrop,
+    IdentityReplaceIssuer,
     IdentityRevoke,
     LeaseActivate,
     LeaseClaim,
@@ -57,6 +64,8 @@ from hypermesh.wire.tx import (
     SignedTransaction,
     StakeBond,
     StakeUnbond,
+    TransparencyAnchor,
+    TransparencyBegin,
     tag_of,
 )
 
@@ -91,7 +100,7 @@ class Recorder:
     def record(self, count: int) -> Log:
         """A log of `count` operations."""
         self._settle_in()
-        # Thirteen, for each turn draws its lots from remainders of its number by 2, 3, 4 and 16.
+        # Seventeen, for each turn draws its lots from remainders of its number by 2, 3, 4 and 16.
         turns: list[Callable[[int], None]] = [
             self._pay,
             self._register,
@@ -106,6 +115,10 @@ class Recorder:
             self._identities,
             self._pay,
             self._forgeries,
+            self._logs,
+            self._bond,
+            self._partners,
+            self._issuer,
         ]
         number = 0
         while len(self.log.entries) < count:
@@ -286,6 +299,35 @@ class Recorder:
         self._say(owner, NameDrop(f"guest-{number}"))
         self._say(owner, IdentityRevoke(self._network.id(spare), "sold"))
         self._add(self._network.faucet(spare, 1))
+
+    def _logs(self, number: int) -> None:
+        """A log begins, grows, and is not taken where it shrinks or by whom it is not."""
+        leaves = [leaf_hash(b"%d %d" % (number, each)) for each in range(8)]
+        name = f"{origin(self._network.genesis_id, 1 + number)}/acts"
+        begin = TransparencyBegin(PublicLog(name, b"k" * 32, b"k" * 1793, None))
+        self._say("bob", begin)
+        self._say("alice", begin)
+        for size, proof in ((4, []), (8, [root_of(leaves[4:])]), (4, [])):
+            self._say("alice", TransparencyAnchor(name, size, root_of(leaves[:size]), proof))
+
+    def _partners(self, number: int) -> None:
+        """A network is let in by who may, on other terms, and no more."""
+        adding = self._network.partnership()
+        self._say("bob-owner", adding)
+        self._say("founder", adding)
+        self._say("founder", msgspec.structs.replace(adding, services=[]))
+        partner = digest_of("genesis", decode(Genesis, adding.document))
+        if number % 2:
+            self._say("founder", FederationDrop(partner, f"ended {number}"))
+            self._say("founder", FederationDrop(partner, f"again {number}"))
+
+    def _issuer(self, number: int) -> None:
+        """Another issuing CA, once: nodes have certificates of the one before until they renew."""
+        replace = IdentityReplaceIssuer(
+            self._network.next_issuing(), ISSUER_GRACE_MS_MAX, f"stolen {number}"
+        )
+        self._say("bob-owner", replace)
+        self._say("founder", replace)
 
     def _forgeries(self, number: int) -> None:
         body = BankTransfer(self._network.id("bob-owner"), 1 + number, "")

@@ -120,6 +120,9 @@ def test_the_log_is_mixed_and_refusals_are_part_of_it(run: Run) -> None:
         "consensus",
         "asset",
         "lease",
+        "name",
+        "federation",
+        "transparency",
     }
     assert _tags(blocks) == {tag_of_type(each) for each in get_args(Body)}
     assert _tags(blocks, "ok") >= _tags(blocks) - {"lease.claim"}
@@ -134,6 +137,10 @@ def test_the_log_is_mixed_and_refusals_are_part_of_it(run: Run) -> None:
         "HM-TX-LEASE-0012",
         "HM-TX-TITLE-0003",
         "HM-TX-TITLE-0006",
+        "HM-TX-FED-0001",
+        "HM-TX-LOG-0001",
+        "HM-TX-LOG-0005",
+        "HM-TX-ID-0014",
     }
 
 
