@@ -1,6 +1,6 @@
 """Content-aware transfer: one file, then the same file with one byte inserted.
 
-    python stoq_transfer.py scan --bytes N ...      cutting and digesting alone, no stream
+    python stoq_transfer.py scan --bytes N ...      cutting and digesting alone, no stream; by kind
     python stoq_transfer.py receive ...             takes two files
     python stoq_transfer.py send --bytes N ...      sends them
 
@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import tensors
 from end import Options, announce, run
 from stoq_stream import PATIENCE_MS, bound, dialled
 
@@ -32,24 +33,42 @@ from hypermesh.wire.transfer import PAGE_CHUNKS_MAX
 PIECE_BYTES = 1 << 20
 SCANS = 3
 PROOFS = 50
+SEED = 4
+GZIP = b"\x1f\x8b\x08\0"
+"""What a file begins with that is compressed (RFC 1952)."""
 FILES = 2
 STALL_MS = 60_000
 
 
 def scan(options: Options) -> dict[str, Any]:
+    key = cutting_key((options.credentials / "genesis").read_bytes())
     file = written(options.credentials / "scanned", options.bytes)
+    taken_s = scanned(file, key, "content")
+    with file.open("r+b") as content:
+        content.write(GZIP)
+    return {
+        "taken_s": taken_s,
+        "compressed_s": scanned(file, key, "compressed"),
+        "tensors": tensors.beyond(options.credentials, key, SEED, b"")[1],
+        "tensors_as_content": tensors.beyond(options.credentials, key, SEED, tensors.DISGUISE)[1],
+    }
+
+
+def scanned(file: Path, key: bytes, kind: str) -> list[float]:
+    """Processor seconds of each pass over `file`, which is taken for a file of `kind`."""
     taken_s = []
     with Source(file) as source:
-        key = cutting_key((options.credentials / "genesis").read_bytes())
         for _ in range(SCANS):
             scanner = _native.ChunkScanner(source.descriptor, key)
+            if scanner.kind != kind:
+                raise SystemExit(f"the file is taken for {scanner.kind}")
             started = time.process_time()
             while scanner.page(PAGE_CHUNKS_MAX):
                 pass
             taken_s.append(time.process_time() - started)
             if scanner.root() is None:
                 raise SystemExit("the file was not scanned to its end")
-    return {"taken_s": taken_s}
+    return taken_s
 
 
 def receive(options: Options) -> dict[str, Any]:

@@ -64,7 +64,13 @@ MEASURES = {
     "handshake": {"stoq.handshake.rate", "stoq.handshake.step.falcon_sign"},
     "connections": {"stoq.connections.answered", "stoq.connections.idle_memory"},
     "lossy": {"stoq.lossy.wan.to_quinn", "stoq.lossy.geo.stoq", "stoq.lossy.hostile.intact"},
-    "transfer": {"stoq.transfer.pipeline", "stoq.transfer.inserted_byte", "stoq.transfer.proof"},
+    "transfer": {
+        "stoq.transfer.pipeline",
+        "stoq.transfer.compressed",
+        "stoq.transfer.tensors_as_content",
+        "stoq.transfer.inserted_byte",
+        "stoq.transfer.proof",
+    },
     "curves": {"stoq.loopback.message.64.stoq", "stoq.loopback.connections.4.quinn_best"},
     "ablation": {
         f"stoq.ablation.{part}.{state}"
@@ -90,7 +96,7 @@ def test_a_measure_runs(name: str, binary: Path, transport: Import, tmp_path: Pa
         pytest.skip("; ".join(missing))
     found = short(name, tmp_path / "stoq.json")
     assert MEASURES[name] <= set(found)
-    none = {"stoq.connections.retried"}
+    none = {"stoq.connections.retried", "stoq.transfer.tensors"}
     assert all(each["value"] > 0 for name, each in found.items() if name not in none), found
 
 
