@@ -179,6 +179,7 @@ class Parts:
             self.granting,
             self.acts,
             self.stores.certificates(),
+            self.metrics,
         )
         return authority, signer
 
