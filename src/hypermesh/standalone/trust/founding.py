@@ -51,6 +51,7 @@ from hypermesh.trustchain.ca.ceremony import (
     request_issuing,
 )
 from hypermesh.trustchain.ca.content import Places
+from hypermesh.trustchain.ca.names import constraints_of
 from hypermesh.trustchain.ca.profile import Profile, profile_of
 from hypermesh.trustchain.ca.signer import Signer, stored_alternative, stored_signer
 from hypermesh.trustchain.ca.store import CertificateStore
@@ -116,13 +117,19 @@ class Directory:
         if not self.founded.exists():
             raise NotFounded(f"There is no authority in {self.path}")
 
+    def issuing_certificate(self) -> x509.Certificate:
+        """That of the issuing CA that is installed. Raises `NotFounded`."""
+        return self._chain()[0]
+
     def root_certificate(self) -> bytes:
         """The root that this server trusts, DER. Raises `NotFounded`."""
+        return self._chain()[-1].public_bytes(Encoding.DER)
+
+    def _chain(self) -> list[x509.Certificate]:
         try:
-            chain = x509.load_pem_x509_certificates((self.ca / ISSUING_FILE).read_bytes())
+            return x509.load_pem_x509_certificates((self.ca / ISSUING_FILE).read_bytes())
         except (OSError, ValueError) as error:
             raise NotFounded(f"{self.ca / ISSUING_FILE} cannot be used", why=str(error)) from error
-        return chain[-1].public_bytes(Encoding.DER)
 
     def issuing_keys(
         self, profile: Profile, pkcs11: Pkcs11, name: str | None = None
@@ -238,6 +245,7 @@ def _below(
 ) -> None:
     signer, second = directory.issuing_keys(root.profile, settings.pkcs11)
     request = request_issuing(directory.ca, signer, second, settings.name)
-    certificate = root.certify_issuing(request, now_s)
+    constraints = constraints_of(settings.constraints) if settings.constraints else None
+    certificate = root.certify_issuing(request, now_s, constraints)
     install(directory.ca, certificate, root.certificate, root.profile, places, now_s, store=store)
     files.replace(directory.ca / ROOT_LIST_FILE, root.revocation_list(now_s, settings.root_list_s))
