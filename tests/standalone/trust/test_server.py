@@ -19,7 +19,7 @@ from cryptography.x509 import ocsp
 
 from hypermesh.trustchain.ct.tree import included, leaf_hash
 
-from .conftest import WAIT_S, Server, checkpoint_of, requested
+from .conftest import WAIT_S, Server, checkpoint_of, requested, said, trustchain
 
 PEM = {"accept": "application/pem-certificate-chain"}
 
@@ -298,12 +298,40 @@ def test_the_audit_log_is_whole_and_the_report_counts_it(server: Server) -> None
     assert page["next_cursor"] == "2"
     assert report["chain_whole"]
     assert report["rows"][1] <= checked["rows"]
+    [policy] = report["policies"]
+    assert policy["permitted"] == report["permitted"] != []
+    named = [each["names"] for each in report["acts"] if each["kind"] == "ca.issue"]
+    assert ["dns:audit.example.internal"] in named
     assert report["issued"] == sum(report["issued_by_requester"].values()) > 0
     assert shown.headers["content-type"].startswith("text/html")
     assert "certifies no compliance" in shown.text
     assert "trustchain_certificates_issued_total" in figures
     assert 'trustchain_log_entries{log="certificates"}' in figures
     assert backwards.status_code == 400
+
+
+def test_who_may_use_the_server_is_in_the_audit_log(server: Server) -> None:
+    done = trustchain("token", "create", "a", "clerk", "--role", "auditor", data=server.data)
+    token = said(done.stdout)
+    assert trustchain("token", "revoke", token["id"], data=server.data).returncode == 0
+    made = trustchain("eab", "create", "a", "team", data=server.data)
+    kid = said(made.stdout)["kid"]
+    assert trustchain("eab", "drop", kid, data=server.data).returncode == 0
+    with server.client() as client:
+        acts = client.get("/v1/report").json()["acts"]
+        assert client.get("/v1/audit/check").json()["whole"]
+        whole = client.get("/v1/audit", params={"limit": 1000}).text
+    found = [(each["kind"], each["subject"]) for each in acts if each["actor"] == "command"]
+    assert [each for each in found if each[1] in (token["id"], kid)] == [
+        ("token.create", token["id"]),
+        ("token.revoke", token["id"]),
+        ("eab.create", kid),
+        ("eab.drop", kid),
+    ]
+    assert ("token.create", "ceremony") in {(each["kind"], each["actor"]) for each in acts}
+    for secret in (token["token"], said(made.stdout)["key"]):
+        assert secret not in whole
+        assert secret.encode().hex() not in whole
 
 
 def test_plain_http_serves_what_is_public_and_nothing_else(server: Server) -> None:

@@ -40,6 +40,7 @@ from hypermesh.standalone.trust.settings import FILE, Pkcs11, Settings, written
 from hypermesh.standalone.trust.stores import stores_of
 from hypermesh.standalone.trust.tokens import LIFETIME_S_DEFAULT, Role, Tokens
 from hypermesh.trustchain.ca.algorithm import KeyKind
+from hypermesh.trustchain.ca.audit import Entry
 from hypermesh.trustchain.ca.ceremony import (
     ISSUING_FILE,
     ROOT_FILE,
@@ -58,6 +59,7 @@ from hypermesh.trustchain.ca.store import CertificateStore
 from hypermesh.trustchain.ct.checkpoint import LogIdentity
 from hypermesh.trustchain.ct.log import TransparencyLogs
 from hypermesh.trustchain.verify import fingerprint
+from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import Forbidden
 from hypermesh.wire.ids import Hash
 
@@ -216,9 +218,11 @@ def found(
             certificate = root.certificate
         finally:
             root.close()
-        token, _ = Tokens(directory.tokens).create(
+        token, kept = Tokens(directory.tokens).create(
             "first operator", Role.OPERATOR, (), now_s, LIFETIME_S_DEFAULT
         )
+        with contextlib.closing(stores.certificates()) as store:
+            store.append(Entry(now_s, "ceremony", "token.create", kept.id, encode(kept.label)))
         files.replace(directory.founded, VERSION)
     return Founded(certificate, root_directory / ROOT_FILE, identity, token)
 

@@ -48,6 +48,7 @@ from hypermesh.standalone.trust.founding import (
 )
 from hypermesh.standalone.trust.guard import Guard, TlsProtocol
 from hypermesh.standalone.trust.parts import Parts, data_directory, now_s
+from hypermesh.standalone.trust.recording import described, record
 from hypermesh.standalone.trust.rereading import Rereading
 from hypermesh.standalone.trust.rotation import rotate_issuer
 from hypermesh.standalone.trust.settings import (
@@ -60,6 +61,7 @@ from hypermesh.standalone.trust.tokens import LIFETIME_S_DEFAULT, Role, Tokens
 from hypermesh.trustchain.ca.ceremony import Root
 from hypermesh.trustchain.ct.checkpoint import LogIdentity
 from hypermesh.trustchain.verify import fingerprint
+from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
 from hypermesh.wire.quantity import parse_duration
 
@@ -259,10 +261,14 @@ def _token(directory: Directory, given: argparse.Namespace) -> None:
         text, kept = tokens.create(
             " ".join(given.words), Role(given.role), tuple(given.name), now_s(), given.lifetime
         )
+        # Shown when it is recorded: before that nobody has it.
+        record(directory, now_s(), "token.create", kept.id, described(kept))
         print(f"id      {kept.id}\ntoken   {text}")  # noqa: T201
     elif given.action == "revoke":
         for each in given.words:
-            print(f"revoked {tokens.revoke(each).label}")  # noqa: T201
+            kept = tokens.revoke(each)
+            record(directory, now_s(), "token.revoke", kept.id, described(kept))
+            print(f"revoked {kept.label}")  # noqa: T201
     else:
         for kept in tokens.listed():
             ended = "" if kept.expires_s > now_s() else "  ended"
@@ -279,10 +285,13 @@ def _eab(directory: Directory, given: argparse.Namespace) -> None:
             if not given.words:
                 raise InvalidInput("Say for whom: eab create LABEL")
             made = bindings.create(store, " ".join(given.words))
+            record(directory, now_s(), "eab.create", made.kid, encode(" ".join(given.words)))
             print(f"kid     {made.kid}\nkey     {made.secret}")  # noqa: T201
         elif given.action == "drop":
             for each in given.words:
-                print(f"dropped {bindings.drop(store, each).label}")  # noqa: T201
+                gone = bindings.drop(store, each)
+                record(directory, now_s(), "eab.drop", gone.kid, encode(gone.label))
+                print(f"dropped {gone.label}")  # noqa: T201
         else:
             for kept in bindings.listed(store):
                 account = "unused" if kept.account is None else f"account {kept.account}"
