@@ -18,6 +18,7 @@ from hypermesh.standalone.trust.stores import stores_of
 from hypermesh.standalone.trust.tls import ServerCertificate
 from hypermesh.standalone.trust.tokens import Tokens
 from hypermesh.standalone.trust.witnesses import Witnesses, known_logs, opened_witness
+from hypermesh.trustchain.ca.audit import Entry
 from hypermesh.trustchain.ca.ceremony import ROOT_LIST_FILE
 from hypermesh.trustchain.ca.content import Issuer
 from hypermesh.trustchain.ca.issuing import IssuingAuthority, open_issuing
@@ -141,6 +142,10 @@ class Parts:
     def serial_of(self, certificate: bytes) -> int:
         """The serial number in `certificate`, DER."""
         return x509.load_der_x509_certificate(certificate).serial_number
+
+    def note(self, actor: str, kind: str, subject: str, document: bytes = b"") -> None:
+        """Put an act of an operator into the audit log, durably."""
+        self.authority.store.append(Entry(now_s(), actor, kind, subject, document))
 
     def root_list(self) -> bytes:
         """The root's revocation list as it was carried here, DER."""

@@ -190,8 +190,8 @@ class Tally(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IssuedCertificate:
-    """A certificate with its issuers (DER; leaf first, root last) and where the log has it. One that
-    was not there before the order `is_new`."""
+    """A certificate with its issuers (DER; leaf first, root last) and where the log has it. One
+    that was not there before the order `is_new`."""
 
     serial: int
     chain: tuple[bytes, ...]
