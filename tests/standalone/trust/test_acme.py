@@ -68,6 +68,13 @@ def test_certbot_obtains_renews_and_revokes(server: Server, tmp_path: Path) -> N
         file = tmp_path / "config" / "live" / "web.example.internal" / "fullchain.pem"
         return x509.load_pem_x509_certificates(file.read_bytes())[0]
 
+    def figure(name: str) -> float:
+        with server.client() as client:
+            lines = client.get("/metrics").text.splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
+    issued, revoked = (f"trustchain_certificates_{each}_total" for each in ("issued", "revoked"))
+    before = figure(issued), figure(revoked)
     certbot("register", "--agree-tos", "--register-unsafely-without-email")
     certbot(
         *("certonly", "--manual", "--preferred-challenges", "dns"),
@@ -84,5 +91,6 @@ def test_certbot_obtains_renews_and_revokes(server: Server, tmp_path: Path) -> N
         assert told["revoked_s"] is not None
         kept = client.get(f"/v1/certificates/{first.serial_number:x}").json()
         assert kept["revoked_s"] is None
+        assert (figure(issued), figure(revoked)) == (before[0] + 2, before[1] + 1)
         page = json.dumps(client.get("/v1/audit", params={"limit": 1000}).json())
     assert f"{second.serial_number:x}" in page

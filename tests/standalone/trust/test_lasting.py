@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,6 +170,15 @@ def test_the_drill_a_backup_comes_back_and_goes_on(
         beyond.write_text(checkpoint_of(client, later["log_index"] + 1))
     server.kill()
     assert trustchain("verify", str(saved), data=server.data).returncode == 0
+    elsewhere = subprocess.run(
+        [sys.executable, "-m", "hypermesh.standalone.trust", "verify", str(saved)],
+        env={name: text for name, text in os.environ.items() if name != "STATE_DIRECTORY"},
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert elsewhere.returncode == 0, elsewhere.stderr
 
     fresh = tmp_path / "fresh"
     forking = trustchain("restore", str(saved), "--checkpoint", str(beyond), *into, data=fresh)

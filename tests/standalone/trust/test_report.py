@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 
+from hypermesh.standalone.trust.recording import policy_entry
 from hypermesh.standalone.trust.report import ROWS_SHOWN_MAX, Report, made, page
-from hypermesh.trustchain.ca.audit import ORIGIN, AuditRow, Entry, follows
+from hypermesh.standalone.trust.settings import parse_settings
+from hypermesh.trustchain.ca.audit import (
+    DOCUMENT_BYTES_MAX,
+    ORIGIN,
+    AuditRow,
+    Entry,
+    follows,
+)
 from hypermesh.wire.codec import encode
+
+
+def chained(entries: Sequence[Entry]) -> list[AuditRow]:
+    found: list[AuditRow] = []
+    for number, entry in enumerate(entries, 1):
+        found.append(follows(entry, number, found[-1].hash if found else ORIGIN))
+    return found
 
 
 def rows(count: int = 10) -> list[AuditRow]:
@@ -20,10 +37,7 @@ def rows(count: int = 10) -> list[AuditRow]:
         entries.append(Entry(at_s, who, "ca.issue", f"{number:x}", document))
         if number % 4 == 3:
             entries.append(Entry(at_s, "token:op", "ca.revoke", f"{number:x}", encode((1,))))
-    found: list[AuditRow] = []
-    for number, entry in enumerate(entries, 1):
-        found.append(follows(entry, number, found[-1].hash if found else ORIGIN))
-    return found
+    return chained(entries)
 
 
 def reported(of: list[AuditRow], from_s: int = 0, to_s: int = 1 << 40) -> Report:
@@ -37,6 +51,7 @@ def reported(of: list[AuditRow], from_s: int = 0, to_s: int = 1 << 40) -> Report
         permitted=("dns:.example",),
         root_sha256="ab" * 32,
         logs={"log.example/certificates": "log.example/certificates\n7\nAAAA\n"},
+        names=lambda serial: (f"dns:{serial}.example",),
     )
 
 
@@ -51,6 +66,41 @@ def test_it_counts_by_kind_requester_and_reason() -> None:
     assert report.rows == (1, 13)
     assert report.chain_whole
     assert report == reported(rows()), "the same rows have the same report"
+
+
+def test_acts_on_certificates_say_their_names() -> None:
+    report = reported(rows())
+    assert {each.names for each in report.acts if each.kind == "ca.install"} == {()}
+    issued = [each for each in report.acts if each.kind == "ca.issue"]
+    assert [each.names for each in issued] == [(f"dns:{n}.example",) for n in range(10)]
+    assert "dns:9.example" in page(report)
+
+
+def test_it_says_under_which_policies_and_when_they_changed() -> None:
+    narrow = parse_settings('permitted = ["dns:.a.example"]', "a test")
+    wide = parse_settings('permitted = ["dns:.a.example", "dns:.b.example"]', "a test")
+    said = [(100, narrow), (200, narrow), (300, wide), (400, wide), (500, narrow)]
+    log = chained([policy_entry(settings, at_s) for at_s, settings in said])
+    found = reported(log, 250, 450).policies
+    assert [(each.at_s, each.permitted) for each in found] == [
+        (200, narrow.permitted),
+        (300, wide.permitted),
+    ]
+    assert found[0].sha256 != found[1].sha256
+    assert [each.at_s for each in reported(log).policies] == [100, 300, 500]
+    assert reported(log, 10, 20).policies == []
+    assert "dns:.a.example, dns:.b.example" in page(reported(log))
+
+
+def test_a_policy_that_is_too_long_for_a_row_is_told_from_others() -> None:
+    many = [f"dns:.{'a' * 60}{number}.example" for number in range(600)]
+    long, other = (parse_settings(f"permitted = {names}", "a test") for names in (many, many[:-1]))
+    log = chained([policy_entry(long, 100), policy_entry(other, 200)])
+    assert all(len(each.entry.document) <= DOCUMENT_BYTES_MAX for each in log)
+    first, second = reported(log).policies
+    assert first.is_cut
+    assert first.permitted == ()
+    assert first.sha256 != second.sha256
 
 
 def test_a_period_takes_what_is_in_it() -> None:

@@ -111,6 +111,8 @@ def test_names_and_hosts_change_while_connections_go_on(server: Server) -> None:
         assert SAID in said
         # On the connection from before.
         assert client.post("/v1/certificates", content=asked).status_code == 201
+        first, second = client.get("/v1/report").json()["policies"]
+        assert set(second["permitted"]) - set(first["permitted"]) == {"dns:.new.internal"}
         leaf = shown(server, "added.example.internal")
         assert shown(server, "added.example.internal", "dot") == leaf, "DNS over TLS follows"
     server.kill()

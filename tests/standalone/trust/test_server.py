@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from cryptography.x509 import ocsp
 
 from hypermesh.trustchain.ct.tree import included, leaf_hash
 
-from .conftest import WAIT_S, Server, checkpoint_of, requested
+from .conftest import WAIT_S, Server, checkpoint_of, requested, said, trustchain
 
 PEM = {"accept": "application/pem-certificate-chain"}
 
@@ -93,6 +94,22 @@ def test_a_certificate_is_issued_logged_and_verified(server: Server, tmp_path: P
     assert base64.b64decode(roots[0]) == server.root.public_bytes(Encoding.DER)
 
 
+def test_the_same_request_after_a_revocation_has_another_certificate(server: Server) -> None:
+    asked = requested("again.example.internal").der
+    with server.client() as client:
+        first = client.post("/v1/certificates", content=asked).json()
+        named = client.post("/v1/certificates", params={"reference": "x"}, content=asked).json()
+        for each in (first, named):
+            client.post(f"/v1/certificates/{each['serial']}/revoke", json={"reason": 4})
+        second = client.post("/v1/certificates", content=asked).json()
+        again = client.post("/v1/certificates", content=asked, headers=PEM)
+        kept = client.post("/v1/certificates", params={"reference": "x"}, content=asked).json()
+    assert second["serial"] != first["serial"]
+    assert second["revoked_s"] is None
+    assert again.headers["x-serial"] == second["serial"]
+    assert kept["serial"] == named["serial"], "what has a reference is one certificate"
+
+
 def test_pages_follow_the_log(server: Server) -> None:
     with server.client() as client:
         wanted = [
@@ -159,6 +176,29 @@ def test_ocsp_and_lists_say_that_one_is_revoked(server: Server, tmp_path: Path) 
         *("-CRLfile", str(tmp_path / "list.pem"), "-untrusted", str(chain), str(chain)),
     )
     assert "certificate revoked" in refused.stderr + refused.stdout
+
+
+@pytest.mark.parametrize(
+    "has",
+    [lambda text: "//" in text, lambda text: text.endswith("/")],
+    ids=["two slashes", "a slash at the end"],
+)
+def test_ocsp_by_get_takes_every_base64(server: Server, has: Callable[[str], bool]) -> None:
+    """Slashes of the base64 that a path would lose: two in a row, one at the end."""
+    for serial in range(1 << 144, (1 << 144) + 64):
+        builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(
+            b"\xff" * 32, b"\x55" * 32, serial, hashes.SHA256()
+        )
+        request = builder.build().public_bytes(Encoding.DER)
+        text = base64.b64encode(request).decode()
+        if has(text):
+            break
+    with server.client(None) as client:
+        asked = client.post(f"{server.http}/ocsp", content=request)
+        for safe in ("", "/"):
+            told = client.get(f"{server.http}/ocsp/{urllib.parse.quote(text, safe=safe)}")
+            assert told.headers["content-type"] == "application/ocsp-response"
+            assert told.content == asked.content
 
 
 def test_what_is_not_permitted_is_refused(server: Server) -> None:
@@ -258,12 +298,40 @@ def test_the_audit_log_is_whole_and_the_report_counts_it(server: Server) -> None
     assert page["next_cursor"] == "2"
     assert report["chain_whole"]
     assert report["rows"][1] <= checked["rows"]
+    [policy] = report["policies"]
+    assert policy["permitted"] == report["permitted"] != []
+    named = [each["names"] for each in report["acts"] if each["kind"] == "ca.issue"]
+    assert ["dns:audit.example.internal"] in named
     assert report["issued"] == sum(report["issued_by_requester"].values()) > 0
     assert shown.headers["content-type"].startswith("text/html")
     assert "certifies no compliance" in shown.text
     assert "trustchain_certificates_issued_total" in figures
     assert 'trustchain_log_entries{log="certificates"}' in figures
     assert backwards.status_code == 400
+
+
+def test_who_may_use_the_server_is_in_the_audit_log(server: Server) -> None:
+    done = trustchain("token", "create", "a", "clerk", "--role", "auditor", data=server.data)
+    token = said(done.stdout)
+    assert trustchain("token", "revoke", token["id"], data=server.data).returncode == 0
+    made = trustchain("eab", "create", "a", "team", data=server.data)
+    kid = said(made.stdout)["kid"]
+    assert trustchain("eab", "drop", kid, data=server.data).returncode == 0
+    with server.client() as client:
+        acts = client.get("/v1/report").json()["acts"]
+        assert client.get("/v1/audit/check").json()["whole"]
+        whole = client.get("/v1/audit", params={"limit": 1000}).text
+    found = [(each["kind"], each["subject"]) for each in acts if each["actor"] == "command"]
+    assert [each for each in found if each[1] in (token["id"], kid)] == [
+        ("token.create", token["id"]),
+        ("token.revoke", token["id"]),
+        ("eab.create", kid),
+        ("eab.drop", kid),
+    ]
+    assert ("token.create", "ceremony") in {(each["kind"], each["actor"]) for each in acts}
+    for secret in (token["token"], said(made.stdout)["key"]):
+        assert secret not in whole
+        assert secret.encode().hex() not in whole
 
 
 def test_plain_http_serves_what_is_public_and_nothing_else(server: Server) -> None:

@@ -11,7 +11,7 @@ from hypermesh.standalone.trust.errors import SettingsInvalid, TokensFull
 from hypermesh.standalone.trust.granting import Granting
 from hypermesh.standalone.trust.settings import Settings, parse_settings, written
 from hypermesh.standalone.trust.tokens import TOKENS_MAX, Role, Tokens
-from hypermesh.trustchain.ca.names import Name, NameForbidden
+from hypermesh.trustchain.ca.names import Name, NameForbidden, NameRefused
 from hypermesh.trustchain.ca.profile import Kind
 from hypermesh.wire.errors import InvalidInput, NotFound
 
@@ -54,6 +54,9 @@ def test_settings_are_read_and_written_as_one_file() -> None:
         ("hosts = ['a b']", "hosts"),
         ("profile = 'pq'", "profile"),
         ("permitted = ['example.internal']", "permitted"),
+        ("permitted = ['ip:banana']", "permitted"),
+        ("permitted = ['dns:a_b']", "permitted"),
+        ("[[client]]\nname = 'email:x@y'\nrole = 'requester'\nnames = ['ip:1/99']", "client.names"),
         ("public_url = 'ftp://x'", "public_url"),
         ("[dns]\naddress = '127.0.0.1'", "dns.address"),
         ("[dns]\nzone = '-'", "dns.zone"),
@@ -85,6 +88,10 @@ def test_tokens_are_kept_as_digests_and_end(tmp_path: Path) -> None:
         tokens.revoke(kept.id)
     with pytest.raises(InvalidInput):
         tokens.create("", Role.AUDITOR, (), 100, 50)
+    for pattern in ("a.example", "ip:banana", "dns:a b", "dns:"):
+        with pytest.raises(NameRefused):
+            tokens.create("b", Role.REQUESTER, (pattern,), 100, 50)
+    assert tokens.listed() == []
 
 
 def test_tokens_have_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

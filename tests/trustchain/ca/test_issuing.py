@@ -33,7 +33,7 @@ from hypermesh.trustchain.ca.issuing import (
 from hypermesh.trustchain.ca.names import NameForbidden, NameRefused, general_names
 from hypermesh.trustchain.ca.profile import PURPOSES, Kind
 from hypermesh.trustchain.ca.signer import KeySigner, SignerUnusable
-from hypermesh.trustchain.ca.store import CertificateStore
+from hypermesh.trustchain.ca.store import CertificateStore, Reason
 from hypermesh.trustchain.evidence import FinalCertificate, LogUnavailable, Precertificate
 from hypermesh.wire.errors import InvalidInput
 
@@ -146,6 +146,91 @@ def test_the_same_order_has_the_same_answer_for_ever(
     other = Order(wanted.request, wanted.kind, wanted.requester, reference=b"another")
     assert again.issue(other, NOW).serial != first.serial
     again.close()
+
+
+def test_an_order_is_renewed_when_it_is_time_and_not_before(
+    classic: Company, authority: IssuingAuthority
+) -> None:
+    wanted = order(authority)
+    first = authority.renew(wanted, NOW)
+    window = authority.renewal(first.serial, NOW)
+    assert authority.renew(wanted, window.start_s - 1) == first
+    now_s, made = window.start_s, [first]
+    for _ in range(9):
+        made.append(authority.renew(wanted, now_s))
+        assert authority.renew(wanted, now_s) == made[-1]
+        now_s = authority.renewal(made[-1].serial, now_s).start_s
+    assert len({each.serial for each in made}) == 10
+    assert len({each.log_index for each in made}) == 10
+    assert authority.issue(wanted, now_s) == first, "this one is for ever"
+
+    # Another process renews the same order to the same certificate.
+    other = classic.open()
+    last = other.renew(wanted, now_s)
+    assert last not in made
+    assert authority.renew(wanted, now_s) == last
+    other.close()
+
+
+def test_a_revoked_certificate_is_not_given_again(authority: IssuingAuthority) -> None:
+    wanted = order(authority)
+    serials = []
+    for _ in range(3):
+        found = authority.renew(wanted, NOW)
+        assert authority.renew(wanted, NOW) == found
+        serials.append(found.serial)
+        authority.revoke(found.serial, Reason.KEY_COMPROMISE, NOW, "tester")
+    assert len(set(serials)) == 3
+    expired = authority.renew(wanted, NOW)
+    later = authority.renew(wanted, expired.not_after_s + 1)
+    assert later.not_before_s > expired.not_before_s
+
+
+def test_a_renewal_that_the_log_did_not_take_is_taken_up(
+    classic: Company, authority: IssuingAuthority
+) -> None:
+    wanted = order(authority)
+    first = authority.renew(wanted, NOW)
+    now_s = authority.renewal(first.serial, NOW).start_s
+    classic.log.is_down = True
+    try:
+        with pytest.raises(LogUnavailable):
+            authority.renew(wanted, now_s)
+    finally:
+        classic.log.is_down = False
+    [draft] = authority.store.unrecorded(10)
+    assert authority.renew(wanted, now_s + 60).serial == draft.serial
+    assert authority.renew(wanted, now_s + 60).serial == draft.serial
+
+
+def test_what_is_issued_and_revoked_is_counted_once(classic: Company) -> None:
+    counted = {"issued": 0, "revoked": 0}
+
+    class Counting:
+        def issued(self, count: int) -> None:
+            counted["issued"] += count
+
+        def revoked(self) -> None:
+            counted["revoked"] += 1
+
+    authority = open_issuing(
+        classic.online,
+        classic.root.certificate,
+        classic.signer,
+        classic.second,
+        classic.log,
+        EVERYTHING,
+        classic.acts,
+        classic.store(),
+        Counting(),
+    )
+    wanted = [order(authority) for _ in range(3)]
+    authority.issue_all(wanted, NOW)
+    one = authority.issue(wanted[0], NOW)
+    for _ in range(2):
+        authority.revoke(one.serial, Reason.SUPERSEDED, NOW, "tester")
+    assert counted == {"issued": 3, "revoked": 1}
+    authority.close()
 
 
 def test_names_that_were_validated_are_those_of_the_request(authority: IssuingAuthority) -> None:

@@ -261,7 +261,7 @@ function LogState({ log }: { log: Log }) {
   return behind > 0 ? <State tone="busy">being anchored</State> : <State tone="good">anchored</State>;
 }
 
-const PHASES = ["DNS answers for names of the mesh", "The ledger answers, and is compared with DNS", "The ledger answers first, DNS for what it lacks", "The ledger alone answers"];
+const PHASES = ["DNS answers for names of the mesh", "DNS answers, and the ledger is compared with it", "The ledger answers first, DNS for what it lacks", "The ledger alone answers"];
 
 function NameServer({ of }: { of: Names }) {
   return (

@@ -1,6 +1,8 @@
 """Routes of certificates: issue, look up, revoke.
 
-POST /v1/certificates?kind=service&lifetime_s=N     a PKCS#10 request, PEM or DER
+POST /v1/certificates?kind=service&lifetime_s=N     a PKCS#10 request, PEM or DER: its certificate,
+                                                    or the next one where that is to be renewed
+POST /v1/certificates?reference=TEXT                the same answer for ever
 GET  /v1/certificates?name=dns:HOST                 the newest first
 GET  /v1/certificates?after=INDEX | from=&to=       in the order of the log
 GET  /v1/certificates/{serial}, .../chain, .../bundle
@@ -69,7 +71,9 @@ class RevocationView(msgspec.Struct, frozen=True):
 
 
 def issue(parts: Parts, call: Call) -> Answer:
-    return _issued(parts, call, parts.authority.issue(_order(call), now_s()))
+    order = _order(call)
+    issued = parts.authority.issue(order, now_s())
+    return _issued(parts, call, _present(parts, order, issued))
 
 
 def issue_all(parts: Parts, calls: Sequence[Call]) -> list[Answer | Exception]:
@@ -84,11 +88,14 @@ def issue_all(parts: Parts, calls: Sequence[Call]) -> list[Answer | Exception]:
             answers[place] = error
     try:
         issued = parts.authority.issue_all([*orders.values()], now_s())
-        for (place, _), each in zip(orders.items(), issued, strict=True):
+        for (place, order), each in zip(orders.items(), issued, strict=True):
             if isinstance(each, HyperMeshError):
                 answers[place] = each
-            else:
-                answers[place] = _issued(parts, calls[place], each)
+                continue
+            try:
+                answers[place] = _issued(parts, calls[place], _present(parts, order, each))
+            except HyperMeshError as error:
+                answers[place] = error
     except Exception as error:  # noqa: BLE001 (as below)
         if len(calls) == 1:
             return [error]
@@ -116,8 +123,13 @@ def _order(call: Call) -> Order:
     )
 
 
+def _present(parts: Parts, order: Order, issued: IssuedCertificate) -> IssuedCertificate:
+    """What answers `order`: a reference names one certificate; without one the newest is meant, and
+    renewed when it is due."""
+    return issued if order.reference else parts.authority.renewed(order, issued, now_s())
+
+
 def _issued(parts: Parts, call: Call, issued: IssuedCertificate) -> Answer:
-    parts.metrics.issued.inc()
     if "pem" in call.accept:
         headers = {"x-log-index": str(issued.log_index), "x-serial": f"{issued.serial:x}"}
         return Answer("".join(_pems(issued.chain[:-1])).encode(), PEM_MEDIA, 201, headers)
@@ -149,10 +161,8 @@ def revoke(parts: Parts, call: Call) -> Answer:
     except ValueError as error:
         raise InvalidInput(f"{asked.reason} is no reason that is taken here") from error
     serial = call.serial()
-    before = _kept(parts, serial)
+    _kept(parts, serial)
     status = parts.authority.revoke(serial, reason, now_s(), call.principal.id)
-    if before.revoked_s is None:
-        parts.metrics.revoked.inc()
     reason_told = None if status.reason is None else int(status.reason)
     return as_json(RevocationView(f"{serial:x}", str(status.state), status.revoked_s, reason_told))
 

@@ -40,6 +40,7 @@ from hypermesh.standalone.trust.settings import FILE, Pkcs11, Settings, written
 from hypermesh.standalone.trust.stores import stores_of
 from hypermesh.standalone.trust.tokens import LIFETIME_S_DEFAULT, Role, Tokens
 from hypermesh.trustchain.ca.algorithm import KeyKind
+from hypermesh.trustchain.ca.audit import Entry
 from hypermesh.trustchain.ca.ceremony import (
     ISSUING_FILE,
     ROOT_FILE,
@@ -51,12 +52,14 @@ from hypermesh.trustchain.ca.ceremony import (
     request_issuing,
 )
 from hypermesh.trustchain.ca.content import Places
+from hypermesh.trustchain.ca.names import constraints_of
 from hypermesh.trustchain.ca.profile import Profile, profile_of
 from hypermesh.trustchain.ca.signer import Signer, stored_alternative, stored_signer
 from hypermesh.trustchain.ca.store import CertificateStore
 from hypermesh.trustchain.ct.checkpoint import LogIdentity
 from hypermesh.trustchain.ct.log import TransparencyLogs
 from hypermesh.trustchain.verify import fingerprint
+from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import Forbidden
 from hypermesh.wire.ids import Hash
 
@@ -116,13 +119,19 @@ class Directory:
         if not self.founded.exists():
             raise NotFounded(f"There is no authority in {self.path}")
 
+    def issuing_certificate(self) -> x509.Certificate:
+        """That of the issuing CA that is installed. Raises `NotFounded`."""
+        return self._chain()[0]
+
     def root_certificate(self) -> bytes:
         """The root that this server trusts, DER. Raises `NotFounded`."""
+        return self._chain()[-1].public_bytes(Encoding.DER)
+
+    def _chain(self) -> list[x509.Certificate]:
         try:
-            chain = x509.load_pem_x509_certificates((self.ca / ISSUING_FILE).read_bytes())
+            return x509.load_pem_x509_certificates((self.ca / ISSUING_FILE).read_bytes())
         except (OSError, ValueError) as error:
             raise NotFounded(f"{self.ca / ISSUING_FILE} cannot be used", why=str(error)) from error
-        return chain[-1].public_bytes(Encoding.DER)
 
     def issuing_keys(
         self, profile: Profile, pkcs11: Pkcs11, name: str | None = None
@@ -209,9 +218,11 @@ def found(
             certificate = root.certificate
         finally:
             root.close()
-        token, _ = Tokens(directory.tokens).create(
+        token, kept = Tokens(directory.tokens).create(
             "first operator", Role.OPERATOR, (), now_s, LIFETIME_S_DEFAULT
         )
+        with contextlib.closing(stores.certificates()) as store:
+            store.append(Entry(now_s, "ceremony", "token.create", kept.id, encode(kept.label)))
         files.replace(directory.founded, VERSION)
     return Founded(certificate, root_directory / ROOT_FILE, identity, token)
 
@@ -238,6 +249,7 @@ def _below(
 ) -> None:
     signer, second = directory.issuing_keys(root.profile, settings.pkcs11)
     request = request_issuing(directory.ca, signer, second, settings.name)
-    certificate = root.certify_issuing(request, now_s)
+    constraints = constraints_of(settings.constraints) if settings.constraints else None
+    certificate = root.certify_issuing(request, now_s, constraints)
     install(directory.ca, certificate, root.certificate, root.profile, places, now_s, store=store)
     files.replace(directory.ca / ROOT_LIST_FILE, root.revocation_list(now_s, settings.root_list_s))

@@ -14,21 +14,13 @@ from typing import final
 
 from hypermesh.standalone.trust.settings import Settings
 from hypermesh.standalone.trust.tokens import Role, Tokens
-from hypermesh.trustchain.ca.names import Name, NameForbidden, NameKind, Permission
+from hypermesh.trustchain.ca.names import Name, NameForbidden, Permission
 from hypermesh.trustchain.ca.profile import Kind
 
 SERVER = "server"
 ACME = "acme:"
 TOKEN = "token:"
 CLIENT = "client:"
-
-
-def own_names(settings: Settings) -> tuple[Name, ...]:
-    """The names in the server's own certificate."""
-    return tuple(
-        Name.parse(f"{NameKind.IP if _is_address(host) else NameKind.DNS}:{host}")
-        for host in settings.hosts
-    )
 
 
 @final
@@ -47,7 +39,7 @@ class Granting:
         """Raise `NameForbidden` unless `requester` may have `names` certified as `kind`."""
         if requester == SERVER:
             if kind not in (Kind.SERVICE, Kind.RESPONDER) or not set(names) <= set(
-                own_names(self._settings)
+                self._settings.own_names
             ):
                 raise NameForbidden("The server certifies itself for its own names alone")
             return
@@ -72,7 +64,3 @@ class Granting:
                 if client.name == requester.removeprefix(CLIENT):
                     return None if client.role is Role.AUDITOR else client.names
         return None
-
-
-def _is_address(host: str) -> bool:
-    return ":" in host or host.replace(".", "").isdigit()

@@ -8,16 +8,20 @@ BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.
 
 
 class Metrics:
-    """The counters of one server."""
+    """The counters of one server; a `trustchain.ca.issuing.Tally`."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
         self._registry = registry
-        self.issued = Counter(
-            "trustchain_certificates_issued_total", "Certificates issued", registry=registry
+        self._issued = Counter(
+            "trustchain_certificates_issued_total",
+            "Certificates issued since the start, by the API, by ACME and for the server itself",
+            registry=registry,
         )
-        self.revoked = Counter(
-            "trustchain_certificates_revoked_total", "Certificates revoked", registry=registry
+        self._revoked = Counter(
+            "trustchain_certificates_revoked_total",
+            "Certificates revoked since the start, by the API and by ACME",
+            registry=registry,
         )
         self.requests = Counter(
             "trustchain_requests_total",
@@ -43,6 +47,12 @@ class Metrics:
             "When the server's own certificate ends, seconds since 1970",
             registry=registry,
         )
+
+    def issued(self, count: int) -> None:
+        self._issued.inc(count)
+
+    def revoked(self) -> None:
+        self._revoked.inc()
 
     def text(self) -> bytes:
         """All of them, in Prometheus text format."""

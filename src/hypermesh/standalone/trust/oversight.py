@@ -9,6 +9,7 @@ import msgspec
 
 from hypermesh.standalone.trust.call import Answer, Call, as_json
 from hypermesh.standalone.trust.parts import Parts, now_s
+from hypermesh.standalone.trust.recording import POLICY_AGAIN_S
 from hypermesh.standalone.trust.report import Report, made, page
 from hypermesh.trustchain.ca.audit import AuditRow, check
 from hypermesh.trustchain.ca.store import PAGE_MAX
@@ -74,7 +75,8 @@ def compiled(parts: Parts, from_s: int, to_s: int) -> Report:
     """The report of the acts from `from_s` on and before `to_s`."""
     certificates, acts = parts.logs.certificates, parts.logs.acts
     return made(
-        _rows(parts, _number_before(parts, from_s)),
+        # The policy that a period begins under was said in the day before, or at a later start.
+        _rows(parts, _number_before(parts, from_s - POLICY_AGAIN_S)),
         from_s,
         to_s,
         made_s=now_s(),
@@ -86,7 +88,13 @@ def compiled(parts: Parts, from_s: int, to_s: int) -> Report:
             certificates.identity.origin: certificates.checkpoint().decode(),
             acts.identity.origin: acts.checkpoint().decode(),
         },
+        names=lambda serial: _names(parts, serial),
     )
+
+
+def _names(parts: Parts, serial: int) -> tuple[str, ...]:
+    kept = parts.authority.store.by_serial(serial)
+    return () if kept is None else kept.names
 
 
 def metrics(parts: Parts, call: Call) -> Answer:

@@ -12,6 +12,7 @@ from cryptography import x509
 from hypermesh.standalone.trust.founding import Directory
 from hypermesh.standalone.trust.granting import Granting
 from hypermesh.standalone.trust.metrics import Metrics
+from hypermesh.standalone.trust.recording import POLICY_AGAIN_S, policy_entry
 from hypermesh.standalone.trust.settings import Settings, require_changeable
 from hypermesh.standalone.trust.stores import stores_of
 from hypermesh.standalone.trust.tls import ServerCertificate
@@ -73,6 +74,7 @@ class Parts:
             self.tls = ServerCertificate(
                 self.authority, self.root, settings, directory.keys, now_s()
             )
+            self._say_policy(settings)
             self.naming: Naming | None = None
             if settings.dns_place is not None:
                 from hypermesh.standalone.trust.naming import Naming
@@ -97,12 +99,14 @@ class Parts:
         known = known_logs(settings)
         self.granting.change(settings)
         try:
+            self._say_policy(settings)
             is_due = self.tls.is_due(now_s(), settings)
             shown = self.tls.made(now_s(), settings) if is_due else None
             if self.naming is not None:
                 self.naming.change(settings)
         except BaseException:
             self.granting.change(before)
+            self._say_policy(before)
             raise
         if shown is not None:
             self.tls.show(shown)
@@ -148,13 +152,21 @@ class Parts:
         return (self.directory.ca / ROOT_LIST_FILE).read_bytes()
 
     def tend(self) -> None:
-        """What is due from time to time: the TLS certificate, acts that the log did not take."""
+        """What is due from time to time: the TLS certificate, acts that the log did not take, the
+        policy of the day."""
         try:
             if self.tls.is_due(now_s()):
                 self.tls.renew(now_s())
                 self._present()
         finally:
             self.authority.tell()
+            if now_s() - self._policy_said_s >= POLICY_AGAIN_S:
+                self._say_policy(self.settings)
+
+    def _say_policy(self, settings: Settings) -> None:
+        at_s = now_s()
+        self.authority.store.append(policy_entry(settings, at_s))
+        self._policy_said_s = at_s
 
     def _close_witness(self) -> None:
         if self.witness is not None:
@@ -179,6 +191,7 @@ class Parts:
             self.granting,
             self.acts,
             self.stores.certificates(),
+            self.metrics,
         )
         return authority, signer
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import datetime as dt
 import html
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
+from hypermesh.standalone.trust.recording import policy_of
 from hypermesh.trustchain.ca.audit import ORIGIN, AuditRow, follows
 from hypermesh.wire.codec import Undecodable, decode
 
@@ -44,7 +45,7 @@ CONTROLS: tuple[Control, ...] = (
         "SOC 2",
         "CC6.1",
         "Logical access is restricted by identities and credentials",
-        "Certificates issued: to whom, for which names, under which profile and permitted names",
+        "Certificates issued: to whom, for which names, under which policies",
     ),
     Control(
         "SOC 2",
@@ -68,7 +69,7 @@ CONTROLS: tuple[Control, ...] = (
         "SOC 2",
         "CC8.1",
         "Changes are authorised, tracked and documented",
-        "Acts of governance: installed and retired issuers, with the log's checkpoints",
+        "Acts of governance: issuers, policies, tokens and external accounts, with the checkpoints",
     ),
     Control(
         "HIPAA",
@@ -103,8 +104,24 @@ CONTROLS: tuple[Control, ...] = (
 )
 
 
+class PolicyInForce(msgspec.Struct, frozen=True):
+    """What the server issued under from the audit row `number` on. `sha256` is of the whole policy;
+    lists that `is_cut` says to be too long for a row are empty."""
+
+    number: int
+    at_s: int
+    sha256: str
+    profile: str
+    permitted: tuple[str, ...]
+    constraints: tuple[str, ...]
+    clients: tuple[tuple[str, str], ...]
+    is_external_account_required: bool
+    is_cut: bool
+
+
 class Act(msgspec.Struct, frozen=True):
-    """One recorded act. `log_index` is the place of a certificate in its log."""
+    """One recorded act. `log_index` is the place of a certificate in its log, `names` are those in
+    it."""
 
     number: int
     at_s: int
@@ -114,11 +131,13 @@ class Act(msgspec.Struct, frozen=True):
     certificate_kind: str | None
     log_index: int | None
     reason: int | None
+    names: tuple[str, ...] = ()
 
 
 class Report(msgspec.Struct, frozen=True):
     """Times are seconds since 1970; `rows` are the first and last number of audit rows in the
-    period, `chain` whether each of them is bound to the one before."""
+    period, `chain` whether each of them is bound to the one before. `policies` are those in force
+    in it, the first from before it; `profile` and `permitted` are of when the report is made."""
 
     organization: str
     from_s: int
@@ -127,6 +146,7 @@ class Report(msgspec.Struct, frozen=True):
     caveat: str
     profile: str
     permitted: tuple[str, ...]
+    policies: list[PolicyInForce]
     root_sha256: str
     rows: tuple[int, int] | None
     head_before: str
@@ -157,9 +177,11 @@ def made(
     permitted: Sequence[str],
     root_sha256: str,
     logs: Mapping[str, str],
+    names: Callable[[int], tuple[str, ...]],
 ) -> Report:
     """The report over those of `rows` (in order, any number before them) that are from `from_s` on
-    and before `to_s`. `logs`: checkpoint by origin."""
+    and before `to_s`. `logs`: checkpoint by origin. `names`: those in a certificate, by its serial
+    number."""
     kinds: Counter[str] = Counter()
     certificate_kinds: Counter[str] = Counter()
     requesters: Counter[str] = Counter()
@@ -168,6 +190,7 @@ def made(
     indices: list[int] = []
     shown: list[Act] = []
     numbers: list[int] = []
+    policies: list[PolicyInForce] = []
     last: AuditRow | None = None
     head_before, head_after, is_whole = ORIGIN, ORIGIN, True
     for row in rows:
@@ -175,6 +198,12 @@ def made(
         follows_last = last is None or (row.before, row.number) == (last.hash, last.number + 1)
         is_whole = is_whole and is_bound and follows_last
         last = row
+        if row.entry.at_s < to_s and (policy := _policy(row)) is not None:
+            if row.entry.at_s < from_s:
+                policies.clear()
+            # It is said again each day: what counts is where it differs.
+            if not policies or policies[-1].sha256 != policy.sha256:
+                policies.append(policy)
         if not from_s <= row.entry.at_s < to_s:
             continue
         if not numbers:
@@ -193,6 +222,8 @@ def made(
             reasons[str(act.reason)] += 1
             revokers[act.actor] += 1
         if len(shown) < ROWS_SHOWN_MAX:
+            if act.kind in ("ca.issue", "ca.revoke"):
+                act = msgspec.structs.replace(act, names=names(int(act.subject, 16)))
             shown.append(act)
     total = sum(kinds.values())
     return Report(
@@ -203,6 +234,7 @@ def made(
         CAVEAT,
         profile,
         tuple(permitted),
+        policies,
         root_sha256,
         (numbers[0], numbers[1]) if numbers else None,
         head_before.hex(),
@@ -232,6 +264,7 @@ def page(report: Report) -> str:
             act.kind,
             act.actor,
             act.subject,
+            " ".join(act.names),
             "" if act.log_index is None else str(act.log_index),
         )
         for act in report.acts
@@ -254,12 +287,17 @@ def page(report: Report) -> str:
                     ("Issued", str(report.issued)),
                     ("Revoked", str(report.revoked)),
                     ("Profile", report.profile),
-                    ("Permitted names", ", ".join(report.permitted)),
+                    ("Permitted names now", ", ".join(report.permitted)),
                     ("Root, SHA-256", report.root_sha256),
                     ("Audit rows", numbers),
                     ("Hash chain over the period", chain),
                     ("Head after", report.head_after),
                 ],
+            ),
+            "<h2>Policies in force</h2>",
+            _table(
+                ("from row", "time", "profile", "permitted", "constraints", "clients", "SHA-256"),
+                [_policy_cells(each) for each in report.policies],
             ),
             _counts("Acts by kind", report.acts_by_kind),
             _counts("Issued by kind", report.issued_by_kind),
@@ -274,7 +312,7 @@ def page(report: Report) -> str:
                 [(each.framework, each.id, each.text, each.evidence) for each in report.controls],
             ),
             "<h2>Acts</h2>",
-            _table(("row", "time", "act", "by", "on", "log index"), rows),
+            _table(("row", "time", "act", "by", "on", "names", "log index"), rows),
             left if report.acts_left_out else "",
             "</body></html>\n",
         )
@@ -286,6 +324,36 @@ _STYLE = (
     "table{border-collapse:collapse}td,th{border:1px solid #999;padding:.2rem .6rem;"
     "text-align:left;overflow-wrap:anywhere}pre{white-space:pre-wrap;overflow-wrap:anywhere}"
 )
+
+
+def _policy(row: AuditRow) -> PolicyInForce | None:
+    found = policy_of(row)
+    if found is None:
+        return None
+    return PolicyInForce(
+        row.number,
+        row.entry.at_s,
+        row.entry.subject,
+        found.profile,
+        found.permitted,
+        found.constraints,
+        found.clients,
+        found.is_external_account_required,
+        found.is_cut,
+    )
+
+
+def _policy_cells(policy: PolicyInForce) -> tuple[str, ...]:
+    cut = "too long for a row" if policy.is_cut else ""
+    return (
+        str(policy.number),
+        _time(policy.at_s),
+        policy.profile,
+        cut or ", ".join(policy.permitted),
+        ", ".join(policy.constraints),
+        ", ".join(f"{name} ({role})" for name, role in policy.clients),
+        policy.sha256,
+    )
 
 
 def _act(row: AuditRow) -> Act:

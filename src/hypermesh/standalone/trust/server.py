@@ -38,6 +38,7 @@ from hypermesh.http.serving import serving
 from hypermesh.standalone.peers import Server as Place
 from hypermesh.standalone.trust import backup
 from hypermesh.standalone.trust.application import THREADS, Application, WithAcme
+from hypermesh.standalone.trust.call import parse_serial
 from hypermesh.standalone.trust.errors import AddressTaken
 from hypermesh.standalone.trust.founding import (
     Directory,
@@ -47,6 +48,7 @@ from hypermesh.standalone.trust.founding import (
 )
 from hypermesh.standalone.trust.guard import Guard, TlsProtocol
 from hypermesh.standalone.trust.parts import Parts, data_directory, now_s
+from hypermesh.standalone.trust.recording import described, record
 from hypermesh.standalone.trust.rereading import Rereading
 from hypermesh.standalone.trust.rotation import rotate_issuer
 from hypermesh.standalone.trust.settings import (
@@ -56,8 +58,10 @@ from hypermesh.standalone.trust.settings import (
     written,
 )
 from hypermesh.standalone.trust.tokens import LIFETIME_S_DEFAULT, Role, Tokens
+from hypermesh.trustchain.ca.ceremony import Root
 from hypermesh.trustchain.ct.checkpoint import LogIdentity
 from hypermesh.trustchain.verify import fingerprint
+from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
 from hypermesh.wire.quantity import parse_duration
 
@@ -220,8 +224,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # It tells of each request that a command or a witness gets.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        directory = data_directory(given.data, os.environ.get("STATE_DIRECTORY"))
-        given.do(directory, given)
+        if given.do is _verify:
+            # A backup is checked wherever it lies, beside a server or not.
+            _verify(given)
+        else:
+            given.do(data_directory(given.data, os.environ.get("STATE_DIRECTORY")), given)
     except HyperMeshError as error:
         _complain(error)
         return error.exit_code
@@ -254,10 +261,14 @@ def _token(directory: Directory, given: argparse.Namespace) -> None:
         text, kept = tokens.create(
             " ".join(given.words), Role(given.role), tuple(given.name), now_s(), given.lifetime
         )
+        # Shown when it is recorded: before that nobody has it.
+        record(directory, now_s(), "token.create", kept.id, described(kept))
         print(f"id      {kept.id}\ntoken   {text}")  # noqa: T201
     elif given.action == "revoke":
         for each in given.words:
-            print(f"revoked {tokens.revoke(each).label}")  # noqa: T201
+            kept = tokens.revoke(each)
+            record(directory, now_s(), "token.revoke", kept.id, described(kept))
+            print(f"revoked {kept.label}")  # noqa: T201
     else:
         for kept in tokens.listed():
             ended = "" if kept.expires_s > now_s() else "  ended"
@@ -274,10 +285,13 @@ def _eab(directory: Directory, given: argparse.Namespace) -> None:
             if not given.words:
                 raise InvalidInput("Say for whom: eab create LABEL")
             made = bindings.create(store, " ".join(given.words))
+            record(directory, now_s(), "eab.create", made.kid, encode(" ".join(given.words)))
             print(f"kid     {made.kid}\nkey     {made.secret}")  # noqa: T201
         elif given.action == "drop":
             for each in given.words:
-                print(f"dropped {bindings.drop(store, each).label}")  # noqa: T201
+                gone = bindings.drop(store, each)
+                record(directory, now_s(), "eab.drop", gone.kid, encode(gone.label))
+                print(f"dropped {gone.label}")  # noqa: T201
         else:
             for kept in bindings.listed(store):
                 account = "unused" if kept.account is None else f"account {kept.account}"
@@ -290,8 +304,7 @@ def _backup(directory: Directory, given: argparse.Namespace) -> None:
     print(f"{made.files} files, {made.entries} entries of the log, in {given.target}")  # noqa: T201
 
 
-def _verify(directory: Directory, given: argparse.Namespace) -> None:
-    del directory
+def _verify(given: argparse.Namespace) -> None:
     found = backup.verify(given.target)
     print(f"whole: {found.files} files, {found.entries} entries of the log")  # noqa: T201
 
@@ -300,6 +313,14 @@ def _restore(directory: Directory, given: argparse.Namespace) -> None:
     checkpoint = given.checkpoint.read_bytes() if given.checkpoint else None
     found = backup.restore(given.target, directory, checkpoint, _stored_in(given))
     print(f"restored {found.files} files, {found.entries} entries of the log")  # noqa: T201
+
+
+def _introduce(directory: Directory, given: argparse.Namespace) -> None:
+    from hypermesh.standalone.trust.federation import introduction
+
+    directory.require_founded()
+    settings = read_settings(given.config or directory.settings)
+    print(introduction(directory, settings).decode(), end="")  # noqa: T201
 
 
 def _root(directory: Directory, given: argparse.Namespace) -> None:
@@ -312,6 +333,10 @@ def _root(directory: Directory, given: argparse.Namespace) -> None:
         if given.action == "replace-issuer":
             key_id = rotate_issuer(directory, root, settings, now_s())
             print(f"issuer  {key_id.hex()}\nnext    kill -HUP the server")  # noqa: T201
+        elif given.action in ("federate", "partners", "drop"):
+            _partners(root, given)
+            if given.action == "drop":
+                carry_root_list(directory, root, settings, now_s())
         else:
             carry_root_list(directory, root, settings, now_s())
             print("the root's revocation list is made anew")  # noqa: T201
@@ -340,6 +365,29 @@ def _phase(directory: Directory, given: argparse.Namespace) -> None:
         by = "as the settings say" if each.author is None else f"by {each.author}"
         leaf = "" if each.leaf is None else f", act {each.leaf}"
         print(f"{each.zone}  {each.phase} ({PHASES[each.phase]})  {by}{leaf}")  # noqa: T201
+
+
+def _partners(root: Root, given: argparse.Namespace) -> None:
+    from hypermesh.standalone.trust import federation
+
+    if given.action == "federate":
+        if len(given.words) != 1:
+            raise InvalidInput(
+                "Say whom to certify: root federate FILE --permit dns:partner.example.org",
+                fix="The file is what the partner's `trustchain-server introduce` prints",
+            )
+        made = federation.federate(root, Path(given.words[0]), given.permit, now_s())
+        print(f"serial  {made.serial:x}\nname    {made.subject}\nfile    {made.file}")  # noqa: T201
+    elif given.action == "drop":
+        for each in given.words:
+            federation.drop(root, parse_serial(each), now_s())
+            print(f"dropped {each}")  # noqa: T201
+    else:
+        for kept in federation.partners(root):
+            ended = "  dropped" if kept.is_revoked else ""
+            ended = ended or ("  ended" if kept.not_after_s <= now_s() else "")
+            names = " ".join(kept.permitted)
+            print(f"{kept.serial:x}  {kept.subject}  {names}{ended}")  # noqa: T201
 
 
 def _shown(identity: LogIdentity) -> str:
@@ -425,8 +473,20 @@ def _parser() -> argparse.ArgumentParser:
     phase.add_argument("--server", metavar="URL", help="its API, where the settings do not say it")
     phase.add_argument("--root", type=Path, metavar="FILE", help="what is believed of it, PEM")
     phase.add_argument("--config", type=Path, metavar="FILE", help="other settings than those kept")
-    root = command("root", _root, "With the root at hand: its revocation list, its issuers.")
-    root.add_argument("action", choices=["refresh", "replace-issuer"])
+    shown = command("introduce", _introduce, "Print what a partner's root certifies this CA by.")
+    shown.add_argument("--config", type=Path, metavar="FILE", help="other settings than those kept")
+    root = command("root", _root, "With the root at hand: its revocation list, issuers, partners.")
+    root.add_argument(
+        "action", choices=["refresh", "replace-issuer", "federate", "partners", "drop"]
+    )
+    root.add_argument("words", nargs="*", metavar="FILE|SERIAL")
+    root.add_argument(
+        "--permit",
+        action="append",
+        default=[],
+        metavar="SUBTREE",
+        help="what a partner may certify, as dns:partner.example.org; may be repeated",
+    )
     root.add_argument("--config", type=Path, metavar="FILE", help="other settings than those kept")
     _root_options(root)
     return parser

@@ -5,6 +5,8 @@ profile    = "classic"                    # at `init`: classic, hybrid, or pq, w
 hosts      = ["ca.example.internal"]      # names of this server, in its own certificate
 permitted  = ["dns:.example.internal"]    # what certificates may name; a requester's own list
                                           # narrows it
+constraints = ["dns:example.internal"]    # at `init`: name constraints in the issuing CA's own
+                                          # certificate, so that no reader believes it beyond them
 https      = "[::1]:8443"                 # the API
 http       = "[::1]:8080"                 # CRL, OCSP, CT reads and issuers; "" for none
 root_list_days = 180                      # how long the offline root's revocation list is good
@@ -78,6 +80,16 @@ from hypermesh.postgresql.place import Place, parse_place
 from hypermesh.standalone.peers import Server, parse_server
 from hypermesh.standalone.trust.errors import SettingsFixed, SettingsInvalid
 from hypermesh.standalone.trust.tokens import Role
+from hypermesh.trustchain.ca.names import (
+    Name,
+    NameForbidden,
+    NameKind,
+    NameRefused,
+    checked,
+    constraints_of,
+    require_pattern,
+    require_within,
+)
 from hypermesh.trustchain.ca.profile import DAY_S, PROFILES
 from hypermesh.trustchain.ct.checkpoint import read_witness_key
 from hypermesh.trustchain.ct.errors import EntryInvalid
@@ -89,6 +101,8 @@ FILE_BYTES_MAX = 1 << 20
 SQLITE = "sqlite"
 """The setting `store` of who keeps everything in files of the data directory."""
 LIST_MAX = 1000
+CONSTRAINTS_MAX = 100
+"""Subtrees in the issuing CA's certificate, which every client loads."""
 UPSTREAM_MAX = 8
 ROOT_LIST_DAYS_MAX = 398
 WITNESSES_MAX = 16
@@ -99,7 +113,6 @@ _UNCHECKED = "the TLS libraries here check no client's certificate of the profil
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 _URL = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,253}(/[A-Za-z0-9._~/-]*)?")
 _MAY_BE_EMPTY = frozenset({"http", "dns.listen", "dns.tls", "dns.quic", "acme.resolver"})
-_PATTERN = re.compile(r"(dns|ip|email|uri):\S{1,253}")
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
@@ -189,6 +202,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     profile: str = "classic"
     hosts: tuple[str, ...] = ("localhost",)
     permitted: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
     https: str = "[::1]:8443"
     http: str = "[::1]:8080"
     public_url: str = ""
@@ -203,6 +217,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cosigning: Cosigning = Cosigning()
     witness: Annotated[tuple[Witness, ...], Meta(max_length=WITNESSES_MAX)] = ()
     client: tuple[Client, ...] = ()
+
+    @property
+    def own_names(self) -> tuple[Name, ...]:
+        """The names in the server's own certificate. Raises `NameRefused`."""
+        return tuple(
+            checked(NameKind.IP if _is_address(host) else NameKind.DNS, host) for host in self.hosts
+        )
 
     @property
     def https_place(self) -> Server:
@@ -267,6 +288,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _FIXED: Mapping[str, Callable[[Settings], object]] = {
     "name": lambda each: each.name,
     "profile": lambda each: each.profile,
+    "constraints": lambda each: each.constraints,
     "the first of hosts": lambda each: each.origin,
     "https": lambda each: each.https,
     "http": lambda each: each.http,
@@ -360,6 +382,7 @@ def _faults(settings: Settings) -> list[tuple[str, str]]:
     ]
     faults += _patterns("permitted", settings.permitted)
     faults += _of_tls(settings)
+    faults += _of_constraints(settings)
     faults += _of_names(settings.dns)
     places = [
         ("https", settings.https),
@@ -415,6 +438,22 @@ def _of_tls(settings: Settings) -> list[tuple[str, str]]:
     if settings.dns.updates:
         faults.append(("dns.updates", _UNCHECKED))
     return faults
+
+
+def _of_constraints(settings: Settings) -> list[tuple[str, str]]:
+    if not settings.constraints:
+        return []
+    if len(settings.constraints) > CONSTRAINTS_MAX:
+        return [("constraints", f"at most {CONSTRAINTS_MAX} are taken")]
+    try:
+        # A certificate of another authority's is not bound by them.
+        own = () if settings.tls.certificate else settings.own_names
+        require_within(own, constraints_of(settings.constraints))
+    except NameForbidden as error:
+        return [("constraints", f"{error.what}, and it is one of hosts")]
+    except NameRefused as error:
+        return [("constraints", error.why or error.what)]
+    return []
 
 
 def _of_names(dns: Dns) -> list[tuple[str, str]]:
@@ -489,11 +528,13 @@ def _networks(setting: str, networks: tuple[str, ...]) -> list[tuple[str, str]]:
 def _patterns(setting: str, patterns: tuple[str, ...]) -> list[tuple[str, str]]:
     if len(patterns) > LIST_MAX:
         return [(setting, f"at most {LIST_MAX} are taken")]
-    return [
-        (setting, f"{each[:80]!r} is not a kind and a name, as in dns:.example.internal")
-        for each in patterns
-        if not _PATTERN.fullmatch(each)
-    ]
+    faults = []
+    for each in patterns:
+        try:
+            require_pattern(each)
+        except NameRefused as error:
+            faults.append((setting, f"{each[:80]!r}: {error.why or error.what}"))
+    return faults
 
 
 def _port(https: int) -> str:

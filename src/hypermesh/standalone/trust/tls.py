@@ -17,7 +17,7 @@ from hypermesh.crypto.keystore import KeyStore
 from hypermesh.http.tls import context_of, listening
 from hypermesh.standalone.trust.errors import CertificateUnusable
 from hypermesh.standalone.trust.given import State, read_given, state_of
-from hypermesh.standalone.trust.granting import SERVER, own_names
+from hypermesh.standalone.trust.granting import SERVER
 from hypermesh.standalone.trust.settings import Settings
 from hypermesh.trustchain.ca.algorithm import KeyKind
 from hypermesh.trustchain.ca.issuing import IssuingAuthority, Order
@@ -112,7 +112,7 @@ class ServerCertificate:
             )
         signer: KeySigner
         signer, _ = stored_signer(self._keys, SECRET, KeyKind.P256, is_hybrid=False)
-        request = write_request(signer, x509.Name([]), own_names(settings))
+        request = write_request(signer, x509.Name([]), settings.own_names)
         # The time is the reference: each renewal is an order of its own.
         order = Order(request, Kind.SERVICE, SERVER, reference=now_s.to_bytes(8, "big"))
         issued = self._authority.issue(order, now_s)

@@ -22,6 +22,7 @@ import msgspec
 from hypermesh.crypto.digest import digest
 from hypermesh.crypto.files import replace
 from hypermesh.standalone.trust.errors import SettingsInvalid, TokensFull
+from hypermesh.trustchain.ca.names import require_pattern
 from hypermesh.wire.codec import Undecodable, decode, encode
 from hypermesh.wire.errors import InvalidInput, NotFound
 from hypermesh.wire.ids import Hash
@@ -88,6 +89,8 @@ class Tokens:
             raise InvalidInput(f"A label has 1 to {LABEL_CHARACTERS_MAX} printable characters")
         if len(names) > NAMES_MAX:
             raise InvalidInput(f"A token permits at most {NAMES_MAX} patterns of names")
+        for each in names:
+            require_pattern(each)
         if not 1 <= lifetime_s <= LIFETIME_S_MAX:
             raise InvalidInput(f"A token lives 1 to {LIFETIME_S_MAX} seconds")
         text = PREFIX + secrets.token_urlsafe(SECRET_BYTES)

@@ -9,7 +9,8 @@
                              issuing.pem ->   install           open_issuing
 
 Nothing secret is carried. The root keeps what it signed, what it revoked and its audit log in a
-store of its own, and signs each key once: the same request again has the same certificate.
+store of its own, and signs each issuing key once: the same request again has the same certificate.
+A partner's is signed again for other names, and when its certificate is due or revoked.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from hypermesh.trustchain.ca.profile import (
     Profile,
     profile_of,
 )
+from hypermesh.trustchain.ca.renewal import renewal_window
 from hypermesh.trustchain.ca.request import Request, read_request, write_request
 from hypermesh.trustchain.ca.signer import Signer, stored_signer
 from hypermesh.trustchain.ca.sqlite_store import FILE, SqliteStore
@@ -56,12 +58,15 @@ from hypermesh.trustchain.certificate import (
 from hypermesh.trustchain.verify import fingerprint
 from hypermesh.wire.codec import decode, encode
 from hypermesh.wire.errors import Forbidden, InvalidInput
+from hypermesh.wire.ids import Hash
 
 ROOT_FILE = "root.pem"
 ROOT_LIST_FILE = "root.crl"
 REQUEST_FILE = "issuing.csr"
 ISSUING_FILE = "issuing.pem"
 
+FEDERATION = "federation"
+"""What certificates of partners' CAs are called, in the store and in files."""
 _ROOT_SECRET = "root"
 _ACTOR = "ceremony"
 
@@ -180,6 +185,11 @@ class Root:
         return self._issuer.certificate
 
     @property
+    def directory(self) -> Path:
+        """Where its records are, and the file of each CA that it certified: KIND-SERIAL.pem."""
+        return self._directory
+
+    @property
     def profile(self) -> Profile:
         return self._profile
 
@@ -230,7 +240,7 @@ class Root:
         name = subject.public_bytes()
         if name == self._issuer.name:
             raise CeremonyRefused("The partner's request has the name of this root")
-        return self._certified("federation", asked, name, now_s, constraints, lifetime_s)
+        return self._certified(FEDERATION, asked, name, now_s, constraints, lifetime_s)
 
     def revoke(self, serial: int, reason: Reason, now_s: int) -> None:
         """Revoke a CA that this root certified, durably. Raises `CertificateUnknown`."""
@@ -272,6 +282,8 @@ class Root:
             raise KeyRefused(why="it is the key of the root")
         # One key, one certificate: signatures of requests differ each time, so they do not count.
         digest = digest_of("ca-certification", (kind, asked.public_key))
+        if kind == FEDERATION and constraints is not None:
+            digest = self._federation(digest, name, constraints, now_s)
         kept = self._store.find([digest]).get(digest)
         if kept is None:
             kept = self._decided(kind, digest, asked, name, now_s, constraints, lifetime_s)
@@ -283,6 +295,25 @@ class Root:
             self._directory / f"{kind}-{kept.serial:x}.pem", _pem([kept.draft, self.certificate])
         )
         return kept.draft
+
+    def _federation(
+        self, key: Hash, name: bytes, constraints: x509.NameConstraints, now_s: int
+    ) -> Hash:
+        """What makes a partner's request the same one again: key, name and constraints, until the
+        certificate is to be renewed or was revoked."""
+        renewals = 0
+        while True:
+            wanted = (key, name, constraints.public_bytes(), renewals)
+            digest = digest_of("ca-certification", wanted)
+            kept = self._store.find([digest]).get(digest)
+            if kept is None:
+                return digest
+            window = renewal_window(
+                kept.not_before_s, kept.not_after_s, now_s=now_s, replace_since_s=kept.revoked_s
+            )
+            if window.start_s > now_s:
+                return digest
+            renewals += 1
 
     def _decided(
         self,

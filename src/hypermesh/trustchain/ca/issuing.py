@@ -25,9 +25,9 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import final
+from typing import Protocol, final
 
 import msgspec
 from cryptography import x509
@@ -166,6 +166,7 @@ class Order:
     request must ask for the same ones, or for none; with None it is the request that says.
     `requester` is whom the policy knows, `reference` what makes two orders for the same thing two
     (an ACME order's id, say), `lifetime_s` a shorter or longer life than that of the kind.
+    `renewals` counts the certificates whose place this one takes (`IssuingAuthority.renew`).
     """
 
     request: bytes
@@ -174,11 +175,23 @@ class Order:
     names: tuple[Name, ...] | None = None
     reference: bytes = b""
     lifetime_s: int | None = None
+    renewals: int = 0
+
+
+class Tally(Protocol):
+    """Who counts what became durable. Called from any thread."""
+
+    def issued(self, count: int) -> None:
+        """So many certificates more are issued."""
+
+    def revoked(self) -> None:
+        """One more is revoked."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedCertificate:
-    """A certificate with its issuers (DER; leaf first, root last) and where the log has it."""
+    """A certificate with its issuers (DER; leaf first, root last) and where the log has it. One
+    that was not there before the order `is_new`."""
 
     serial: int
     chain: tuple[bytes, ...]
@@ -186,6 +199,7 @@ class IssuedCertificate:
     not_after_s: int
     sct: bytes
     log_index: int
+    is_new: bool = field(default=False, compare=False)
 
 
 class State(enum.StrEnum):
@@ -232,6 +246,7 @@ class IssuingAuthority:
         log: CertificateLog,
         policy: Policy,
         acts: ActLog | None,
+        tally: Tally | None = None,
     ) -> None:
         settings = decode(Settings, installed.settings)
         self._store = store
@@ -243,6 +258,7 @@ class IssuingAuthority:
         self._log = log
         self._policy = policy
         self._acts = acts
+        self._tally = tally
         self._group: Group[_Asked] = Group(self._carry, BATCH_MAX, WAITING_MAX, CARRIERS)
         self._telling = threading.Lock()
 
@@ -278,6 +294,26 @@ class IssuingAuthority:
         if isinstance(asked.outcome, Exception):
             raise asked.outcome
         return asked.outcome
+
+    def renew(self, order: Order, now_s: int) -> IssuedCertificate:
+        """As `issue`, while that certificate is good and need not be renewed (`renewal`); then the
+        newest that took its place, and another one where that is to be replaced, too.
+
+        So who asks again after a failure has the same certificate, and who asks again when it is
+        time has the next. Raises as `issue`.
+        """
+        return self.renewed(order, self.issue(order, now_s), now_s)
+
+    def renewed(self, order: Order, issued: IssuedCertificate, now_s: int) -> IssuedCertificate:
+        """What `renew` answers to `order`, to which `issue` answered `issued`."""
+        if issued.is_new or not self._is_due(issued.serial, now_s):
+            return issued
+        last = self._renewals(self._checked(order, now_s))
+        if last:
+            issued = self.issue(replace(order, renewals=last), now_s)
+            if not self._is_due(issued.serial, now_s):
+                return issued
+        return self.issue(replace(order, renewals=last + 1), now_s)
 
     def issue_all(
         self, orders: Sequence[Order], now_s: int
@@ -329,6 +365,8 @@ class IssuingAuthority:
         document = encode((int(reason),))
         entry = Entry(now_s, actor[:REQUESTER_CHARACTERS_MAX], "ca.revoke", f"{serial:x}", document)
         self._store.revoke(serial, issuer.shard_of(serial), now_s, reason, entry)
+        if self._tally is not None and kept.revoked_s is None:
+            self._tally.revoked()
         self.tell()
         return self.status(serial)
 
@@ -410,20 +448,49 @@ class IssuingAuthority:
                 why=f"a certificate of the kind {order.kind} lives {LIFETIME_MIN_S} to "
                 f"{purpose.lifetime_max_s} seconds"
             )
-        texts = tuple(map(str, names))
-        digest = digest_of(
+        digest = self._digest(order, names, lifetime_s, order.renewals)
+        return _Checked(order, request, names, lifetime_s, digest, now_s)
+
+    def _digest(self, order: Order, names: Sequence[Name], lifetime_s: int, renewals: int) -> Hash:
+        """What makes an order the same one again."""
+        first = digest_of(
             "certificate-order",
             (
                 self._issuer.key_id,
                 order.request,
                 str(order.kind),
                 order.requester,
-                texts,
+                tuple(map(str, names)),
                 order.reference,
                 lifetime_s,
             ),
         )
-        return _Checked(order, request, names, lifetime_s, digest, now_s)
+        return digest_of("certificate-order", (first, renewals)) if renewals else first
+
+    def _is_due(self, serial: int, now_s: int) -> bool:
+        """Whether a certificate of this issuer is to be replaced now."""
+        kept = self._store.by_serial(serial)
+        if kept is None:
+            raise CertificateUnknown
+        window = renewal_window(
+            kept.not_before_s, kept.not_after_s, now_s=now_s, replace_since_s=kept.revoked_s
+        )
+        return window.start_s <= now_s
+
+    def _renewals(self, checked: _Checked) -> int:
+        """How often the order was renewed: none is left out, so the last is found by halving."""
+
+        def is_there(renewals: int) -> bool:
+            digest = self._digest(checked.order, checked.names, checked.lifetime_s, renewals)
+            return bool(self._store.find([digest]))
+
+        low, high = 0, 1
+        while is_there(high):
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if is_there(middle) else (low, middle)
+        return low
 
     def _require_key(self, kind: Kind, request: Request) -> None:
         allowed = self._profile.leaves
@@ -443,6 +510,7 @@ class IssuingAuthority:
         """Give each of `batch` its outcome."""
         try:
             found = self._store.find([each.checked.digest for each in batch])
+            old = {digest for digest, kept in found.items() if kept.recording is not None}
             drafts: dict[Hash, Kept] = {}
             for each in batch:
                 digest = each.checked.digest
@@ -461,7 +529,8 @@ class IssuingAuthority:
             }
             for each in batch:
                 if each.outcome is None:
-                    each.outcome = self._answer(done[each.checked.digest])
+                    digest = each.checked.digest
+                    each.outcome = self._answer(done[digest], is_new=digest not in old)
         except Exception as error:  # noqa: BLE001 - each of those that wait is to hear of it
             for each in batch:
                 if each.outcome is None:
@@ -526,7 +595,10 @@ class IssuingAuthority:
             )
         ]
         # Another process may have completed one of them; its bytes are then those that stand.
-        return self._store.complete(recordings, now_s)
+        completed = self._store.complete(recordings, now_s)
+        if self._tally is not None:
+            self._tally.issued(len(completed))
+        return completed
 
     def _submission(self, draft: Kept) -> Submission:
         if self._profile.is_hybrid:
@@ -550,7 +622,7 @@ class IssuingAuthority:
             PURPOSES[kind].lifetime_max_s + CLOCK_SKEW_S,
         )
 
-    def _answer(self, kept: Kept) -> IssuedCertificate:
+    def _answer(self, kept: Kept, *, is_new: bool) -> IssuedCertificate:
         recording = kept.recording
         if recording is None:
             raise LogUnavailable
@@ -561,6 +633,7 @@ class IssuingAuthority:
             kept.not_after_s,
             recording.sct,
             recording.index,
+            is_new,
         )
 
 
@@ -573,12 +646,13 @@ def open_issuing(
     policy: Policy,
     acts: ActLog | None = None,
     store: CertificateStore | None = None,
+    tally: Tally | None = None,
 ) -> IssuingAuthority:
     """The issuing CA that was installed last in `directory`.
 
     `root` (DER) is whom this process trusts; `signer` and, in the hybrid profile, `second` are its
     keys; `store`, which the authority closes, is what keeps it, where that is not a file in
-    `directory`. Raises `IssuerMissing` and `SignerUnusable`.
+    `directory`; `tally` counts. Raises `IssuerMissing` and `SignerUnusable`.
     """
     if store is None:
         if not (directory / FILE).exists():
@@ -590,7 +664,7 @@ def open_issuing(
     except BaseException:
         store.close()
         raise
-    return IssuingAuthority(store, installed, signer, second, log, policy, acts)
+    return IssuingAuthority(store, installed, signer, second, log, policy, acts, tally)
 
 
 def _current(store: CertificateStore) -> Installed:

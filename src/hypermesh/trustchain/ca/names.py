@@ -11,6 +11,7 @@ import enum
 import functools
 import ipaddress
 import re
+import urllib.parse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from cryptography import x509
 from hypermesh.wire.errors import Forbidden, InvalidInput
 
 NAMES_MAX = 100
+NOWHERE = "invalid"
+"""A domain that nobody has (RFC 6761 section 6.4): constraints to it permit nothing."""
 NAME_CHARACTERS_MAX = 253
 """RFC 1035 section 2.3.4, without the root's dot; other kinds of names keep to it as well."""
 
@@ -138,7 +141,8 @@ class Permission:
 
     `dns:host.example.org` is that host, `dns:.example.org` all below it; `ip:2001:db8::/32` a
     network, `email:@example.org` the mail of a domain, `uri:hm:` all with that beginning. Wildcards
-    need `wildcards`, and the name below the asterisk must match.
+    need `wildcards`, and the name below the asterisk must match. `require_pattern` says of a text
+    whether it is such a pattern.
     """
 
     names: tuple[str, ...]
@@ -151,6 +155,26 @@ class Permission:
                 raise NameForbidden(f"{name} is not permitted", why="wildcards are not")
             if not any(_matches(name, pattern) for pattern in self.names):
                 raise NameForbidden(f"{name} is not permitted to this requester")
+
+
+def require_pattern(text: str) -> None:
+    """Raise `NameRefused` where `text` is no pattern of a `Permission`."""
+    kind, colon, rest = text.partition(":")
+    if not colon or kind not in set(NameKind) or not 1 <= len(rest) <= NAME_CHARACTERS_MAX:
+        raise _refused(text, "a pattern is a kind and a name, as in dns:.example.internal")
+    match NameKind(kind):
+        case NameKind.DNS:
+            _dns(rest.removeprefix("."))
+        case NameKind.IP:
+            try:
+                ipaddress.ip_network(rest)
+            except ValueError as error:
+                raise _refused(text, str(error)) from error
+        case NameKind.EMAIL:
+            _dns(rest.rpartition("@")[2])
+        case NameKind.URI:
+            if any(character.isspace() for character in rest):
+                raise _refused(text, "no URI has a space")
 
 
 def require_within(names: Iterable[Name], constraints: x509.NameConstraints) -> None:
@@ -166,9 +190,33 @@ def require_within(names: Iterable[Name], constraints: x509.NameConstraints) -> 
             raise NameForbidden(f"{name} is excluded from what the issuer may certify")
 
 
+def constraints_of(permitted: Sequence[str]) -> x509.NameConstraints:
+    """Name constraints that permit what is below `permitted` (`subtree`) and nothing else: where no
+    host is among them none is left, and so with addresses, mail and URIs. Raises `NameRefused`."""
+    trees = [subtree(text) for text in permitted]
+    kinds = {text.partition(":")[0] for text in permitted}
+    versions = {
+        tree.value.version
+        for tree in trees
+        if isinstance(tree, x509.IPAddress)
+        and isinstance(tree.value, ipaddress.IPv4Network | ipaddress.IPv6Network)
+    }
+    # What no name can match shuts out a kind whose constraints have no form for all of it.
+    trees += [_NOWHERE[kind] for kind in _NOWHERE if kind not in kinds]
+    excluded: list[x509.GeneralName] = [x509.DNSName("")] if NameKind.DNS not in kinds else []
+    networks = {4: "0.0.0.0/0", 6: "::/0"}
+    excluded += [
+        x509.IPAddress(ipaddress.ip_network(networks[version]))
+        for version in networks
+        if version not in versions
+    ]
+    return x509.NameConstraints(trees, excluded or None)
+
+
 def subtree(text: str) -> x509.GeneralName:
     """A subtree of name constraints: `dns:example.org` (and all below), `ip:2001:db8::/32`,
-    `email:example.org`. Raises `NameRefused`."""
+    `email:example.org`, `uri:host.example.org` or `uri:.example.org` (all hosts below). Raises
+    `NameRefused`."""
     kind, _, rest = text.partition(":")
     match kind:
         case NameKind.DNS:
@@ -180,6 +228,9 @@ def subtree(text: str) -> x509.GeneralName:
                 return x509.IPAddress(ipaddress.ip_network(rest))
             except ValueError as error:
                 raise _refused(rest, str(error)) from error
+        case NameKind.URI:
+            host = _dns(rest.removeprefix("."))
+            return x509.UniformResourceIdentifier(f".{host}" if rest.startswith(".") else host)
         case _:
             raise _refused(text, "no subtree of this kind")
 
@@ -297,5 +348,23 @@ def _is_within(name: Name, general: x509.GeneralName) -> bool:
                 isinstance(network, ipaddress.IPv4Network | ipaddress.IPv6Network)
                 and ipaddress.ip_address(name.text) in network
             )
+        case NameKind.URI, x509.UniformResourceIdentifier(value=tree):
+            host = _host_of(name.text)
+            return host == tree or (tree.startswith(".") and host.endswith(tree))
         case _:
             return False
+
+
+def _host_of(uri: str) -> str:
+    """The host in `uri`, empty where it names none: no constraint permits such a one (RFC 5280
+    section 4.2.1.10)."""
+    try:
+        return urllib.parse.urlsplit(uri).hostname or ""
+    except ValueError:
+        return ""
+
+
+_NOWHERE: dict[NameKind, x509.GeneralName] = {
+    NameKind.EMAIL: x509.RFC822Name(NOWHERE),
+    NameKind.URI: x509.UniformResourceIdentifier(NOWHERE),
+}
