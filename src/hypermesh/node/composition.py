@@ -15,6 +15,7 @@ from hypermesh.consensus.prover.bundle import Attestor
 from hypermesh.crypto.files import make_directory
 from hypermesh.ledger import identity
 from hypermesh.ledger.errors import LedgerDamaged
+from hypermesh.ledger.history import History
 from hypermesh.node.admission import Admission
 from hypermesh.node.admitting import Admitting
 from hypermesh.node.anchoring import Anchoring
@@ -159,6 +160,7 @@ class Node:
             genesis_id,
         )
         names = self.whereabouts.locators.name
+        history = History(self.chain.ledger, self.chain.feed, lambda: kernel(genesis))
         self._index = Index(
             data / "index", genesis, self.chain.ledger, self.chain.feed, lambda: kernel(genesis)
         )
@@ -233,7 +235,12 @@ class Node:
             lambda: self._settling.state == "ok",
         )
         self.names = Names(
-            membership, self.chain, self.whereabouts.locators, self.configuration.settings, data
+            membership,
+            self.chain,
+            self.whereabouts.locators,
+            self.configuration.settings,
+            data,
+            lambda phase: self._admitting.phased(phase),
         )
         self.naming = Naming(membership, self.chain, self.wallet, self.names)
         self._admitting = Admitting(membership, data, self.chain, lambda: [self._own_locator()])
@@ -341,7 +348,7 @@ class Node:
             self.lending,
             self.whereabouts,
         )
-        self._anchoring = Anchoring(membership, self.chain, self.wallet, self._admitting)
+        self._anchoring = Anchoring(membership, self.chain, self.wallet, self._admitting, history)
         self._watching = Watching(
             self.chain,
             self.endpoint,
