@@ -4,8 +4,10 @@ ledger anchors it, and everybody can check that without a network."""
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import shutil
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from hypermesh.ledger.bundled import check_ledger
-from hypermesh.node.authority_logs import RevocationAct
+from hypermesh.node.authority_logs import NameAct, NameDropAct, RevocationAct
 from hypermesh.trustchain.bundle import (
     Bundle,
     BundleMalformed,
@@ -372,9 +374,49 @@ def test_a_revocation_is_a_leaf_and_in_the_bundle(pair: Network) -> None:
     del pair.nodes["carol"]
 
 
+def naming_of(node: Node) -> list[tuple[str, str, bytes | None]]:
+    """What the log of acts says of names: kind, label and node of each change."""
+    kinds: dict[str, type[NameAct | NameDropAct]] = {
+        each.kind: each for each in (NameAct, NameDropAct)
+    }
+    said = [decode(kinds[leaf.kind], leaf.document) for leaf in acts(node) if leaf.kind in kinds]
+    return [(each.kind, each.label, each.node) for each in said]
+
+
+def is_gone(node: Node, label: str) -> bool:
+    """Give `label` up; whether nobody has it."""
+    with node.mesh() as mesh, contextlib.suppress(HyperMeshError):
+        mesh.dns.drop(label)
+    return label not in {each.label for each in node.ask(lambda m: list(m.dns.labels()))}
+
+
+def test_every_change_of_a_name_is_a_leaf_once(pair: Network) -> None:
+    """Also of a name that the next block takes back, and over a kill."""
+    alice, bob = pair.alice, pair.bob
+    with bob.mesh() as mesh:
+        mesh.dns.name("shelf", node=bob.id.hex())
+        mesh.dns.drop("shelf")
+        mesh.dns.name("shelf", node=bob.id.hex())
+    alice.kill()
+    alice.start()
+    eventually(lambda: is_gone(bob, "shelf"), "bob writes again, and has given the name up")
+    expected = [
+        (NameAct.kind, "shelf", bob.id),
+        (NameDropAct.kind, "shelf", bob.id),
+        (NameAct.kind, "shelf", bob.id),
+        (NameDropAct.kind, "shelf", bob.id),
+    ]
+    eventually(lambda: len(naming_of(alice)) >= len(expected), "the log has every change")
+    assert naming_of(alice) == expected
+
+
 def test_a_log_put_back_by_hand_is_found_out_by_the_ledger(pair: Network, tmp_path: Path) -> None:
     """It would sign other entries at indices that it has shown: it ends, and the next begins."""
     alice, bob = pair.alice, pair.bob
+    with bob.mesh() as mesh:
+        mesh.dns.name("old", node=bob.id.hex())
+    eventually(lambda: "old" in {label for _, label, _ in naming_of(alice)}, "it is in the log")
+    named = naming_of(alice)
     alice.stop()
     shutil.copytree(alice.data / "ct", tmp_path / "ct")
     alice.start()
@@ -386,6 +428,10 @@ def test_a_log_put_back_by_hand_is_found_out_by_the_ledger(pair: Network, tmp_pa
     alice.stop()
     shutil.rmtree(alice.data / "ct")
     shutil.copytree(tmp_path / "ct", alice.data / "ct")
+    # As of a ledger whose blocks with names are long past.
+    with contextlib.closing(sqlite3.connect(alice.data / "ledger" / "ledger.sqlite")) as ledger:
+        ledger.execute("DELETE FROM events")
+        ledger.commit()
     alice.start()
     assert "has ended" in alice.log
     following = grown.origin.replace("/1/", "/2/")
@@ -400,3 +446,6 @@ def test_a_log_put_back_by_hand_is_found_out_by_the_ledger(pair: Network, tmp_pa
     assert ended.ended_height is not None
     assert ended.anchored.size == grown.here.size
     assert log_of(alice, "acts").here.failure is None  # type: ignore[union-attr]
+    # The log that follows has what became of names before it began.
+    eventually(lambda: len(naming_of(alice)) >= len(named), "the changes are recorded")
+    assert naming_of(alice) == named
