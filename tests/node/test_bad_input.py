@@ -57,6 +57,8 @@ METHODS = {
     "lease.receipt": ALPN_NODE,
     "certificate.logged": ALPN_NODE,
     "log.prove": ALPN_NODE,
+    "log.cosign": ALPN_NODE,
+    "log.cosigned": ALPN_NODE,
     "job.run": ALPN_SESSION,
     "enrol.request": ALPN_ENROL,
     "enrol.renew": ALPN_ENROL,

@@ -230,7 +230,7 @@ def test_peers_ask_for_evidence_and_paths(pair: Network) -> None:
             call(dial(member, pair.bob), "log.prove", request)
     with stoq(membership, certified=False) as stranger:
         connection = dial(stranger, pair.alice, ALPN_ENROL)
-        for method in ("certificate.logged", "log.prove"):
+        for method in ("certificate.logged", "log.prove", "log.cosign", "log.cosigned"):
             with pytest.raises(Forbidden):
                 call(connection, method, LoggedRequest(bytes(32)))
 

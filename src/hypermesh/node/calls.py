@@ -22,6 +22,8 @@ from hypermesh.wire.rpc import (
     ALPN_SESSION,
     BlocksRequest,
     BlocksResponse,
+    CosignedRequest,
+    CosignRequest,
     DescribeRequest,
     EnrolRequest,
     JobCancelRequest,
@@ -109,6 +111,8 @@ def methods(
         "job.cancel": Method(SESSIONS, JobCancelRequest, lending.cancel_job),
         "certificate.logged": Method(NODES, LoggedRequest, transparency.show),
         "log.prove": Method(NODES, LogProofRequest, transparency.prove),
+        "log.cosign": Method(NODES, CosignRequest, transparency.cosign),
+        "log.cosigned": Method(NODES, CosignedRequest, transparency.cosigned),
         "enrol.request": Method(STRANGERS, EnrolRequest, admitting.enrol),
         "enrol.renew": Method(STRANGERS, EnrolRequest, admitting.renew),
     }

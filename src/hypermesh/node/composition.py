@@ -35,6 +35,7 @@ from hypermesh.node.certification import Certification
 from hypermesh.node.chain import Chain, Following, Sequencing
 from hypermesh.node.condition import Condition
 from hypermesh.node.configuration import Configuration
+from hypermesh.node.cosigning import Gathering
 from hypermesh.node.economy import Economy
 from hypermesh.node.events import job_event
 from hypermesh.node.evidence import Evidence
@@ -91,6 +92,7 @@ from hypermesh.node.views import Listening, Views, transaction_view
 from hypermesh.node.wallet import Wallet
 from hypermesh.node.watching import Watching
 from hypermesh.node.whereabouts import Whereabouts
+from hypermesh.node.witnessing import Witnessing
 from hypermesh.stoq.custody import Neighbour
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.trust import Identity
@@ -247,8 +249,19 @@ class Node:
         self.certificates = Certificates(
             membership, self.chain, self._admitting.authority, names, self._admitting.log_origin
         )
+        hearing = Hearing()
+        self._witnessing = Witnessing(membership, self.chain, data)
+        self._gathering = Gathering(
+            membership, self.chain, self._admitting, self._peers.call, hearing.age_ms
+        )
         self.transparency = Transparency(
-            membership, self.chain, self._admitting, self.certificates, self._peers.call
+            membership,
+            self.chain,
+            self._admitting,
+            self.certificates,
+            self._peers.call,
+            self._witnessing,
+            self._gathering,
         )
         self.log_resources = LogResources(membership, self._admitting)
         self.revocation_exports = RevocationExports(self.chain, self._admitting.authority)
@@ -281,7 +294,6 @@ class Node:
         self.sending = Sending(
             membership, self.chain, self._peers, KeptTransfers(data / "transfers.sqlite"), names
         )
-        hearing = Hearing()
 
         def heard(node: NodeId) -> None:
             self._passing.heard(node, hearing.age_ms(node))
@@ -387,6 +399,7 @@ class Node:
             hearing,
             lambda: self._settling.state,
             self.whereabouts.locators.name,
+            lambda: [*self._witnessing.contradictions(), *self._gathering.contradictions()],
         )
         self.memory = MemoryUse(
             membership,
@@ -444,6 +457,7 @@ class Node:
         self._index.start()
         self._settling.start()
         self._anchoring.start()
+        self._gathering.start()
         self.running.start()
         self._passing.start()
         self.partners.start()
@@ -455,6 +469,7 @@ class Node:
         then no calls in or out and no sockets, then the ledger, then jobs."""
         self._settling.stop()
         self._anchoring.stop()
+        self._gathering.stop()
         self._passing.stop()
         self.partners.stop()
         self._attesting.stop()
@@ -469,12 +484,14 @@ class Node:
         self.endpoint.close()
         self._passing.close()
         self.partners.close()
+        self._gathering.close()
         self._index.stop()
         self.chain.stop()
         self._ladder.close()
         self.inbox.close()
         self.replaying.close()
         self._admitting.close()
+        self._witnessing.close()
         self.running.close()
 
     def _drain(self) -> None:
@@ -511,6 +528,7 @@ class Node:
             self._index,
             self._settling,
             self._anchoring,
+            self._gathering,
             self._attesting,
             self.running,
             self.sending,
