@@ -59,6 +59,7 @@ METHODS = {
     "log.prove": ALPN_NODE,
     "log.cosign": ALPN_NODE,
     "log.cosigned": ALPN_NODE,
+    "log.read": ALPN_NODE,
     "job.run": ALPN_SESSION,
     "enrol.request": ALPN_ENROL,
     "enrol.renew": ALPN_ENROL,

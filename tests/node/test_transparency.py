@@ -8,6 +8,8 @@ import contextlib
 import json
 import shutil
 import sqlite3
+import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +21,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
+from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.ledger.bundled import check_ledger
-from hypermesh.node.authority_logs import NameAct, NameDropAct, RevocationAct
+from hypermesh.node.authority_logs import AuthorityLogs, NameAct, NameDropAct, RevocationAct
 from hypermesh.trustchain.bundle import (
     Bundle,
     BundleMalformed,
@@ -29,12 +32,14 @@ from hypermesh.trustchain.bundle import (
     check_bundle,
     read_bundle,
 )
+from hypermesh.trustchain.ca.authority import CertificateAuthority, CertificateOrder
 from hypermesh.trustchain.ct.entry import read_tile_leaves
+from hypermesh.trustchain.ct.errors import NamesUnexpected
 from hypermesh.trustchain.ct.watch import CertificateFollower
 from hypermesh.trustchain.logged import Entry, check_logged, log_identity
 from hypermesh.wire.api.ct import CtView, LogView
 from hypermesh.wire.codec import decode
-from hypermesh.wire.errors import Forbidden, HyperMeshError, NotFound
+from hypermesh.wire.errors import Forbidden, HyperMeshError, InvalidInput, NotFound
 from hypermesh.wire.rpc import (
     ALPN_ENROL,
     LoggedRequest,
@@ -286,6 +291,49 @@ def test_a_monitor_follows_the_logs_over_the_api(pair: Network, tmp_path: Path) 
         assert client.get("/v1/ct/certificates/checkpoint").status_code == 404
         assert client.get("/v1/crl").status_code == 501
         assert client.post("/v1/ocsp", content=b"").status_code == 501
+
+
+def watched(node: Node, state: Path, *more: str) -> subprocess.CompletedProcess[bytes]:
+    return hm("cert", "watch", "--state", str(state), "--once", *more, data=node.data)
+
+
+def test_any_node_watches_the_log_of_its_network(pair: Network, tmp_path: Path) -> None:
+    """It asks the node that keeps it, believes none of it, and takes nodes of the ledger as they
+    are; a certificate for keys that the ledger does not know is told."""
+    for node in (pair.alice, pair.bob):
+        done = watched(node, tmp_path / node.name)
+        assert (done.returncode, done.stdout) == (0, b""), done.stderr
+    pair.alice.stop()
+    keys, bob = QuantumKeys.generate(), pair.bob.membership
+    membership = pair.alice.membership
+    authority = CertificateAuthority.open(pair.alice.data, membership.store)
+    logs = AuthorityLogs(pair.alice.data, membership.store, membership.keys, membership.genesis_id)
+    logs.serve(authority)
+    orders = ((keys.public, bob.owner), (bob.keys.public, bob.owner))
+    for number, (public, owner) in enumerate(orders):
+        order = CertificateOrder(bytes([number]) * 32, membership.genesis_id, public, owner)
+        authority.certify(order, int(time.time()))
+    logs.close()
+    authority.close()
+    pair.alice.start()
+    done = eventually(
+        lambda: (
+            found
+            if (found := watched(pair.bob, tmp_path / "bob", "--output", "jsonl")).stdout
+            else None
+        ),
+        "bob reads the log again",
+        90.0,
+    )
+    (unknown,) = map(json.loads, done.stdout.splitlines())
+    assert done.returncode == NamesUnexpected.exit_code
+    assert keys.id.hex() in unknown["names"]
+    assert watched(pair.bob, tmp_path / "bob").returncode == 0
+    told = ("--name", "*.hm.internal", "--expect", "*.hm.internal")
+    assert watched(pair.alice, tmp_path / "fresh", *told).returncode == 0
+    own = watched(pair.alice, tmp_path / "own", "--log", str(tmp_path / "bob"))
+    assert own.returncode == InvalidInput.exit_code
+    assert watched(pair.alice, tmp_path / "bob" / "none").returncode != 0
 
 
 def asked(client: httpx.Client, chain: list[bytes]) -> ocsp.OCSPResponse:

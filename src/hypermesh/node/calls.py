@@ -6,6 +6,7 @@ from hypermesh.ledger import identity
 from hypermesh.node.admitting import Admitting
 from hypermesh.node.chain import Chain, Sequencing
 from hypermesh.node.lending import Lending
+from hypermesh.node.log_resources import LogResources
 from hypermesh.node.parcels import Parcels
 from hypermesh.node.partners import Partners
 from hypermesh.node.service import WORKERS, Method, Peer
@@ -32,6 +33,7 @@ from hypermesh.wire.rpc import (
     LeaseRequest,
     LoggedRequest,
     LogProofRequest,
+    LogReadRequest,
     PartnerAssetsRequest,
     PartnerStatusRequest,
     ResolveRequest,
@@ -59,6 +61,7 @@ def methods(
     whereabouts: Whereabouts,
     parcels: Parcels,
     transparency: Transparency,
+    log_resources: LogResources,
     partners: Partners,
 ) -> dict[str, Method]:
     """Every method by its name."""
@@ -113,6 +116,7 @@ def methods(
         "log.prove": Method(NODES, LogProofRequest, transparency.prove),
         "log.cosign": Method(NODES, CosignRequest, transparency.cosign),
         "log.cosigned": Method(NODES, CosignedRequest, transparency.cosigned),
+        "log.read": Method(NODES, LogReadRequest, log_resources.read),
         "enrol.request": Method(STRANGERS, EnrolRequest, admitting.enrol),
         "enrol.renew": Method(STRANGERS, EnrolRequest, admitting.renew),
     }

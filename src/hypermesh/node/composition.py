@@ -263,7 +263,7 @@ class Node:
             self._witnessing,
             self._gathering,
         )
-        self.log_resources = LogResources(membership, self._admitting)
+        self.log_resources = LogResources(membership, self._admitting, self._peers.call)
         self.revocation_exports = RevocationExports(self.chain, self._admitting.authority)
         self.offering = Offering(self._ladder)
         self.economy = Economy(membership, self.chain)
@@ -333,6 +333,7 @@ class Node:
                 self.whereabouts,
                 self.parcels,
                 self.transparency,
+                self.log_resources,
                 self.partners,
             ),
             {SERVICE_TRANSFER: self.inbox.take, SERVICE_TUNNEL: self.services.take},

@@ -35,7 +35,15 @@ from hypermesh.trustchain.ct.origin import read_origin
 from hypermesh.trustchain.ct.tree import included, leaf_hash
 from hypermesh.trustchain.logged import Entry, NotLogged, check_logged, log_identity
 from hypermesh.trustchain.verify import Anchors, check_chain, fingerprint
-from hypermesh.wire.api.ct import AnchorView, CtView, LogHere, LogView, LogWitness
+from hypermesh.wire.api.ct import (
+    AnchorView,
+    CtKeys,
+    CtLogKeys,
+    CtView,
+    LogHere,
+    LogView,
+    LogWitness,
+)
 from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import Conflict, HyperMeshError, NotFound
 from hypermesh.wire.ids import Hash, NodeId
@@ -103,6 +111,19 @@ class Transparency:
         failures = (each.here.failure for each in shown if each.here is not None)
         failure = next((each for each in failures if each is not None), None)
         return CtView(height, shown, own, failure)
+
+    def keys(self) -> CtKeys:
+        """Who the present logs are, by the ledger. Raises `NotFound` before they have begun."""
+        with self._chain.ledger.state() as state:
+            rows = [transparency.present(state, each) for each in ("certificates", "acts")]
+        found = [
+            CtLogKeys(row.log.origin, row.log.ed25519, row.log.falcon, row.log.p256)
+            for row in rows
+            if row is not None
+        ]
+        if len(found) < len(rows):
+            raise NotFound("No log is on the ledger yet", fix="Ask again in some seconds")
+        return CtKeys(*found)
 
     def _rank(self, row: transparency.Log) -> tuple[int, str]:
         number, purpose = read_origin(self._membership.genesis_id, row.log.origin) or (0, "")

@@ -8,7 +8,7 @@ ALPN `hm-enrol/1` are `enrol.*` only; on `hm-session/1` (the bearer of a lease) 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -57,6 +57,8 @@ SERVICE_PERF = 23
 """STOQ service number of measurements of a path, of servers that run alone."""
 
 
+LOG_RESOURCE_BYTES_MAX = 4_000_000
+"""A whole tile of entries of a mesh has about a quarter of that; a body of STOQ has 4 MiB."""
 COSIGNATURE_BYTES_MAX = 16 * 1024
 """Both lines of a node have about 2 KiB."""
 PARTNER_REVOKED_MAX = 4096
@@ -174,6 +176,20 @@ class CosignedResponse(msgspec.Struct, frozen=True, array_like=True):
 
     note: Annotated[bytes, Meta(min_length=1, max_length=NOTE_BYTES_MAX)]
     path: Path
+
+
+class LogReadRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`log.read`: what a monitor reads under `path` of the present log for a purpose (C2SP
+    static-ct-api, tlog-tiles)."""
+
+    log: Literal["certificates", "acts"]
+    path: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class LogReadResponse(msgspec.Struct, frozen=True, array_like=True):
+    """The resource, as the log serves it."""
+
+    content: Annotated[bytes, Meta(max_length=LOG_RESOURCE_BYTES_MAX)]
 
 
 class BlocksRequest(msgspec.Struct, frozen=True, array_like=True):

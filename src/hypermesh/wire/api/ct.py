@@ -70,6 +70,23 @@ class LogView(msgspec.Struct, frozen=True):
     witnessed: WitnessedView | None
 
 
+class CtLogKeys(msgspec.Struct, frozen=True):
+    """A log's origin and public keys, base64: Ed25519 and FALCON-1024 raw, P-256 as
+    SubjectPublicKeyInfo, null in a log of acts."""
+
+    origin: str
+    ed25519: bytes
+    falcon: bytes
+    p256: bytes | None
+
+
+class CtKeys(msgspec.Struct, frozen=True):
+    """The logs that take entries, by the ledger: what `hm cert watch --log` reads."""
+
+    certificates: CtLogKeys
+    acts: CtLogKeys
+
+
 class LogEntry(msgspec.Struct, frozen=True):
     """Where a certificate is in a log. `anchored`: the ledger's newest anchor of that log covers
     it. Times are milliseconds since 1970."""
