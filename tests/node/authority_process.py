@@ -1,9 +1,10 @@
 """The authority of a network with its logs, which kills itself with SIGKILL at one instant.
 
-    python -m tests.node.authority_process DATA founding|issuing|living OBJECT.METHOD before|after
+    python -m tests.node.authority_process DATA founding|issuing|naming|living OBJECT.METHOD WHEN
 
 It founds the network in DATA where there is none, hands out certificates, and says on its standard
-output what it has handed out and which checkpoints it has shown. `living` dies nowhere.
+output what it has handed out and which checkpoints it has shown. WHEN is before or after; `naming`
+dies while changes of names are recorded, `living` nowhere.
 """
 
 from __future__ import annotations
@@ -16,18 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from hypermesh.crypto.keys import QuantumKeys
-from hypermesh.node.authority_logs import AuthorityLogs, InvitationAct
+from hypermesh.node import authority_logs
+from hypermesh.node.authority_logs import AuthorityLogs, InvitationAct, NameAct, NameDropAct
 from hypermesh.node.configuration import prepare
 from hypermesh.node.founding import found
 from hypermesh.node.membership import Membership
 from hypermesh.trustchain.ca.authority import CertificateAuthority, CertificateOrder
 from hypermesh.trustchain.ct.log import LogView
-from hypermesh.trustchain.ct.recorder import CertificateRecorder
+from hypermesh.trustchain.ct.recorder import ActRecorder, CertificateRecorder
 from hypermesh.trustchain.ct.store import SqliteLogStore
 
 OBJECTS = {
     "authority": CertificateAuthority,
     "recorder": CertificateRecorder,
+    "acts": ActRecorder,
     "store": SqliteLogStore,
     "logs": AuthorityLogs,
 }
@@ -35,6 +38,16 @@ NOW_MS = 1_800_000_000_000
 ROUNDS = 3
 DEADLY_CALL = 2
 """So that something was handed out before."""
+OWNER, DESK = b"o" * 32, b"d" * 32
+NAMINGS = [
+    kind(label, OWNER, DESK, None, height, entry)
+    for height in (3, 4, 9)
+    for entry, (kind, label) in enumerate(
+        [(NameAct, "desk"), (NameDropAct, "desk"), (NameAct, "desk"), (NameAct, "lamp")], start=1
+    )
+]
+"""What became of names on a ledger of ten blocks; the same label again and again."""
+LAST = 10
 
 
 def doom(place: str, when: str, call: int) -> None:
@@ -85,6 +98,12 @@ def live(data: Path, part: str, place: str, when: str) -> None:
         say("handed", hashlib.sha256(issued.certificate).hexdigest())
         show(logs.present.certificates)
         show(logs.present.acts)
+    if part == "naming":
+        doom(place, when, DEADLY_CALL)
+    # So small that a kill comes within a block's changes.
+    authority_logs.LEAVES_AT_ONCE = 3
+    logs.named([each for each in NAMINGS if each.height >= logs.names_from], LAST)
+    say("named", logs.present.acts.head.size)
     logs.close()
     authority.close()
     say("whole")

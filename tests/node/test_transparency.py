@@ -4,8 +4,12 @@ ledger anchors it, and everybody can check that without a network."""
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import shutil
+import sqlite3
+import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +21,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
+from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.ledger.bundled import check_ledger
-from hypermesh.node.authority_logs import RevocationAct
+from hypermesh.node.authority_logs import AuthorityLogs, NameAct, NameDropAct, RevocationAct
 from hypermesh.trustchain.bundle import (
     Bundle,
     BundleMalformed,
@@ -27,12 +32,14 @@ from hypermesh.trustchain.bundle import (
     check_bundle,
     read_bundle,
 )
+from hypermesh.trustchain.ca.authority import CertificateAuthority, CertificateOrder
 from hypermesh.trustchain.ct.entry import read_tile_leaves
+from hypermesh.trustchain.ct.errors import NamesUnexpected
 from hypermesh.trustchain.ct.watch import CertificateFollower
 from hypermesh.trustchain.logged import Entry, check_logged, log_identity
 from hypermesh.wire.api.ct import CtView, LogView
 from hypermesh.wire.codec import decode
-from hypermesh.wire.errors import Forbidden, HyperMeshError, NotFound
+from hypermesh.wire.errors import Forbidden, HyperMeshError, InvalidInput, NotFound
 from hypermesh.wire.rpc import (
     ALPN_ENROL,
     LoggedRequest,
@@ -228,7 +235,7 @@ def test_peers_ask_for_evidence_and_paths(pair: Network) -> None:
             call(dial(member, pair.bob), "log.prove", request)
     with stoq(membership, certified=False) as stranger:
         connection = dial(stranger, pair.alice, ALPN_ENROL)
-        for method in ("certificate.logged", "log.prove"):
+        for method in ("certificate.logged", "log.prove", "log.cosign", "log.cosigned"):
             with pytest.raises(Forbidden):
                 call(connection, method, LoggedRequest(bytes(32)))
 
@@ -284,6 +291,49 @@ def test_a_monitor_follows_the_logs_over_the_api(pair: Network, tmp_path: Path) 
         assert client.get("/v1/ct/certificates/checkpoint").status_code == 404
         assert client.get("/v1/crl").status_code == 501
         assert client.post("/v1/ocsp", content=b"").status_code == 501
+
+
+def watched(node: Node, state: Path, *more: str) -> subprocess.CompletedProcess[bytes]:
+    return hm("cert", "watch", "--state", str(state), "--once", *more, data=node.data)
+
+
+def test_any_node_watches_the_log_of_its_network(pair: Network, tmp_path: Path) -> None:
+    """It asks the node that keeps it, believes none of it, and takes nodes of the ledger as they
+    are; a certificate for keys that the ledger does not know is told."""
+    for node in (pair.alice, pair.bob):
+        done = watched(node, tmp_path / node.name)
+        assert (done.returncode, done.stdout) == (0, b""), done.stderr
+    pair.alice.stop()
+    keys, bob = QuantumKeys.generate(), pair.bob.membership
+    membership = pair.alice.membership
+    authority = CertificateAuthority.open(pair.alice.data, membership.store)
+    logs = AuthorityLogs(pair.alice.data, membership.store, membership.keys, membership.genesis_id)
+    logs.serve(authority)
+    orders = ((keys.public, bob.owner), (bob.keys.public, bob.owner))
+    for number, (public, owner) in enumerate(orders):
+        order = CertificateOrder(bytes([number]) * 32, membership.genesis_id, public, owner)
+        authority.certify(order, int(time.time()))
+    logs.close()
+    authority.close()
+    pair.alice.start()
+    done = eventually(
+        lambda: (
+            found
+            if (found := watched(pair.bob, tmp_path / "bob", "--output", "jsonl")).stdout
+            else None
+        ),
+        "bob reads the log again",
+        90.0,
+    )
+    (unknown,) = map(json.loads, done.stdout.splitlines())
+    assert done.returncode == NamesUnexpected.exit_code
+    assert keys.id.hex() in unknown["names"]
+    assert watched(pair.bob, tmp_path / "bob").returncode == 0
+    told = ("--name", "*.hm.internal", "--expect", "*.hm.internal")
+    assert watched(pair.alice, tmp_path / "fresh", *told).returncode == 0
+    own = watched(pair.alice, tmp_path / "own", "--log", str(tmp_path / "bob"))
+    assert own.returncode == InvalidInput.exit_code
+    assert watched(pair.alice, tmp_path / "bob" / "none").returncode != 0
 
 
 def asked(client: httpx.Client, chain: list[bytes]) -> ocsp.OCSPResponse:
@@ -372,9 +422,49 @@ def test_a_revocation_is_a_leaf_and_in_the_bundle(pair: Network) -> None:
     del pair.nodes["carol"]
 
 
+def naming_of(node: Node) -> list[tuple[str, str, bytes | None]]:
+    """What the log of acts says of names: kind, label and node of each change."""
+    kinds: dict[str, type[NameAct | NameDropAct]] = {
+        each.kind: each for each in (NameAct, NameDropAct)
+    }
+    said = [decode(kinds[leaf.kind], leaf.document) for leaf in acts(node) if leaf.kind in kinds]
+    return [(each.kind, each.label, each.node) for each in said]
+
+
+def is_gone(node: Node, label: str) -> bool:
+    """Give `label` up; whether nobody has it."""
+    with node.mesh() as mesh, contextlib.suppress(HyperMeshError):
+        mesh.dns.drop(label)
+    return label not in {each.label for each in node.ask(lambda m: list(m.dns.labels()))}
+
+
+def test_every_change_of_a_name_is_a_leaf_once(pair: Network) -> None:
+    """Also of a name that the next block takes back, and over a kill."""
+    alice, bob = pair.alice, pair.bob
+    with bob.mesh() as mesh:
+        mesh.dns.name("shelf", node=bob.id.hex())
+        mesh.dns.drop("shelf")
+        mesh.dns.name("shelf", node=bob.id.hex())
+    alice.kill()
+    alice.start()
+    eventually(lambda: is_gone(bob, "shelf"), "bob writes again, and has given the name up")
+    expected = [
+        (NameAct.kind, "shelf", bob.id),
+        (NameDropAct.kind, "shelf", bob.id),
+        (NameAct.kind, "shelf", bob.id),
+        (NameDropAct.kind, "shelf", bob.id),
+    ]
+    eventually(lambda: len(naming_of(alice)) >= len(expected), "the log has every change")
+    assert naming_of(alice) == expected
+
+
 def test_a_log_put_back_by_hand_is_found_out_by_the_ledger(pair: Network, tmp_path: Path) -> None:
     """It would sign other entries at indices that it has shown: it ends, and the next begins."""
     alice, bob = pair.alice, pair.bob
+    with bob.mesh() as mesh:
+        mesh.dns.name("old", node=bob.id.hex())
+    eventually(lambda: "old" in {label for _, label, _ in naming_of(alice)}, "it is in the log")
+    named = naming_of(alice)
     alice.stop()
     shutil.copytree(alice.data / "ct", tmp_path / "ct")
     alice.start()
@@ -386,6 +476,10 @@ def test_a_log_put_back_by_hand_is_found_out_by_the_ledger(pair: Network, tmp_pa
     alice.stop()
     shutil.rmtree(alice.data / "ct")
     shutil.copytree(tmp_path / "ct", alice.data / "ct")
+    # As of a ledger whose blocks with names are long past.
+    with contextlib.closing(sqlite3.connect(alice.data / "ledger" / "ledger.sqlite")) as ledger:
+        ledger.execute("DELETE FROM events")
+        ledger.commit()
     alice.start()
     assert "has ended" in alice.log
     following = grown.origin.replace("/1/", "/2/")
@@ -400,3 +494,6 @@ def test_a_log_put_back_by_hand_is_found_out_by_the_ledger(pair: Network, tmp_pa
     assert ended.ended_height is not None
     assert ended.anchored.size == grown.here.size
     assert log_of(alice, "acts").here.failure is None  # type: ignore[union-attr]
+    # The log that follows has what became of names before it began.
+    eventually(lambda: len(naming_of(alice)) >= len(named), "the changes are recorded")
+    assert naming_of(alice) == named

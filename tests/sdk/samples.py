@@ -108,6 +108,7 @@ SAMPLES: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, Any]]] = {
     ("certificates", "get"): ((HEX32,), {}),
     ("certificates", "bundle"): ((HEX32,), {}),
     ("ct", "get"): ((), {}),
+    ("ct", "keys"): ((), {}),
     ("certificates", "authority"): ((), {}),
     ("certificates", "revoke"): ((HEX32, "stolen"), {}),
     ("dns", "status"): ((), {}),

@@ -138,13 +138,19 @@ def cert_log(data: Path | None, output: str) -> None:
     Every certificate is in the log of certificates before anyone has it, every invitation and
     revocation in the log of acts. ANCHORED is how far the ledger knows a log, since which block;
     each anchor was shown to every node to continue the one before. SIZE is known on the node that
-    keeps the logs alone.
+    keeps the logs alone. COSIGNED are the nodes that checked the newest checkpoint against what
+    they cosigned before, or how far this node did.
     """
     from hypermesh.cli.output import emit, table
 
     with mesh(data) as here:
         found = here.ct.get()
     lines = [table([_log_row(each) for each in found.logs], "No log is on the ledger yet.")]
+    lines += [
+        f"CONTRADICTED     {each.witnessed.contradiction}"
+        for each in found.logs
+        if each.witnessed is not None and each.witnessed.contradiction is not None
+    ]
     lines += ["", f"own certificate  {_logged(found.certificate)}"]
     if found.failure is not None:
         lines.append(f"FAILED           {found.failure}")
@@ -162,8 +168,19 @@ def _log_row(view: LogView) -> dict[str, object]:
         "anchored": anchored.size,
         "in block": anchored.height,
         "at": moment(anchored.time_ms),
+        "cosigned": _cosigned(view),
         "state": "takes entries" if view.ended_height is None else "ended",
     }
+
+
+def _cosigned(view: LogView) -> str | None:
+    """By how many nodes, at the node that keeps the log; elsewhere how far by this one."""
+    if view.witnessed is not None and view.witnessed.contradiction is not None:
+        return "REFUSED"
+    if view.here is not None:
+        nodes = sum(each.refused is None for each in view.here.witnesses)
+        return f"by {nodes} nodes"
+    return None if view.witnessed is None else f"{view.witnessed.size} by this node"
 
 
 @cert.command("revoke", example="hm cert revoke desk --reason stolen")
@@ -351,6 +368,13 @@ def _standing(view: CertificateView) -> str:
     help="A witness that must have cosigned, by its verifier key; may be repeated.",
 )
 @click.option("--genesis", metavar="ID", help="The network that is trusted: its root and its logs.")
+@click.option(
+    "--cosigned",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    help="How many owners besides the founder must have a node that cosigned.",
+)
 @output_option
 def cert_verify(
     bundle: BinaryIO,
@@ -358,13 +382,15 @@ def cert_verify(
     log: str | None,
     witnesses: tuple[str, ...],
     genesis: str | None,
+    cosigned: int,
     output: str,
 ) -> None:
     """Check the offline BUNDLE of a certificate; no network and no node is asked.
 
     Checked are the signatures of the chain, the SCT, the inclusion proof and the checkpoint under
     all keys of the log, with the cosignature of every --witness; of a network's bundle also what
-    its ledger says: the anchored root, and whether the node was revoked at that height. Without
+    its ledger says: the anchored root, whether the node was revoked at that height, and which nodes
+    cosigned the checkpoint, by keys that the ledger knows; --cosigned says how many must. Without
     --root and --log, or --genesis, these are what the bundle says: whoever made it could have made
     them, too. `trustchain-server init` prints the first two, `hm status` the id of your network.
     """
@@ -373,7 +399,13 @@ def cert_verify(
 
     from hypermesh.cli.output import emit, facts, moment
     from hypermesh.ledger.bundled import check_ledger
-    from hypermesh.trustchain.bundle import BUNDLE_BYTES_MAX, Trust, check_bundle, read_bundle
+    from hypermesh.trustchain.bundle import (
+        BUNDLE_BYTES_MAX,
+        BundleRefused,
+        Trust,
+        check_bundle,
+        read_bundle,
+    )
     from hypermesh.trustchain.ct.checkpoint import read_witness_key
     from hypermesh.wire.errors import InvalidInput
     from hypermesh.wire.ids import parse_hex
@@ -388,6 +420,11 @@ def cert_verify(
     ledger = check_ledger(read, pinned)
     if ledger is None and pinned is not None:
         raise InvalidInput("The bundle says nothing of a ledger", fix="Give --root and --log")
+    others = {each.owner for each in ledger.witnesses if not each.is_founders} if ledger else set()
+    if len(others) < cosigned:
+        raise BundleRefused(
+            f"Nodes of {len(others)} owners besides the founder cosigned", why=f"{cosigned} wanted"
+        )
     if ledger is not None and pinned is not None:
         # Genesis names the root, and the ledger's row the log's keys.
         verdict = dataclasses.replace(verdict, is_root_trusted=True, is_log_trusted=True)
@@ -427,6 +464,11 @@ def _ledger_facts(ledger: LedgerVerdict) -> dict[str, object]:
         "node": ledger.node.hex(),
         "newest": "yes" if ledger.is_current else "no, the ledger knows another of this node",
         "revoked": revoked,
+        **{
+            f"cosigned by {each.node.hex()[:ID_SHOWN]}": f"{moment(each.at_s * 1000)}, owner "
+            f"{each.owner.hex()[:ID_SHOWN]}{' (the founder)' if each.is_founders else ''}"
+            for each in ledger.witnesses
+        },
     }
 
 

@@ -7,19 +7,29 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hypermesh.cli.command import Command, Quantity, output_option, say
+from hypermesh.cli.command import Command, Quantity, data_option, mesh, output_option, say
 from hypermesh.wire.quantity import parse_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
+    from hypermesh.sdk.mesh import Mesh
     from hypermesh.trustchain.ct.checkpoint import Checkpoint, LogIdentity
+    from hypermesh.trustchain.ct.entry import Entry
     from hypermesh.trustchain.ct.watch import Alert
 
 EVERY_MS = 60_000
 FAILURES_MAX = 10
 """In a row; a log that stays away is no log that is watched."""
 KEY_BYTES_MAX = 64 * 1024
+MESH_LOG = "http://localhost/v1/ct/authority/certificates"
+OWN_NAMES = ("*.hypermesh.online",)
+"""They lead to the machine of who asks; the authority's node has a certificate for them."""
+JOINING_S = 10.0
+"""For which the ledger may not know a node yet that joins."""
+AGAIN_S = 0.5
 
 _existing = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -27,17 +37,18 @@ _existing = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.command(
     "watch",
     cls=Command,
-    example="hm cert watch http://ca.example --log log.json --name a.example --state at\n"
+    example="hm cert watch --state at --once\n"
+    "hm cert watch http://ca.example --log log.json --name a.example --state at\n"
     "hm cert watch https://log.example --key k.pem --name '*' --state at --once",
 )
-@click.argument("url", metavar="URL")
+@click.argument("url", metavar="[URL]", required=False)
 @click.option(
     "--name",
     "names",
     metavar="PATTERN",
     multiple=True,
-    required=True,
-    help="A name that is yours; *.example.com for all below it, * for all. May be repeated.",
+    help="A name that is yours; *.example.com for all below it, * for all. May be repeated. "
+    "Without a URL all, unless told.",
 )
 @click.option(
     "--expect",
@@ -61,6 +72,7 @@ _existing = click.Path(path_type=Path, exists=True, dir_okay=False)
     required=True,
     help="A file that keeps how far it read, and goes on there; made where it is not there.",
 )
+@data_option
 @click.option("--root", type=_existing, help="The root (PEM) that is believed over HTTPS.")
 @click.option("--once", is_flag=True, help="Read what is new and end; with 9 where it alerts.")
 @click.option(
@@ -72,7 +84,7 @@ _existing = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @output_option
 def cert_watch(
-    url: str,
+    url: str | None,
     names: tuple[str, ...],
     expect: tuple[str, ...],
     log: Path | None,
@@ -80,6 +92,7 @@ def cert_watch(
     origin: str | None,
     witnesses: tuple[str, ...],
     state: Path,
+    data: Path | None,
     root: Path | None,
     once: bool,
     every: int,
@@ -90,19 +103,35 @@ def cert_watch(
     Any log with the static-ct-api is read. Every entry is hashed into the log's tree, and each
     checkpoint must be the log's and continue the one before: an altered entry or a second history
     ends the command with 9. One line an alert; with JSON, one document a line.
+
+    Without URL it is the log of this node's network: the node knows its keys by the ledger, and
+    asks the node that keeps it. Certificates of nodes that the ledger knows, under their own keys
+    and names, are expected, and those of this machine's names below hypermesh.online.
     """
     import ssl
     import time
 
+    from hypermesh.sdk.location import data_directory, socket_path
     from hypermesh.trustchain.ct.checkpoint import read_witness_key
     from hypermesh.trustchain.ct.errors import LogUnreachable, NamesUnexpected
     from hypermesh.trustchain.ct.remote import RemoteLog
     from hypermesh.trustchain.ct.watch import CertificateFollower, Names, Watch
+    from hypermesh.wire.errors import InvalidInput
 
-    identity = _identity(url, log, key, origin)
     known = tuple(map(read_witness_key, witnesses))
     trust = None if root is None else ssl.create_default_context(cafile=str(root))
-    source = RemoteLog(url, trust)
+    is_known: Callable[[Entry], bool] = lambda _: False  # noqa: E731 - one of two
+    if url is None:
+        if log is not None or key is not None:
+            raise InvalidInput("--log and --key are for a URL", why="the ledger has the keys")
+        here = mesh(data)
+        identity, is_known = _of_network(here)
+        source = RemoteLog(MESH_LOG, None, socket_path(data_directory(data)))
+        names, expect = names or ("*",), (*expect, *OWN_NAMES)
+    else:
+        if not names:
+            raise InvalidInput("No name is watched", fix="Give --name, once or more")
+        identity, source = _identity(url, log, key, origin), RemoteLog(url, trust)
     follower = CertificateFollower(source, identity, state.absolute(), known, len(known))
     alerts = 0
 
@@ -111,7 +140,7 @@ def cert_watch(
         alerts += 1
         _tell(alert, output)
 
-    watch = Watch(follower, Names(expected=expect, watched=names), tell)
+    watch = Watch(follower, Names(expected=expect, watched=names), tell, is_known)
     failures = 0
     while True:
         before = follower.size
@@ -130,6 +159,44 @@ def cert_watch(
         time.sleep(every / 1000)
     if alerts:
         raise NamesUnexpected(f"{alerts} certificates were not expected")
+
+
+def _of_network(here: Mesh) -> tuple[LogIdentity, Callable[[Entry], bool]]:
+    """The network's log of certificates, and whether an entry is of a node that the ledger knows,
+    under its own keys and names."""
+    import time
+
+    from cryptography import x509
+
+    from hypermesh.trustchain.bundle import LogKeys
+    from hypermesh.trustchain.certificate import server_name
+    from hypermesh.trustchain.ct.watch import names_in
+    from hypermesh.trustchain.subject import subject_node
+
+    said = here.ct.keys().certificates
+    genesis = here.network.status().genesis
+    owners: dict[str, str] = {}
+
+    def is_known(entry: Entry) -> bool:
+        certificate = x509.load_der_x509_certificate(entry.submitted)
+        identifier = subject_node(certificate)
+        if identifier is None:
+            return False
+        # Whoever joins has its certificate before it is on the ledger.
+        node, until_s = identifier.hex(), time.monotonic() + JOINING_S
+        is_new = time.time() * 1000 - entry.timestamp_ms < JOINING_S * 1000
+        while node not in owners:
+            owners.update((each.node, each.owner) for each in here.network.nodes())
+            if node in owners or not is_new or time.monotonic() > until_s:
+                break
+            time.sleep(AGAIN_S)
+        if node not in owners:
+            return False
+        names = {node, server_name(identifier, bytes.fromhex(genesis))}
+        names |= {f"hm:node:{node}", f"hm:owner:{owners[node]}", f"hm:network:{genesis}"}
+        return names.issuperset(names_in(certificate))
+
+    return LogKeys(said.origin, said.ed25519, said.falcon, said.p256).identity, is_known
 
 
 def _identity(url: str, log: Path | None, key: Path | None, origin: str | None) -> LogIdentity:

@@ -14,11 +14,22 @@ from typing import TypeVar
 from cryptography import x509
 
 from hypermesh.crypto.digest import digest_of
+from hypermesh.crypto.keys import key_id
 from hypermesh.ledger import identity, transparency
 from hypermesh.ledger.errors import ProofInvalid
 from hypermesh.ledger.verify import verify_header, verify_row
-from hypermesh.trustchain.bundle import Bundle, BundledRow, BundleMalformed, BundleRefused
+from hypermesh.trustchain.bundle import (
+    Bundle,
+    BundledRow,
+    BundleMalformed,
+    BundleRefused,
+    LedgerEvidence,
+)
+from hypermesh.trustchain.cosigner import cosigner_verifiers
+from hypermesh.trustchain.ct.checkpoint import cosigned_at
 from hypermesh.trustchain.ct.errors import EntryInvalid
+from hypermesh.trustchain.ct.errors import ProofInvalid as EvidenceInvalid
+from hypermesh.trustchain.ct.note import read_note
 from hypermesh.trustchain.ct.tree import included, leaf_hash
 from hypermesh.trustchain.logged import public_log
 from hypermesh.trustchain.verify import Anchors, CertificateRefused, check_chain, fingerprint
@@ -30,13 +41,25 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class CosignedBy:
+    """A node that cosigned the bundle's checkpoint, by both of its keys, and when by its clock.
+    `is_founders`: it is of the owner who runs the authority."""
+
+    node: NodeId
+    owner: OwnerId
+    at_s: int
+    is_founders: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerVerdict:
     """What the ledger says of a bundle's certificate after the block at `height`, of `time_ms`.
 
     `is_genesis_trusted` is False where the reader named no genesis. `anchored_size` entries of the
     log are anchored since block `anchored_height`, the certificate's among them. `is_current`: it
     is the newest of its node that the ledger knows. `revoked_height` and `reason` are None where
-    the node is not revoked.
+    the node is not revoked. `witnesses` are nodes of the network that cosigned, none of which was
+    revoked or keeps the log itself.
     """
 
     genesis: GenesisId
@@ -51,6 +74,7 @@ class LedgerVerdict:
     is_current: bool
     revoked_height: int | None
     reason: str | None
+    witnesses: tuple[CosignedBy, ...] = ()
 
 
 def check_ledger(bundle: Bundle, genesis_id: GenesisId | None = None) -> LedgerVerdict | None:
@@ -83,7 +107,8 @@ def check_ledger(bundle: Bundle, genesis_id: GenesisId | None = None) -> LedgerV
         revocation = reading.row(
             evidence.revocation, identity.revocation_key(certified), identity.read_revocation
         )
-    except ProofInvalid as error:
+        witnesses = _witnesses(bundle, evidence, reading, genesis, found_id)
+    except (ProofInvalid, EvidenceInvalid) as error:
         raise BundleRefused(error.what, why=error.why) from error
     except (Undecodable, EntryInvalid) as error:
         raise BundleMalformed(why=error.why or error.what) from error
@@ -110,6 +135,7 @@ def check_ledger(bundle: Bundle, genesis_id: GenesisId | None = None) -> LedgerV
         known.certificate_sha256 == fingerprint(bundle.certificate),
         None if revocation is None else revocation.height,
         None if revocation is None else revocation.reason,
+        witnesses,
     )
 
 
@@ -126,6 +152,35 @@ class _Reading:
             raise ProofInvalid("The proof is of another row", why=proof.key.hex()[:80])
         verify_row(self._genesis, self._header, proof, row.value)
         return None if row.value is None else read(row.value)
+
+
+def _witnesses(
+    bundle: Bundle,
+    evidence: LedgerEvidence,
+    reading: _Reading,
+    genesis: Genesis,
+    genesis_id: GenesisId,
+) -> tuple[CosignedBy, ...]:
+    """The nodes that cosigned, by keys that the ledger knows. Raises `BundleRefused`,
+    `ProofInvalid`, `EvidenceInvalid`."""
+    if not evidence.witnesses:
+        return ()
+    note = read_note(bundle.checkpoint.encode())
+    founder, sequencer = key_id(genesis.founder), key_id(genesis.sequencer)
+    found: dict[NodeId, CosignedBy] = {}
+    for each in evidence.witnesses:
+        row = reading.row(each.row, identity.node_key(each.node), identity.read_node)
+        if row is None or row.revoked or each.node == sequencer or each.node in found:
+            raise BundleRefused("The bundle names a witness that is none")
+        lines = [
+            note.signed_by(verifier)
+            for verifier in cosigner_verifiers(each.node, row.keys, genesis_id)
+        ]
+        at_s = {cosigned_at(line) for line in lines if line is not None}
+        if None in lines or len(at_s) != 1:
+            raise BundleRefused("The bundle names a witness that did not cosign by both keys")
+        found[each.node] = CosignedBy(each.node, row.owner, at_s.pop(), row.owner == founder)
+    return tuple(found.values())
 
 
 def _certified(bundle: Bundle, genesis: Genesis, genesis_id: Hash) -> NodeId:

@@ -30,6 +30,9 @@ NAMES_PER_OWNER_MAX = 256
 LAPSE_MS = 30 * 24 * 60 * 60 * 1000
 """How long after a node's certificate ended the names on it are still kept for their owner."""
 
+SET, DROPPED = "name.set", "name.dropped"
+"""The events of a label: its subject, with the label's `Name` as it is now, or was until now."""
+
 RESERVED = frozenset(
     {
         *("assets", "autoconfig", "autodiscover", "broadcasthost", "caesar", "endpoint"),
@@ -140,6 +143,11 @@ def names(state: State) -> Iterator[tuple[str, Name]]:
         yield key.decode(), row
 
 
+def read_name(data: bytes) -> Name:
+    """The row of a label as an event carries it; raises `Undecodable`."""
+    return _labels.read(data)
+
+
 def of_node(state: State, node: NodeId) -> list[str]:
     """The labels of a node."""
     return [key[len(node) :].decode() for key, _ in _of_nodes.rows(state, node)]
@@ -206,7 +214,7 @@ class Names:
             _of_nodes.put(state, row.node + label.encode(), True)
         if row.asset is not None:
             _of_assets.put(state, row.asset + label.encode(), True)
-        context.events.append(Event("name.set", label.encode(), encode(row)))
+        context.events.append(Event(SET, label.encode(), encode(row)))
 
     def _drop(self, context: Context, call: Call, body: NameDrop) -> None:
         held = named(context.state, body.label)
@@ -228,7 +236,7 @@ class Names:
             _counts.put(state, held.owner, count)
         else:
             _counts.delete(state, held.owner)
-        context.events.append(Event("name.dropped", label.encode(), encode(held)))
+        context.events.append(Event(DROPPED, label.encode(), encode(held)))
 
     def _require_target(self, context: Context, row: Name) -> None:
         """Raise where `row` names nothing of its owner's that is in good standing."""

@@ -19,6 +19,7 @@ from hypermesh.trustchain.ca.authority import (
     RenewalTooLate,
 )
 from hypermesh.trustchain.ca.invitations import Invitations, secret_digest
+from hypermesh.trustchain.dns.resolution import Phase
 from hypermesh.trustchain.enrolment import Enrolment
 from hypermesh.trustchain.invitation import VERSION, Invitation
 from hypermesh.trustchain.verify import fingerprint
@@ -109,6 +110,12 @@ class Admitting:
             locators=self._locators(),
         )
         return InvitationView(token=str(invitation), expires_ms=created.expires_s * 1000)
+
+    def phased(self, phase: Phase) -> None:
+        """Have the log of acts say that this node's name server goes over to `phase`; nothing where
+        there is no log. Raises `LogUnavailable`."""
+        if self._logs is not None:
+            self._logs.phased(phase.value)
 
     def enrol(self, peer: Peer, request: EnrolRequest) -> EnrolResponse:
         """`enrol.request`: a certificate for the bearer of an invitation."""

@@ -1,9 +1,9 @@
 """Anchoring: the logs of the authority on the ledger, and what the ledger says in them.
 
 One thread, at the node with the authority. A log that has grown is anchored at once where the last
-anchor is some seconds old, else soon after. A revocation on the ledger, a replaced issuing CA and a
-partner network are leaves of the log of acts. What is done follows from ledger and logs as they
-are, so a start after a crash is no other path.
+anchor is some seconds old, else soon after. A revocation on the ledger, a replaced issuing CA, a
+partner network and every change of a name are leaves of the log of acts. What is done follows from
+ledger and logs as they are, so a start after a crash is no other path.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from hypermesh.crypto.keys import key_id
-from hypermesh.ledger import federation, identity, transparency
+from hypermesh.ledger import federation, identity, names, transparency
 from hypermesh.ledger.errors import LedgerStopped
+from hypermesh.ledger.history import Happened, History
 from hypermesh.ledger.module import State
 from hypermesh.node.admitting import Admitting
 from hypermesh.node.authority_logs import (
     AuthorityLogs,
     IssuerAct,
     LedgerAct,
+    NameAct,
+    NameDropAct,
+    NamingAct,
     PartnerAct,
     PartnerDropAct,
     RevocationAct,
@@ -49,12 +53,18 @@ class Anchoring:
     """Nothing on a node without the authority."""
 
     def __init__(
-        self, membership: Membership, chain: Chain, wallet: Wallet, admitting: Admitting
+        self,
+        membership: Membership,
+        chain: Chain,
+        wallet: Wallet,
+        admitting: Admitting,
+        history: History,
     ) -> None:
         self._membership = membership
         self._chain = chain
         self._wallet = wallet
         self._admitting = admitting
+        self._history = history
         self._stopping = threading.Event()
         self._trouble = Trouble(log, "anchoring the transparency logs")
         self._height = -1
@@ -103,6 +113,8 @@ class Anchoring:
                     return
                 acts = list(_acts(state))
             logs.enacted(acts)
+            for batch in self._history.since(logs.names_from, self._stopping):
+                logs.named(list(_namings(batch)), batch[-1][0].header.height)
             self._height = height
         for view in (logs.present.certificates, logs.present.acts):
             if view.head.size != self._sizes.get(view.identity.origin):
@@ -129,6 +141,20 @@ class Anchoring:
             self._wallet.submit(TransparencyAnchor(origin, size, checkpoint.root, path))
             self._anchored_at[origin] = time.monotonic()
         self._sizes[origin] = size
+
+
+def _namings(happened: Iterable[Happened]) -> Iterator[NamingAct]:
+    """What became of names in blocks, in order. Unlike a state, they tell each change."""
+    for block, events in happened:
+        for event in events:
+            kind = _NAMINGS.get(event.name)
+            if kind is not None:
+                row, label = names.read_name(event.data), event.subject.decode()
+                entry = 0 if event.entry is None else event.entry
+                yield kind(label, row.owner, row.node, row.asset, block.header.height, entry)
+
+
+_NAMINGS: dict[str, type[NamingAct]] = {names.SET: NameAct, names.DROPPED: NameDropAct}
 
 
 def _acts(state: State) -> Iterator[LedgerAct]:

@@ -1,8 +1,8 @@
 """The transparency logs beside the network's authority, at the node that holds it.
 
 What the authority issues is in the log of certificates before anyone has it; invitations and what
-the ledger says of nodes, issuing CAs and partner networks are in the log of acts. A log that ended
-(`ct.succession`) stays readable, and the next generation goes on.
+the ledger says of nodes, issuing CAs, partner networks and names are in the log of acts. A log that
+ended (`ct.succession`) stays readable, and the next generation goes on.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
+from hypermesh.crypto.files import replace
 from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.keystore import KeyStore
 from hypermesh.ledger import transparency
@@ -28,14 +29,19 @@ from hypermesh.trustchain.ct.origin import origin
 from hypermesh.trustchain.ct.recorder import ActRecorder, CertificateRecorder
 from hypermesh.trustchain.evidence import Act, LogUnavailable
 from hypermesh.trustchain.logged import public_log, sign_log
-from hypermesh.wire.codec import encode
-from hypermesh.wire.ids import GenesisId, Hash, NodeId, OwnerId
+from hypermesh.wire.codec import decode, encode
+from hypermesh.wire.ids import AssetId, GenesisId, Hash, NodeId, OwnerId
 from hypermesh.wire.transparency import Logged, SignedLog
 
 DIRECTORY = "ct"
 ENDED_OPEN_MAX = 8
 """Generations that have ended and are still read, the newest."""
 LEAVES_AT_ONCE = 256
+NAMES_READ = "names-read"
+"""In a generation's directory: up to which block the log has every change of a name."""
+NAMES_READ_STRIDE = 4096
+"""Blocks without such a change that a start reads again at most. What it reads twice is not
+recorded twice, so the file may be old, or not there."""
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +99,43 @@ class PartnerDropAct(msgspec.Struct, frozen=True, array_like=True):
     by: OwnerId
 
 
+class NameAct(msgspec.Struct, frozen=True, array_like=True):
+    """The document of `dns.name`: a label of the network's zone that an owner gave a node or an
+    asset, by the transaction at `entry` of the block at `height`."""
+
+    kind: ClassVar = "dns.name"
+    label: str
+    owner: OwnerId
+    node: NodeId | None
+    asset: AssetId | None
+    height: int
+    entry: int
+
+
+class NameDropAct(msgspec.Struct, frozen=True, array_like=True):
+    """The document of `dns.unname`: a label that its owner gave up, or another one took after what
+    it named was gone; as in `NameAct`."""
+
+    kind: ClassVar = "dns.unname"
+    label: str
+    owner: OwnerId
+    node: NodeId | None
+    asset: AssetId | None
+    height: int
+    entry: int
+
+
+class PhaseAct(msgspec.Struct, frozen=True, array_like=True):
+    """The document of `dns.phase`: whom the name server of the authority's node asks from now on
+    (`trustchain.dns.resolution.Phase`)."""
+
+    kind: ClassVar = "dns.phase"
+    phase: int
+
+
+NamingAct: TypeAlias = NameAct | NameDropAct
+"""A change of what owners call their nodes and assets."""
+
 LedgerAct: TypeAlias = RevocationAct | IssuerAct | PartnerAct | PartnerDropAct
 """An act of governance that the ledger decided."""
 
@@ -115,7 +158,7 @@ class AuthorityLogs:
         self.number, self.present = self._open()
         self._certificates = CertificateRecorder(self.present)
         self._acts = ActRecorder(self.present)
-        self._enacted: set[Act] | None = None
+        self._read: _Read | None = None
 
     def _open(self) -> tuple[int, TransparencyLogs]:
         number = succession.present(self._directory)
@@ -152,7 +195,7 @@ class AuthorityLogs:
         self.number, self.present = self._open()
         self._certificates = CertificateRecorder(self.present)
         self._acts = ActRecorder(self.present)
-        self._enacted = None
+        self._read = None
 
     def serve(self, authority: CertificateAuthority) -> None:
         """Have everything that `authority` answers recorded first."""
@@ -196,7 +239,7 @@ class AuthorityLogs:
     def enacted(self, acts: Sequence[LedgerAct]) -> int:
         """Put those acts of the ledger into the log of acts that are not in it yet; how many were
         not. By one thread at a time. Raises `LogUnavailable`."""
-        known = self._known_acts()
+        known = self._recorded().ledger
         wanted = [Act(each.kind, encode(each)) for each in acts]
         fresh = [each for each in wanted if each not in known]
         for begin in range(0, len(fresh), LEAVES_AT_ONCE):
@@ -204,6 +247,36 @@ class AuthorityLogs:
             self._acts.record(some)
             known.update(some)
         return len(fresh)
+
+    @property
+    def names_from(self) -> int:
+        """The first block whose changes of names may not all be in the log of acts."""
+        return self._recorded().names_from
+
+    def named(self, acts: Sequence[NamingAct], through: int) -> int:
+        """Put those of `acts` into the log of acts that are not in it yet; how many were not. They
+        are all that happened from block `names_from` through block `through`, in order. By one
+        thread at a time. Raises `LogUnavailable`, `OSError`."""
+        read = self._recorded()
+        wanted = [(each.height, Act(each.kind, encode(each))) for each in acts]
+        fresh = [each for each in wanted if each[0] >= read.named and each[1] not in read.there]
+        for begin in range(0, len(fresh), LEAVES_AT_ONCE):
+            some = [act for _, act in fresh[begin : begin + LEAVES_AT_ONCE]]
+            self._acts.record(some)
+            for act in some:
+                read.take(act)
+        read.through = max(read.through, through)
+        if read.through - max(read.stored, read.named) >= NAMES_READ_STRIDE:
+            file = self._directory / str(self.number) / NAMES_READ
+            replace(file, str(read.through).encode())
+            read.stored = read.through
+        return len(fresh)
+
+    def phased(self, phase: int) -> None:
+        """Put another phase of this node's name server into the log of acts. Raises
+        `LogUnavailable`."""
+        act = PhaseAct(phase)
+        self._acts.record([Act(act.kind, encode(act))])
 
     def close(self) -> None:
         """Sequence what waits, and give the logs up."""
@@ -213,17 +286,23 @@ class AuthorityLogs:
                 each.close()
             self._ended.clear()
 
-    def _known_acts(self) -> set[Act]:
-        """The acts of the ledger that the log has, read once: afterwards only this process adds to
-        it."""
-        if self._enacted is None:
-            view, found, at = self.present.acts, set[Act](), 0
+    def _recorded(self) -> _Read:
+        """What of the ledger the log has, read once: afterwards only this process adds to it."""
+        if self._read is None:
+            view, read, at = self.present.acts, _Read(self._names_read()), 0
             while at < view.head.size:
                 leaves = view.leaves(at, LEAVES_AT_ONCE)
                 at += len(leaves)
-                found.update(Act(act.kind, act.document) for act in map(read_act, leaves))
-            self._enacted = {each for each in found if each.kind != InvitationAct.kind}
-        return self._enacted
+                for leaf in map(read_act, leaves):
+                    read.take(Act(leaf.kind, leaf.document))
+            self._read = read
+        return self._read
+
+    def _names_read(self) -> int:
+        try:
+            return int((self._directory / str(self.number) / NAMES_READ).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return 0
 
     def _readable(self) -> list[TransparencyLogs]:
         """The present generation, and those before it as far as they can be read."""
@@ -247,6 +326,42 @@ class AuthorityLogs:
                 known = sign_log(view.identity, self._node, self._genesis)
                 self._signed[fingerprint] = known
             return known
+
+
+_NAMING: dict[str, type[NamingAct]] = {each.kind: each for each in (NameAct, NameDropAct)}
+_OWN = frozenset({InvitationAct.kind, PhaseAct.kind})
+"""Acts that the ledger knows nothing of."""
+
+
+class _Read:
+    """What of the ledger a log of acts has.
+
+    `ledger`: the acts that follow from the ledger's state. Changes of names follow from its blocks,
+    in whose order they are recorded: `named` is the last block with one in the log, and `there` are
+    those of that block. Up to block `through` nothing is missing; `stored` is what the file says.
+    """
+
+    def __init__(self, stored: int) -> None:
+        self.ledger: set[Act] = set()
+        self.named = 0
+        self.there: set[Act] = set()
+        self.stored = self.through = stored
+
+    @property
+    def names_from(self) -> int:
+        # Of the block at `named` a crash may have kept some out.
+        return max(self.named, self.through + 1)
+
+    def take(self, act: Act) -> None:
+        kind = _NAMING.get(act.kind)
+        if kind is None:
+            if act.kind not in _OWN:
+                self.ledger.add(act)
+            return
+        height = decode(kind, act.document).height
+        if height != self.named:
+            self.named, self.there = height, set()
+        self.there.add(act)
 
 
 def _contradiction(view: LogView, known: transparency.Log) -> str | None:

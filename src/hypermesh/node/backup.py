@@ -28,6 +28,7 @@ from msgspec import Meta
 from hypermesh.crypto.files import make_directory, replace, settle, sync
 from hypermesh.crypto.sealed import SealedDamaged, Sealer, Unsealer, require_passphrase
 from hypermesh.ledger.store import Store
+from hypermesh.node import witnessing
 from hypermesh.node.authority_logs import DIRECTORY
 from hypermesh.node.configuration import DataDirectoryUnusable
 from hypermesh.node.jobs_kept import forget_programs
@@ -52,6 +53,7 @@ LEFT_OUT: dict[str, str] = {
     "plots": "made again from the node's id",
     "inbox": "files that others sent, as large as they are, and what is known of them",
     "index": "made again from the ledger",
+    "witness": "what it cosigned of logs: from an older copy it would cosign a second history",
     RESTORED: "of an earlier restore",
 }
 """What of a data directory is not in its backup, and why. All else is."""
@@ -157,6 +159,7 @@ def restore(source: Path, data: Path, passphrase: str, now_ms: int) -> Manifest:
             forget_programs(staging / _JOBS)
         # A log may have signed more than the backup has of it, and going on would be a fork.
         succession.end_all(staging / DIRECTORY, "it was restored from a backup")
+        witnessing.end(staging, "it was restored from a backup, and what it cosigned is not in it")
         replace(staging / RESTORED, encode(Restored(manifest.height, now_ms)))
         settle(staging)
         # In one step, also where an empty directory is there.

@@ -6,6 +6,7 @@ from hypermesh.ledger import identity
 from hypermesh.node.admitting import Admitting
 from hypermesh.node.chain import Chain, Sequencing
 from hypermesh.node.lending import Lending
+from hypermesh.node.log_resources import LogResources
 from hypermesh.node.parcels import Parcels
 from hypermesh.node.partners import Partners
 from hypermesh.node.service import WORKERS, Method, Peer
@@ -22,6 +23,8 @@ from hypermesh.wire.rpc import (
     ALPN_SESSION,
     BlocksRequest,
     BlocksResponse,
+    CosignedRequest,
+    CosignRequest,
     DescribeRequest,
     EnrolRequest,
     JobCancelRequest,
@@ -30,6 +33,7 @@ from hypermesh.wire.rpc import (
     LeaseRequest,
     LoggedRequest,
     LogProofRequest,
+    LogReadRequest,
     PartnerAssetsRequest,
     PartnerStatusRequest,
     ResolveRequest,
@@ -57,6 +61,7 @@ def methods(
     whereabouts: Whereabouts,
     parcels: Parcels,
     transparency: Transparency,
+    log_resources: LogResources,
     partners: Partners,
 ) -> dict[str, Method]:
     """Every method by its name."""
@@ -109,6 +114,9 @@ def methods(
         "job.cancel": Method(SESSIONS, JobCancelRequest, lending.cancel_job),
         "certificate.logged": Method(NODES, LoggedRequest, transparency.show),
         "log.prove": Method(NODES, LogProofRequest, transparency.prove),
+        "log.cosign": Method(NODES, CosignRequest, transparency.cosign),
+        "log.cosigned": Method(NODES, CosignedRequest, transparency.cosigned),
+        "log.read": Method(NODES, LogReadRequest, log_resources.read),
         "enrol.request": Method(STRANGERS, EnrolRequest, admitting.enrol),
         "enrol.renew": Method(STRANGERS, EnrolRequest, admitting.renew),
     }

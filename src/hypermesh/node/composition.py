@@ -15,6 +15,7 @@ from hypermesh.consensus.prover.bundle import Attestor
 from hypermesh.crypto.files import make_directory
 from hypermesh.ledger import identity
 from hypermesh.ledger.errors import LedgerDamaged
+from hypermesh.ledger.history import History
 from hypermesh.node.admission import Admission
 from hypermesh.node.admitting import Admitting
 from hypermesh.node.anchoring import Anchoring
@@ -34,6 +35,7 @@ from hypermesh.node.certification import Certification
 from hypermesh.node.chain import Chain, Following, Sequencing
 from hypermesh.node.condition import Condition
 from hypermesh.node.configuration import Configuration
+from hypermesh.node.cosigning import Gathering
 from hypermesh.node.economy import Economy
 from hypermesh.node.events import job_event
 from hypermesh.node.evidence import Evidence
@@ -90,6 +92,7 @@ from hypermesh.node.views import Listening, Views, transaction_view
 from hypermesh.node.wallet import Wallet
 from hypermesh.node.watching import Watching
 from hypermesh.node.whereabouts import Whereabouts
+from hypermesh.node.witnessing import Witnessing
 from hypermesh.stoq.custody import Neighbour
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.trust import Identity
@@ -160,6 +163,7 @@ class Node:
             genesis_id,
         )
         names = self.whereabouts.locators.name
+        history = History(self.chain.ledger, self.chain.feed, lambda: kernel(genesis))
         self._index = Index(
             data / "index", genesis, self.chain.ledger, self.chain.feed, lambda: kernel(genesis)
         )
@@ -234,17 +238,33 @@ class Node:
             lambda: self._settling.state == "ok",
         )
         self.names = Names(
-            membership, self.chain, self.whereabouts.locators, self.configuration.settings, data
+            membership,
+            self.chain,
+            self.whereabouts.locators,
+            self.configuration.settings,
+            data,
+            lambda phase: self._admitting.phased(phase),
         )
         self.naming = Naming(membership, self.chain, self.wallet, self.names)
         self._admitting = Admitting(membership, data, self.chain, lambda: [self._own_locator()])
         self.certificates = Certificates(
             membership, self.chain, self._admitting.authority, names, self._admitting.log_origin
         )
-        self.transparency = Transparency(
-            membership, self.chain, self._admitting, self.certificates, self._peers.call
+        hearing = Hearing()
+        self._witnessing = Witnessing(membership, self.chain, data)
+        self._gathering = Gathering(
+            membership, self.chain, self._admitting, self._peers.call, hearing.age_ms
         )
-        self.log_resources = LogResources(membership, self._admitting)
+        self.transparency = Transparency(
+            membership,
+            self.chain,
+            self._admitting,
+            self.certificates,
+            self._peers.call,
+            self._witnessing,
+            self._gathering,
+        )
+        self.log_resources = LogResources(membership, self._admitting, self._peers.call)
         self.revocation_exports = RevocationExports(self.chain, self._admitting.authority)
         self.offering = Offering(self._ladder)
         self.economy = Economy(membership, self.chain)
@@ -275,7 +295,6 @@ class Node:
         self.sending = Sending(
             membership, self.chain, self._peers, KeptTransfers(data / "transfers.sqlite"), names
         )
-        hearing = Hearing()
 
         def heard(node: NodeId) -> None:
             self._passing.heard(node, hearing.age_ms(node))
@@ -315,6 +334,7 @@ class Node:
                 self.whereabouts,
                 self.parcels,
                 self.transparency,
+                self.log_resources,
                 self.partners,
             ),
             {SERVICE_TRANSFER: self.inbox.take, SERVICE_TUNNEL: self.services.take},
@@ -342,7 +362,7 @@ class Node:
             self.lending,
             self.whereabouts,
         )
-        self._anchoring = Anchoring(membership, self.chain, self.wallet, self._admitting)
+        self._anchoring = Anchoring(membership, self.chain, self.wallet, self._admitting, history)
         self._watching = Watching(
             self.chain,
             self.endpoint,
@@ -381,6 +401,7 @@ class Node:
             hearing,
             lambda: self._settling.state,
             self.whereabouts.locators.name,
+            lambda: [*self._witnessing.contradictions(), *self._gathering.contradictions()],
         )
         self.memory = MemoryUse(
             membership,
@@ -438,6 +459,7 @@ class Node:
         self._index.start()
         self._settling.start()
         self._anchoring.start()
+        self._gathering.start()
         self.running.start()
         self._passing.start()
         self.partners.start()
@@ -449,6 +471,7 @@ class Node:
         then no calls in or out and no sockets, then the ledger, then jobs."""
         self._settling.stop()
         self._anchoring.stop()
+        self._gathering.stop()
         self._passing.stop()
         self.partners.stop()
         self._attesting.stop()
@@ -463,12 +486,14 @@ class Node:
         self.endpoint.close()
         self._passing.close()
         self.partners.close()
+        self._gathering.close()
         self._index.stop()
         self.chain.stop()
         self._ladder.close()
         self.inbox.close()
         self.replaying.close()
         self._admitting.close()
+        self._witnessing.close()
         self.running.close()
 
     def _drain(self) -> None:
@@ -505,6 +530,7 @@ class Node:
             self._index,
             self._settling,
             self._anchoring,
+            self._gathering,
             self._attesting,
             self.running,
             self.sending,

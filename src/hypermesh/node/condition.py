@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hypermesh.consensus.attestation import bundle_of
@@ -43,8 +43,10 @@ class Condition:
         hearing: Hearing,
         settled: Callable[[], str],
         name: Callable[[NodeId], str],
+        contradictions: Callable[[], Sequence[str]],
     ) -> None:
-        """`settled` says "ok" or what is not settled yet; `name` what a node calls itself."""
+        """`settled` says "ok" or what is not settled yet; `name` what a node calls itself;
+        `contradictions` why transparency logs are not to be believed."""
         self._data = data
         self._membership = membership
         self._chain = chain
@@ -53,6 +55,7 @@ class Condition:
         self._hearing = hearing
         self._settled = settled
         self._name = name
+        self._contradictions = contradictions
         self._began = time.monotonic()
         self._lock = threading.Lock()
         self._looked = 0.0
@@ -98,6 +101,7 @@ class Condition:
             members=members,
             leases=self._waiting(block_ms),
             assets=self._assets(),
+            contradictions=self._contradictions(),
         )
 
     def _silent_ms(self, node: NodeId) -> int | None:

@@ -88,6 +88,8 @@ class Facts:
     members: Sequence[Member]
     leases: Sequence[WaitingLease]
     assets: Sequence[OwnAsset]
+    contradictions: Sequence[str] = ()
+    """Why transparency logs of the network are not to be believed."""
 
 
 def health(facts: Facts) -> HealthView:
@@ -126,6 +128,7 @@ def _agrees(member: Member) -> bool:
 
 def _actions(facts: Facts) -> Iterator[ActionView]:
     yield from _ledger(facts)
+    yield from _logs(facts)
     yield from _this_node(facts)
     yield from _machine(facts)
     yield from _others(facts)
@@ -157,6 +160,17 @@ def _ledger(facts: Facts) -> Iterator[ActionView]:
             f"No block for {span(facts.block_age_ms)}",
             f"One is due at least every {span(facts.epoch_ms)}; attestations lapse without",
             f"tail -n 50 {_quoted(facts.data / 'node.log')}",
+        )
+
+
+def _logs(facts: Facts) -> Iterator[ActionView]:
+    for why in facts.contradictions:
+        yield ActionView(
+            "log_contradicted",
+            "failing",
+            "A transparency log of the network shows another history than before",
+            f"{why}. It was put back from an older copy, or its keys are in other hands",
+            f"hm cert log{_at(facts)}",
         )
 
 

@@ -6,6 +6,7 @@ logs are made by the node that keeps them; whoever asks checks what comes.
 
 from __future__ import annotations
 
+import logging
 import ssl
 import time
 from collections.abc import Callable
@@ -15,24 +16,47 @@ from hypermesh.crypto.keys import key_id
 from hypermesh.ledger import identity, transparency
 from hypermesh.ledger.bundled import check_ledger
 from hypermesh.ledger.ledger import ProvenRow
+from hypermesh.ledger.module import State
 from hypermesh.node.admitting import Admitting
 from hypermesh.node.authority_logs import AuthorityLogs
 from hypermesh.node.certificates import ME, Certificates
 from hypermesh.node.chain import Chain
+from hypermesh.node.cosigning import Gathering
 from hypermesh.node.membership import Membership
 from hypermesh.node.service import Peer
+from hypermesh.node.witnessing import Witnessing
 from hypermesh.trustchain import bundle
 from hypermesh.trustchain.bundle import VERSION, Bundle, LedgerEvidence, LogKeys
+from hypermesh.trustchain.cosigner import cosigner_prefix
 from hypermesh.trustchain.ct.errors import NotInLog
 from hypermesh.trustchain.ct.log import LogView as Log
+from hypermesh.trustchain.ct.note import read_note
 from hypermesh.trustchain.ct.origin import read_origin
+from hypermesh.trustchain.ct.tree import included, leaf_hash
 from hypermesh.trustchain.logged import Entry, NotLogged, check_logged, log_identity
 from hypermesh.trustchain.verify import Anchors, check_chain, fingerprint
-from hypermesh.wire.api.ct import AnchorView, CtView, LogHere, LogView
+from hypermesh.wire.api.ct import (
+    AnchorView,
+    CtKeys,
+    CtLogKeys,
+    CtView,
+    LogHere,
+    LogView,
+    LogWitness,
+)
 from hypermesh.wire.codec import encode
-from hypermesh.wire.errors import Conflict, NotFound
+from hypermesh.wire.errors import Conflict, HyperMeshError, NotFound
 from hypermesh.wire.ids import Hash, NodeId
-from hypermesh.wire.rpc import LoggedRequest, LoggedResponse, LogProofRequest, LogProofResponse
+from hypermesh.wire.rpc import (
+    CosignedRequest,
+    CosignedResponse,
+    CosignRequest,
+    CosignResponse,
+    LoggedRequest,
+    LoggedResponse,
+    LogProofRequest,
+    LogProofResponse,
+)
 from hypermesh.wire.transparency import Logged
 
 ANCHOR_WAIT_S = 10.0
@@ -42,6 +66,8 @@ EVIDENCE_KEPT_MAX = 256
 LOGS_SHOWN_MAX = 64
 
 Call = Callable[[NodeId, str, object, type[Any]], Any]
+
+log = logging.getLogger(__name__)
 
 
 class NotAnchored(Conflict):
@@ -62,12 +88,16 @@ class Transparency:
         admitting: Admitting,
         certificates: Certificates,
         call: Call,
+        witnessing: Witnessing,
+        gathering: Gathering,
     ) -> None:
         self._membership = membership
         self._chain = chain
         self._admitting = admitting
         self._certificates = certificates
         self._call = call
+        self._witnessing = witnessing
+        self._gathering = gathering
         self._seen: dict[Hash, tuple[list[bytes], Logged]] = {}
 
     # What the API shows
@@ -81,6 +111,19 @@ class Transparency:
         failures = (each.here.failure for each in shown if each.here is not None)
         failure = next((each for each in failures if each is not None), None)
         return CtView(height, shown, own, failure)
+
+    def keys(self) -> CtKeys:
+        """Who the present logs are, by the ledger. Raises `NotFound` before they have begun."""
+        with self._chain.ledger.state() as state:
+            rows = [transparency.present(state, each) for each in ("certificates", "acts")]
+        found = [
+            CtLogKeys(row.log.origin, row.log.ed25519, row.log.falcon, row.log.p256)
+            for row in rows
+            if row is not None
+        ]
+        if len(found) < len(rows):
+            raise NotFound("No log is on the ledger yet", fix="Ask again in some seconds")
+        return CtKeys(*found)
 
     def _rank(self, row: transparency.Log) -> tuple[int, str]:
         number, purpose = read_origin(self._membership.genesis_id, row.log.origin) or (0, "")
@@ -99,6 +142,7 @@ class Transparency:
             row.ended,
             AnchorView(newest.size, newest.root.hex(), newest.height, newest.time_ms),
             self._here(origin),
+            self._witnessing.view(origin),
         )
 
     def _here(self, origin: str) -> LogHere | None:
@@ -107,7 +151,7 @@ class Transparency:
             return None
         for view in (logs.present.certificates, logs.present.acts):
             if view.identity.origin == origin:
-                return _here(logs, view)
+                return _here(logs, view, self._gathering.witnesses(origin))
         return None
 
     # What other nodes ask
@@ -135,6 +179,15 @@ class Transparency:
             raise NotInLog(f"Entry {request.index} is not among the first {request.size}")
         return LogProofResponse(view.inclusion(request.index, request.size))
 
+    def cosign(self, peer: Peer, request: CosignRequest) -> CosignResponse:
+        """`log.cosign`: this node's cosignature; see `Witnessing.cosign`."""
+        return self._witnessing.cosign(peer, request)
+
+    def cosigned(self, peer: Peer, request: CosignedRequest) -> CosignedResponse:
+        """`log.cosigned`: the newest checkpoint that others cosigned of a log that is kept here."""
+        del peer
+        return CosignedResponse(*self._gathering.cosigned(request.origin, request.index))
+
     # Bundles
 
     def bundle(self, named: str) -> Bundle:
@@ -151,7 +204,8 @@ class Transparency:
             known = [ssl.PEM_cert_to_DER_cert(each) for each in detail.chain]
         chain, logged = self._evidence(node, sha256, known)
         entry = self._checked(chain, logged)
-        ledger = self._ledger(node, entry, logged)
+        shown = self._shown(entry, logged)
+        ledger = self._ledger(node, entry, logged, shown)
         made = Bundle(
             VERSION,
             chain[0],
@@ -159,8 +213,8 @@ class Transparency:
             logged.sct,
             entry.leaf,
             entry.index,
-            tuple(logged.path),
-            logged.checkpoint.decode(),
+            tuple(shown.path),
+            shown.note.decode(),
             LogKeys.of(log_identity(entry.log)),
             height=None if ledger is None else ledger[0],
             ledger=None if ledger is None else ledger[1],
@@ -210,8 +264,36 @@ class Transparency:
         genesis = self._membership.genesis
         return check_logged(logged, chain, genesis.sequencer, self._membership.genesis_id)
 
+    def _shown(self, entry: Entry, logged: Logged) -> CosignedResponse:
+        """The newest cosigned checkpoint with `entry` and the path to it; without one, or where the
+        node with the log is away, that which came beside the certificate."""
+        origin, identity_ = entry.log.origin, log_identity(entry.log)
+        try:
+            if self._admitting.logs is not None:
+                shown = CosignedResponse(*self._gathering.cosigned(origin, entry.index))
+            else:
+                sequencer = key_id(self._membership.genesis.sequencer)
+                request = CosignedRequest(origin, entry.index)
+                shown = self._call(sequencer, "log.cosigned", request, CosignedResponse)
+            checkpoint = identity_.opened(shown.note)
+            leaf = leaf_hash(entry.leaf)
+            if included(checkpoint.root, entry.index, checkpoint.size, leaf, shown.path):
+                return shown
+        except HyperMeshError as error:
+            log.info("a bundle goes without cosignatures: %s", error)
+        return CosignedResponse(logged.checkpoint, logged.path)
+
+    def _cosigners(self, note: bytes) -> list[NodeId]:
+        """The nodes that have lines under a checkpoint, as far as the ledger knows them."""
+        names = {line.name for line in read_note(note).lines}
+        prefixes = (cosigner_prefix(name, self._membership.genesis_id) for name in sorted(names))
+        with self._chain.ledger.state() as state:
+            found = (identity.resolve_prefix(state, each) for each in prefixes if each is not None)
+            nodes = [node for node in found if node is not None]
+            return [node for node in nodes if not _is_revoked(state, node)]
+
     def _ledger(
-        self, node: NodeId, entry: Entry, logged: Logged
+        self, node: NodeId, entry: Entry, logged: Logged, shown: CosignedResponse
     ) -> tuple[int, LedgerEvidence] | None:
         """What the ledger says, with its height; None for an entry of a log that ended before it
         was anchored."""
@@ -221,22 +303,29 @@ class Transparency:
             identity.node_key(node),
             identity.revocation_key(node),
         ]
-        log, *rows = self._rows_with_anchor(keys, entry)
-        if log.value is None:
+        witnesses = self._cosigners(shown.note)
+        keys += [identity.node_key(each) for each in witnesses]
+        anchored, own, revocation, *rows = self._rows_with_anchor(keys, entry)
+        if anchored.value is None:
             return None
-        newest = transparency.read_log(log.value).newest
+        newest = transparency.read_log(anchored.value).newest
         if entry.index >= newest.size:
             return None
         path = logged.path
         if newest.size != entry.checkpoint.size:
             path = self._path(origin, entry.index, newest.size)
-        header = log.header
+        header = anchored.header
         evidence = LedgerEvidence(
             encode(self._membership.genesis),
             encode(header),
-            _proven(log),
+            _proven(anchored),
             tuple(path),
-            *map(_proven, rows),
+            _proven(own),
+            _proven(revocation),
+            tuple(
+                bundle.BundledWitness(node, _proven(row))
+                for node, row in zip(witnesses, rows, strict=True)
+            ),
         )
         return header.header.height, evidence
 
@@ -265,11 +354,16 @@ class Transparency:
         return answer.path
 
 
-def _here(logs: AuthorityLogs, view: Log) -> LogHere:
+def _here(logs: AuthorityLogs, view: Log, witnesses: list[LogWitness]) -> LogHere:
     head, failure = view.head, logs.present.failure
     said = None if failure is None else f"{failure.what}: {failure.why}"
     note = view.checkpoint().decode()
-    return LogHere(head.size, head.root.hex(), logs.present.waiting, note, said)
+    return LogHere(head.size, head.root.hex(), logs.present.waiting, note, said, witnesses)
+
+
+def _is_revoked(state: State, node: NodeId) -> bool:
+    row = identity.node(state, node)
+    return row is None or row.revoked
 
 
 def _proven(row: ProvenRow) -> bundle.BundledRow:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from hypermesh.sdk.call import Call
 from hypermesh.sdk.rest import AsyncRest, Rest
-from hypermesh.wire.api.ct import CtView
+from hypermesh.wire.api.ct import CtKeys, CtView
 
 
 def get() -> Call[CtView]:
     return Call(CtView, "GET", "/v1/ct")
+
+
+def keys() -> Call[CtKeys]:
+    return Call(CtKeys, "GET", "/v1/ct/keys")
 
 
 class Ct:
@@ -25,6 +29,10 @@ class Ct:
         """
         return self._rest.run(get())
 
+    def keys(self) -> CtKeys:
+        """Origins and public keys of the logs that take entries, by the ledger."""
+        return self._rest.run(keys())
+
 
 class AsyncCt:
     """As `Ct`, for asyncio."""
@@ -35,3 +43,7 @@ class AsyncCt:
     async def get(self) -> CtView:
         """As `Ct.get`."""
         return await self._rest.run(get())
+
+    async def keys(self) -> CtKeys:
+        """As `Ct.keys`."""
+        return await self._rest.run(keys())

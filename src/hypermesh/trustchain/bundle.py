@@ -49,6 +49,7 @@ VERSION = 1
 BUNDLE_BYTES_MAX = 1 << 20
 CHAIN_MAX = 8
 PATH_MAX = 64
+WITNESSES_MAX = 64
 _SCT_LIST = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
 
 
@@ -105,6 +106,13 @@ class BundledRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     proof: bytes
 
 
+class BundledWitness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A node that cosigned the checkpoint, and its row."""
+
+    node: bytes
+    row: BundledRow
+
+
 class LedgerEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a network's ledger says of a certificate and its log, after one block; each member is
     what travels between nodes, encoded.
@@ -112,7 +120,8 @@ class LedgerEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `genesis` is the `Genesis`, `header` the `SignedHeader` of the block. `log` is the log's row,
     with the size and root that are anchored, and `path` leads from the certificate's leaf to that
     root. `node` is the row of the certificate's node, and `revocation` that of its end.
-    `ledger.bundled` checks all of it.
+    `witnesses` are nodes of the network that cosigned the bundle's checkpoint. `ledger.bundled`
+    checks all of it.
     """
 
     genesis: bytes
@@ -121,6 +130,7 @@ class LedgerEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: Annotated[tuple[bytes, ...], Meta(max_length=PATH_MAX)]
     node: BundledRow
     revocation: BundledRow
+    witnesses: Annotated[tuple[BundledWitness, ...], Meta(max_length=WITNESSES_MAX)] = ()
 
 
 class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,7 +8,7 @@ ALPN `hm-enrol/1` are `enrol.*` only; on `hm-session/1` (the bearer of a lease) 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -31,8 +31,8 @@ from hypermesh.wire.errors import Problem
 from hypermesh.wire.ids import AssetId, Hash, JobId, LeaseId, NodeId, OwnerId
 from hypermesh.wire.keys import PublicKeys, QuantumSignature
 from hypermesh.wire.reading import MeterReading
-from hypermesh.wire.transparency import Logged, Origin, Path
-from hypermesh.wire.tx import Certificate, TxResult
+from hypermesh.wire.transparency import NOTE_BYTES_MAX, Logged, Origin, Path
+from hypermesh.wire.tx import Certificate, LogSize, TxResult
 
 ALPN_NODE = "hm/1"
 ALPN_ENROL = "hm-enrol/1"
@@ -57,6 +57,10 @@ SERVICE_PERF = 23
 """STOQ service number of measurements of a path, of servers that run alone."""
 
 
+LOG_RESOURCE_BYTES_MAX = 4_000_000
+"""A whole tile of entries of a mesh has about a quarter of that; a body of STOQ has 4 MiB."""
+COSIGNATURE_BYTES_MAX = 16 * 1024
+"""Both lines of a node have about 2 KiB."""
 PARTNER_REVOKED_MAX = 4096
 """Revoked nodes that one answer names."""
 PARTNER_ASSETS_MAX = 256
@@ -139,6 +143,53 @@ class LogProofResponse(msgspec.Struct, frozen=True, array_like=True):
     """The hashes, from the leaf up."""
 
     path: Path
+
+
+class CosignRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`log.cosign`: cosign the checkpoint in the signed note `note`, as a witness that cosigned
+    `old` entries of its log last; `proof` leads from these to the checkpoint (RFC 9162 section
+    2.1.4)."""
+
+    old: LogSize
+    proof: Path
+    note: Annotated[bytes, Meta(min_length=1, max_length=NOTE_BYTES_MAX)]
+
+
+class CosignResponse(msgspec.Struct, frozen=True, array_like=True):
+    """The witness's signature lines, and how many entries it has cosigned now; without lines where
+    it stands at another size than `old`."""
+
+    lines: Annotated[bytes, Meta(max_length=COSIGNATURE_BYTES_MAX)]
+    size: LogSize
+
+
+class CosignedRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`log.cosigned`: of the log `origin`, the newest checkpoint that witnesses have cosigned, and
+    the path from entry `index` to its root."""
+
+    origin: Origin
+    index: LogSize
+
+
+class CosignedResponse(msgspec.Struct, frozen=True, array_like=True):
+    """The checkpoint as a signed note with its cosignatures, and the path."""
+
+    note: Annotated[bytes, Meta(min_length=1, max_length=NOTE_BYTES_MAX)]
+    path: Path
+
+
+class LogReadRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`log.read`: what a monitor reads under `path` of the present log for a purpose (C2SP
+    static-ct-api, tlog-tiles)."""
+
+    log: Literal["certificates", "acts"]
+    path: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class LogReadResponse(msgspec.Struct, frozen=True, array_like=True):
+    """The resource, as the log serves it."""
+
+    content: Annotated[bytes, Meta(max_length=LOG_RESOURCE_BYTES_MAX)]
 
 
 class BlocksRequest(msgspec.Struct, frozen=True, array_like=True):

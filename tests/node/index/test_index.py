@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from hypermesh.ledger.history import History
 from hypermesh.ledger.ledger import Ledger
 from hypermesh.node.index import index as index_module
 from hypermesh.node.index import movements
@@ -158,7 +159,7 @@ def test_whoever_asks_too_early_is_told_to_wait(
     def stuck(*_: object) -> Iterator[Movement]:
         raise OSError("the disk does not answer")
 
-    monkeypatch.setattr(Index, "_batches", stuck)
+    monkeypatch.setattr(History, "since", stuck)
     with written.index(tmp_path) as index, pytest.raises(IndexBehind) as told:
         index.current(0.2)
     assert told.value.status == 503

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.node.acts import acts
 from tests.node.network import Network, Node, eventually, hm
 
+from hypermesh.node.authority_logs import PhaseAct
 from hypermesh.trustchain.dns.records import name, record_set
 from hypermesh.trustchain.dns.resolution import SourceUnavailable
 from hypermesh.trustchain.dns.server import NameServer, Settings
@@ -17,6 +19,7 @@ from hypermesh.trustchain.dns.zone import Start, Zone
 from hypermesh.wire.api.dns import DnsResolved, DnsView
 from hypermesh.wire.api.privacy import PrivacyChange
 from hypermesh.wire.asset import AssetKind, PrivacyLevel
+from hypermesh.wire.codec import encode
 
 TOOL_S = 30.0
 
@@ -340,6 +343,11 @@ def test_phases(mesh: Network, upstream: NameServer) -> None:
     assert said(asset)[0] == "ledger"
     assert "RRSIG" in dig(alice, "+dnssec", own, "AAAA")
     assert "status: NXDOMAIN" in dig(alice, only, "AAAA")
+    # Alice holds the network's authority: each change of her phase is in its log of acts.
+    said_phases = [leaf.document for leaf in acts(alice) if leaf.kind == PhaseAct.kind]
+    assert said_phases == [encode(PhaseAct(phase)) for phase in (1, 2, 0, 3)]
+    alice.ask(lambda m: m.dns.switch(3))
+    assert len([leaf for leaf in acts(alice) if leaf.kind == PhaseAct.kind]) == len(said_phases)
 
 
 def test_a_phase_that_asks_nobody_is_refused(mesh: Network) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from hypermesh.crypto.falcon import FalconKey
 from hypermesh.trustchain.ct.checkpoint import Checkpoint, CosignatureVerifier, cosigned_at
 from hypermesh.trustchain.ct.errors import (
     EntryInvalid,
@@ -19,7 +21,7 @@ from hypermesh.trustchain.ct.errors import (
     WitnessConflict,
 )
 from hypermesh.trustchain.ct.log import TransparencyLogs
-from hypermesh.trustchain.ct.note import Note, read_lines, read_note
+from hypermesh.trustchain.ct.note import Note, Verifier, read_lines, read_note
 from hypermesh.trustchain.ct.recorder import ActRecorder, CertificateRecorder
 from hypermesh.trustchain.ct.witness import (
     AddCheckpoint,
@@ -108,6 +110,63 @@ def test_it_refuses_a_fork(witness: Witness, logs: TransparencyLogs) -> None:
             witness.add_checkpoint(AddCheckpoint(5, altered, real))
     assert witness.latest(origin) == Checkpoint(origin, 5, view.root(5))
     witness.add_checkpoint(AddCheckpoint(5, proof, real))
+
+
+def test_a_witness_of_two_keys_signs_by_both(logs: TransparencyLogs, tmp_path: Path) -> None:
+    falcon = FalconKey.generate()
+    identity = logs.certificates.identity
+    witness = Witness(tmp_path / "w", KEY, NAME, [identity], lambda: NOW_S, falcon=falcon)
+    note = grow(logs, 3)
+    lines = read_lines(witness.add_checkpoint(AddCheckpoint(0, (), note)).decode())
+    cosigned = Note(read_note(note).text, lines)
+    assert [cosigned.signed_by(each) for each in witness.verifiers] == list(lines)
+    assert [cosigned_at(line) for line in lines] == [NOW_S, NOW_S]
+    second = lines[1]
+    for altered in (
+        second.signature[:-1] + bytes([second.signature[-1] ^ 1]),
+        bytes([second.signature[0] ^ 1]) + second.signature[1:],
+        b"\xff" * 8 + second.signature[8:],
+        second.signature[:8],
+    ):
+        other = Note(cosigned.text, (lines[0], replace(second, signature=altered)))
+        with pytest.raises(ProofInvalid):
+            other.signed_by(witness.verifiers[1])
+
+    class Half:
+        """Leaves its second line out."""
+
+        verifiers = witness.verifiers
+
+        def add_checkpoint(self, request: AddCheckpoint) -> bytes:
+            return witness.add_checkpoint(request).splitlines(keepends=True)[0]
+
+    cosigning = Cosigning(logs.certificates)
+    assert isinstance(cosigning.gather(0, [Half()]).refused[NAME], ProofInvalid)
+    whole = cosigning.gather(0, [witness])
+    assert whole.names == (NAME,)
+    identity.opened(whole.note, witness.verifiers, 2)
+    witness.close()
+
+
+def test_it_continues_what_it_was_told_of_a_log(logs: TransparencyLogs, tmp_path: Path) -> None:
+    """A witness that has cosigned nothing yet, and knows the log by another's word."""
+    view = logs.certificates
+    grow(logs, 3)
+    origin, known = view.identity.origin, Checkpoint(view.identity.origin, 3, view.root(3))
+    note, proof = grow(logs, 4), tuple(view.consistency(3, 7))
+    for told, is_taken in ((known, True), (Checkpoint(origin, 3, bytes(32)), False)):
+        witness = Witness(
+            tmp_path / told.root.hex(), KEY, NAME, [view.identity], floor={origin: told}.get
+        )
+        with pytest.raises(WitnessConflict) as conflict:
+            witness.add_checkpoint(AddCheckpoint(0, (), note))
+        assert conflict.value.size == 3
+        if is_taken:
+            witness.add_checkpoint(AddCheckpoint(3, proof, note))
+        else:
+            with pytest.raises(ProofInvalid):
+                witness.add_checkpoint(AddCheckpoint(3, proof, note))
+        witness.close()
 
 
 def test_it_refuses_what_it_does_not_know(
@@ -207,7 +266,7 @@ class Silent:
     """Does not answer."""
 
     name = "witness.example/silent"
-    verifier = CosignatureVerifier(name, bytes(32))
+    verifiers: tuple[Verifier, ...] = (CosignatureVerifier(name, bytes(32)),)
 
     def add_checkpoint(self, request: AddCheckpoint) -> bytes:  # noqa: ARG002
         raise NotInLog("unreachable")
@@ -217,7 +276,7 @@ class Lying(Silent):
     """Answers with another's line."""
 
     name = "witness.example/lying"
-    verifier = CosignatureVerifier(name, bytes(32))
+    verifiers: tuple[Verifier, ...] = (CosignatureVerifier(name, bytes(32)),)
 
     def add_checkpoint(self, request: AddCheckpoint) -> bytes:
         return str(read_note(request.note).lines[0]).encode()

@@ -6,8 +6,7 @@ entries add up to is compared with the balances, bonds and escrows in the ledger
 accounts that changed each time, and of all of them at the start. Where they differ, it is built
 again, and where they differ even then, it says so and shows no entries.
 
-Blocks come with the events that the ledger keeps. For blocks whose events it no longer keeps, the
-chain is executed again from genesis in memory, and the events are those of that execution.
+Blocks come with their events from `ledger.history`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Set
 from pathlib import Path
 
 from hypermesh.caesar.economics import staking
@@ -23,30 +22,26 @@ from hypermesh.caesar.token import accounts, escrow
 from hypermesh.crypto.digest import digest_of
 from hypermesh.ledger.errors import LedgerStopped
 from hypermesh.ledger.feed import Feed
+from hypermesh.ledger.history import History
 from hypermesh.ledger.kernel import HEAD_KEY, Head, Kernel
 from hypermesh.ledger.ledger import Ledger
-from hypermesh.ledger.module import Event, State
-from hypermesh.ledger.replay import executions
+from hypermesh.ledger.module import State
 from hypermesh.node.index.database import Amounts, Database
 from hypermesh.node.index.movements import Movement, Part
 from hypermesh.node.trouble import Trouble
 from hypermesh.node.waiting import refuse_on_event_loop
 from hypermesh.wire.api.account import Reason
-from hypermesh.wire.block import Block, Genesis
+from hypermesh.wire.block import Genesis
 from hypermesh.wire.codec import decode
 from hypermesh.wire.errors import HyperMeshError, Overloaded
 from hypermesh.wire.ids import GenesisId, OwnerId
-from hypermesh.wire.rpc import BlocksRequest
 
-BLOCKS_AT_ONCE = 64
 POLL_S = 1.0
 REBUILDS_MAX = 3
 """How often one process builds the index again before it gives up."""
 CATCH_UP_S = 5.0
 
 _CONDITIONAL = frozenset({accounts.ESCROW, accounts.BONDED, accounts.UNBONDING})
-
-Happened = tuple[Block, Sequence[Event]]
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +89,7 @@ class Index:
         self._genesis_id: GenesisId = digest_of("genesis", genesis)
         self._ledger = ledger
         self._feed = feed
-        self._kernel = kernel
+        self._history = History(ledger, feed, kernel)
         self._moved = threading.Condition()
         self._height = -1
         self._rebuilds = 0
@@ -183,7 +178,7 @@ class Index:
         """Read what is new, then compare with the ledger: all accounts where `whole`. Whether the
         next comparison has to be of all accounts again."""
         touched: set[OwnerId] = set()
-        for happened in self._batches(self._database.height + 1):
+        for happened in self._history.since(self._database.height + 1, self._stopping):
             if self._stopping.is_set():
                 return whole
             touched |= self._database.apply(happened)
@@ -200,38 +195,6 @@ class Index:
             self._height = self._database.height
             self._moved.notify_all()
         return False
-
-    def _batches(self, first: int) -> Iterator[Sequence[Happened]]:
-        """Blocks from `first` on with their events, some at a time."""
-        while first <= self._feed.height:
-            happened: Sequence[Happened] = self._ledger.happened(first, first + BLOCKS_AT_ONCE - 1)
-            if not happened:
-                yield from self._executed(first)
-                return
-            yield happened
-            first = happened[-1][0].header.height + 1
-
-    def _executed(self, first: int) -> Iterator[Sequence[Happened]]:
-        """As `_batches`, by executing the chain again from genesis."""
-        log.info("index: the events of block %d are not kept; executing from genesis", first)
-        batch: list[Happened] = []
-        for block, execution in executions(self._kernel(), self._blocks()):
-            if block.header.height >= first:
-                batch.append((block, execution.events))
-            if len(batch) == BLOCKS_AT_ONCE:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-
-    def _blocks(self) -> Iterator[bytes]:
-        height = 1
-        while not self._stopping.is_set():
-            found = self._ledger.blocks(BlocksRequest(height, BLOCKS_AT_ONCE, 0)).blocks
-            if not found:
-                return
-            yield from found
-            height += len(found)
 
     # Whether it fits
 

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from bisect import bisect_right
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -101,8 +102,11 @@ class Names:
         locators: Locators,
         settings: Settings,
         data: Path,
+        switching: Callable[[Phase], None],
     ) -> None:
-        """Raises `InvalidInput` where the settings name no place, `FileDamaged`."""
+        """`switching` is told of another phase before it is kept, and may refuse. Raises
+        `InvalidInput` where the settings name no place, `FileDamaged`."""
+        self._switching = switching
         self._chain = chain
         self._locators = locators
         self._listen = parse_listen(settings.dns_listen)
@@ -231,9 +235,11 @@ class Names:
         )
 
     def switch(self, phase: Phase) -> DnsView:
-        """Go over to `phase`, durably. Raises `UpstreamMissing`, `OSError`."""
+        """Go over to `phase`, durably. Raises `UpstreamMissing`, `LogUnavailable`, `OSError`."""
         require_possible(phase, has_upstream=bool(self._upstream))
         with self._lock:
+            if phase is not self._kept.phase:
+                self._switching(phase)
             self._kept.keep(phase)
             self._responder.phase = phase
             if self._server is not None:

@@ -31,7 +31,7 @@ from hypermesh.trustchain.ct.checkpoint import (
 )
 from hypermesh.trustchain.ct.errors import WitnessConflict
 from hypermesh.trustchain.ct.log import LogView
-from hypermesh.trustchain.ct.note import NOTE_BYTES_MAX, read_note
+from hypermesh.trustchain.ct.note import NOTE_BYTES_MAX, Verifier, read_note
 from hypermesh.trustchain.ct.witness import AddCheckpoint, Cosigning, Witness
 from hypermesh.wire.errors import HyperMeshError
 
@@ -52,6 +52,7 @@ class HttpWitness:
     def __init__(self, url: str, verifier: CosignatureVerifier, closed: threading.Event) -> None:
         """Nothing is asked for once `closed` is set."""
         self.verifier = verifier
+        self.verifiers: tuple[Verifier, ...] = (verifier,)
         self._url = f"{url.rstrip('/')}/add-checkpoint"
         self._closed = closed
         self._rests_until_s = 0.0

@@ -5,6 +5,7 @@
     01         the text, Ed25519                   either log
     ff | name  the text, FALCON-1024               either log; the name is `FALCON_TYPE`
     04         "cosignature/v1", time, the text    witnesses, Ed25519 (tlog-cosignature)
+    ff | name  as 04, FALCON-1024                  nodes of a mesh; `FALCON_COSIGNATURE_TYPE`
 
 A log's own types are all demanded of its checkpoints (`LogIdentity`), so that none can be left out.
 """
@@ -47,6 +48,7 @@ COSIGNATURE_TYPE = b"\x04"
 RFC6962_TYPE = b"\x05"
 FALCON_TYPE = b"\xffhypermesh.online/falcon-1024-padded"
 """A type without an assigned byte: ff and a name unlikely to collide (C2SP signed-note)."""
+FALCON_COSIGNATURE_TYPE = b"\xffhypermesh.online/cosignature-falcon-1024-padded"
 ED25519_BYTES = 64
 _TIME_BYTES = 8
 _TIME_MAX = (1 << 63) - 1
@@ -171,6 +173,25 @@ class CosignatureVerifier:
         return f"{self.name}+{self.key_id.hex()}+{encoded}"
 
 
+@dataclass(frozen=True)
+class FalconCosignatureVerifier:
+    """Lines of our own type for a witness's FALCON-1024 key: as those of type 04. `public` has 1793
+    bytes."""
+
+    name: str
+    public: bytes
+
+    @cached_property
+    def key_id(self) -> bytes:
+        return key_id(self.name, FALCON_COSIGNATURE_TYPE, self.public)
+
+    def holds(self, text: bytes, signature: bytes) -> bool:
+        time_s = int.from_bytes(signature[:_TIME_BYTES], "big")
+        if time_s > _TIME_MAX:
+            return False
+        return falcon.holds(self.public, _cosigned(time_s, text), signature[_TIME_BYTES:])
+
+
 def read_witness_key(vkey: str) -> CosignatureVerifier:
     """The witness whose verifier key `vkey` is; raises `EntryInvalid`."""
     name, _, rest = vkey.partition("+")
@@ -195,6 +216,13 @@ def cosigned_at(line: Line) -> int:
 def cosign(key: Ed25519PrivateKey, name: str, text: str, time_s: int) -> Line:
     """A witness's line under a checkpoint's `text`."""
     verifier = CosignatureVerifier(name, key.public_key().public_bytes_raw())
+    signature = key.sign(_cosigned(time_s, text.encode()))
+    return Line(name, verifier.key_id, time_s.to_bytes(_TIME_BYTES, "big") + signature)
+
+
+def cosign_falcon(key: FalconKey, name: str, text: str, time_s: int) -> Line:
+    """A witness's line under a checkpoint's `text`, by its FALCON-1024 key."""
+    verifier = FalconCosignatureVerifier(name, key.public)
     signature = key.sign(_cosigned(time_s, text.encode()))
     return Line(name, verifier.key_id, time_s.to_bytes(_TIME_BYTES, "big") + signature)
 

@@ -83,6 +83,27 @@ class WitnessConflict(Conflict):
     size: int = 0
 
 
+class LogContradicted(Conflict):
+    """A log has shown a history that does not continue what a witness cosigned of it, or what is
+    anchored of it."""
+
+    code = "HM-TRUST-0252"
+    exit_code = 9
+    title = "The log shows another history than the one that was cosigned"
+    remedy = (
+        "Believe no certificate of this log that the ledger has not anchored; tell the person who "
+        "runs the network's authority, whose log may have been put back from an older copy"
+    )
+
+
+class WitnessEnded(Conflict):
+    """The witness has forgotten what it cosigned, so it cosigns no more."""
+
+    code = "HM-TRUST-0253"
+    title = "This node cosigns no logs"
+    remedy = "Nothing has to be done: other nodes cosign; a new node would be another witness"
+
+
 class LogUnreachable(HyperMeshError):
     """A log that is read over the network does not answer, or not as a log does."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from pathlib import Path
 
 import httpx
 
@@ -20,11 +21,16 @@ CHECKPOINT = "checkpoint"
 class RemoteLog:
     """The log whose monitoring prefix is `url`. Nothing that it answers is believed here."""
 
-    def __init__(self, url: str, trust: ssl.SSLContext | None = None) -> None:
-        """`trust` says whose certificates are believed over HTTPS; the system's roots, without."""
+    def __init__(
+        self, url: str, trust: ssl.SSLContext | None = None, socket: Path | None = None
+    ) -> None:
+        """`trust` says whose certificates are believed over HTTPS; the system's roots, without.
+        What answers at the UNIX socket `socket` is asked over that."""
         self._prefix = url.rstrip("/")
+        believed = trust or ssl.create_default_context()
+        over = None if socket is None else httpx.HTTPTransport(uds=str(socket))
         self._client = httpx.Client(
-            timeout=TIMEOUT_S, verify=trust or ssl.create_default_context(), follow_redirects=False
+            timeout=TIMEOUT_S, verify=believed, transport=over, follow_redirects=False
         )
 
     def resource(self, path: str) -> bytes:

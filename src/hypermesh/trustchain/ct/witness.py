@@ -20,12 +20,15 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from hypermesh.crypto.falcon import FalconKey
 from hypermesh.crypto.files import make_directory, replace, settle
 from hypermesh.trustchain.ct.checkpoint import (
     Checkpoint,
     CosignatureVerifier,
+    FalconCosignatureVerifier,
     LogIdentity,
     cosign,
+    cosign_falcon,
     read_checkpoint,
 )
 from hypermesh.trustchain.ct.claim import claim
@@ -42,6 +45,7 @@ from hypermesh.trustchain.ct.note import (
     NOTE_BYTES_MAX,
     Line,
     Note,
+    Verifier,
     read_lines,
     read_note,
     require_name,
@@ -92,7 +96,9 @@ class CosigningWitness(Protocol):
     """A witness as a log reaches it."""
 
     @property
-    def verifier(self) -> CosignatureVerifier: ...
+    def verifiers(self) -> tuple[Verifier, ...]:
+        """Its keys, of which all must sign; they have one name."""
+        ...
 
     def add_checkpoint(self, request: AddCheckpoint) -> bytes:
         """Signature lines under the request's checkpoint. Raises `WitnessConflict` with the size
@@ -101,9 +107,11 @@ class CosigningWitness(Protocol):
 
 
 class Witness:
-    """Cosigns for `logs` with `key` under `name`, keeping its state in `directory`.
+    """Cosigns for `logs` with `key`, and with `falcon` where it has one, under `name`, keeping its
+    state in `directory`.
 
-    One process has the directory open; any thread may ask.
+    One process has the directory open; any thread may ask. What it knows of a log that it has not
+    cosigned yet, `floor` says: the first checkpoint that it cosigns must continue that.
     """
 
     def __init__(
@@ -113,15 +121,23 @@ class Witness:
         name: str,
         logs: Iterable[LogIdentity],
         clock_s: Callable[[], float] = time.time,
+        *,
+        falcon: FalconKey | None = None,
+        floor: Callable[[str], Checkpoint | None] = lambda _: None,
     ) -> None:
         make_directory(directory, 0o700)
         self._directory = directory
         self._key = key
+        self._falcon = falcon
         self._clock_s = clock_s
+        self._floor = floor
         self._logs = {log.origin: log for log in logs}
         self._turn = threading.Lock()
         """Held from reading what was cosigned last until what follows it is durable."""
         self.verifier = CosignatureVerifier(require_name(name), key.public_key().public_bytes_raw())
+        self.verifiers: tuple[Verifier, ...] = (self.verifier,)
+        if falcon is not None:
+            self.verifiers += (FalconCosignatureVerifier(name, falcon.public),)
         self._claim: int | None = claim(directory / LOCK, "Another process runs this witness")
         settle(directory)
 
@@ -136,7 +152,7 @@ class Witness:
             self._claim = None
 
     def add_checkpoint(self, request: AddCheckpoint) -> bytes:
-        """The witness's line under the checkpoint, once it is durable that it cosigned it.
+        """The witness's lines under the checkpoint, once it is durable that it cosigned it.
 
         Raises `NotInLog` for a log that it does not know, `SubmissionRefused` where the log did not
         sign, `WitnessConflict` where `request.old` is not what it cosigned last or the same size
@@ -157,8 +173,11 @@ class Witness:
             self._require_growth(request, checkpoint)
             own = Note(note.text, _lines_of(note, log))
             replace(self._file(checkpoint.origin), own.encoded())
-            time_s = int(self._clock_s())
-            return str(cosign(self._key, self.verifier.name, note.text, time_s)).encode()
+            time_s, name = int(self._clock_s()), self.verifier.name
+            lines = [cosign(self._key, name, note.text, time_s)]
+            if self._falcon is not None:
+                lines.append(cosign_falcon(self._falcon, name, note.text, time_s))
+            return "".join(map(str, lines)).encode()
 
     def latest(self, origin: str) -> Checkpoint | None:
         """The checkpoint that was cosigned last; raises `LogDamaged` where it cannot be read, and
@@ -179,8 +198,13 @@ class Witness:
                 fix="Restore the witness's directory; without it this log is not cosigned",
             ) from error
 
+    def standing(self, origin: str) -> Checkpoint:
+        """What the next checkpoint of a log must continue. Raises as `latest`."""
+        found = self.latest(origin) or self._floor(origin)
+        return found or Checkpoint(origin, 0, EMPTY_ROOT)
+
     def _require_growth(self, request: AddCheckpoint, checkpoint: Checkpoint) -> None:
-        latest = self.latest(checkpoint.origin) or Checkpoint(checkpoint.origin, 0, EMPTY_ROOT)
+        latest = self.standing(checkpoint.origin)
         same = latest.size == checkpoint.size
         if request.old != latest.size or (same and latest.root != checkpoint.root):
             conflict = WitnessConflict(
@@ -212,14 +236,16 @@ class Cosigned:
 class Cosigning:
     """Collects cosignatures of a log's checkpoints."""
 
-    def __init__(self, view: LogView, witnesses: Sequence[CosigningWitness]) -> None:
+    def __init__(self, view: LogView, witnesses: Sequence[CosigningWitness] = ()) -> None:
         self._view = view
         self._witnesses = witnesses
         self._sizes: dict[str, int] = {}
 
-    def gather(self, at_least: int = 0) -> Cosigned:
-        """Have the log's checkpoint (of `at_least` entries) cosigned by all witnesses. One that
-        does not, or answers something else, keeps none of the others from it."""
+    def gather(
+        self, at_least: int = 0, witnesses: Sequence[CosigningWitness] | None = None
+    ) -> Cosigned:
+        """Have the log's checkpoint (of `at_least` entries) cosigned by all witnesses, or by those
+        given. One that does not, or answers something else, keeps none of the others from it."""
         view = self._view
         shown = view.checkpoint(at_least)
         note = read_note(shown)
@@ -227,13 +253,12 @@ class Cosigning:
         lines: list[Line] = []
         refused: dict[str, HyperMeshError] = {}
         ahead: list[str] = []
-        for witness in self._witnesses:
-            name = witness.verifier.name
+        names: list[str] = []
+        for witness in self._witnesses if witnesses is None else witnesses:
+            name = witness.verifiers[0].name
             try:
                 answer = self._ask(witness, checkpoint, shown)
-                line = Note(note.text, read_lines(answer.decode())).signed_by(witness.verifier)
-                if line is None:
-                    raise ProofInvalid(f"{name} answered without its own signature")
+                own = _own_lines(Note(note.text, read_lines(answer.decode())), witness)
             except UnicodeDecodeError as error:
                 refused[name] = EntryInvalid(f"{name} answered no lines", why=str(error))
             except HyperMeshError as error:
@@ -241,14 +266,14 @@ class Cosigning:
                 if isinstance(error, WitnessConflict) and error.size > view.head.size:
                     ahead.append(name)
             else:
-                lines.append(line)
+                lines += own
+                names.append(name)
                 self._sizes[name] = checkpoint.size
         view.add_lines(checkpoint.size, lines)
-        names = tuple(line.name for line in lines)
-        return Cosigned(with_lines(note, lines).encoded(), names, refused, tuple(ahead))
+        return Cosigned(with_lines(note, lines).encoded(), tuple(names), refused, tuple(ahead))
 
     def _ask(self, witness: CosigningWitness, checkpoint: Checkpoint, shown: bytes) -> bytes:
-        old = self._sizes.get(witness.verifier.name, 0)
+        old = self._sizes.get(witness.verifiers[0].name, 0)
         try:
             return witness.add_checkpoint(self._request(old, checkpoint, shown))
         except WitnessConflict as conflict:
@@ -259,6 +284,15 @@ class Cosigning:
     def _request(self, old: int, checkpoint: Checkpoint, shown: bytes) -> AddCheckpoint:
         proof = self._view.consistency(old, checkpoint.size)
         return AddCheckpoint(old, tuple(proof), shown)
+
+
+def _own_lines(note: Note, witness: CosigningWitness) -> list[Line]:
+    found = [note.signed_by(verifier) for verifier in witness.verifiers]
+    lines = [line for line in found if line is not None]
+    if len(lines) < len(found):
+        name = witness.verifiers[0].name
+        raise ProofInvalid(f"{name} answered without its own signature")
+    return lines
 
 
 def _lines_of(note: Note, log: LogIdentity) -> tuple[Line, ...]:

@@ -19,15 +19,37 @@ class AnchorView(msgspec.Struct, frozen=True):
     time_ms: int
 
 
+class LogWitness(msgspec.Struct, frozen=True):
+    """A node that was asked to cosign a log: how many entries it cosigned last, null where none,
+    and why it did not the last time, null where it did."""
+
+    node: Hex32
+    owner: Hex32
+    size: int | None
+    refused: str | None
+
+
+class WitnessedView(msgspec.Struct, frozen=True):
+    """What this node cosigned of a log as a witness: its first `size` entries and their root, null
+    where it cosigned none yet. `contradiction`: why the log is not to be believed, null where
+    nothing speaks against it."""
+
+    size: int
+    root: Hex32 | None
+    contradiction: str | None
+
+
 class LogHere(msgspec.Struct, frozen=True):
     """The log itself, at the node that keeps it: its entries, those that wait to become some, its
-    newest checkpoint (a C2SP signed note) and why it takes no entries, null while it does."""
+    newest checkpoint (a C2SP signed note), why it takes no entries, null while it does, and the
+    nodes that were asked to cosign it."""
 
     size: int
     root: Hex32
     waiting: int
     checkpoint: str
     failure: str | None
+    witnesses: list[LogWitness]
 
 
 class LogView(msgspec.Struct, frozen=True):
@@ -35,7 +57,7 @@ class LogView(msgspec.Struct, frozen=True):
 
     `fingerprint` is the SHA-256 over its origin and public keys. `ended_height`: another log
     follows it since that block, null for the one that takes entries. `here` is null on every node
-    but the one that keeps the log.
+    but the one that keeps the log, `witnessed` on every node that has cosigned nothing of it.
     """
 
     purpose: Literal["certificates", "acts"]
@@ -45,6 +67,24 @@ class LogView(msgspec.Struct, frozen=True):
     ended_height: int | None
     anchored: AnchorView
     here: LogHere | None
+    witnessed: WitnessedView | None
+
+
+class CtLogKeys(msgspec.Struct, frozen=True):
+    """A log's origin and public keys, base64: Ed25519 and FALCON-1024 raw, P-256 as
+    SubjectPublicKeyInfo, null in a log of acts."""
+
+    origin: str
+    ed25519: bytes
+    falcon: bytes
+    p256: bytes | None
+
+
+class CtKeys(msgspec.Struct, frozen=True):
+    """The logs that take entries, by the ledger: what `hm cert watch --log` reads."""
+
+    certificates: CtLogKeys
+    acts: CtLogKeys
 
 
 class LogEntry(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from litestar.types import ControllerRouterHandler
 from hypermesh.node.api.prompt import prompt
 from hypermesh.node.composition import Node
 from hypermesh.trustchain.ca.ocsp import REQUEST_BYTES_MAX
-from hypermesh.wire.api.ct import CtView
+from hypermesh.wire.api.ct import CtKeys, CtView
 from hypermesh.wire.errors import InvalidInput
 
 OCSP_MEDIA = "application/ocsp-response"
@@ -27,13 +27,22 @@ def ct(here: Node) -> CtView:
     return here.transparency.view()
 
 
+@get("/v1/ct/keys")
+@prompt
+def ct_keys(here: Node) -> CtKeys:
+    """Origins and public keys of the logs that take entries, by the ledger; a monitor that trusts
+    this node knows by them whose checkpoints it reads."""
+    return here.transparency.keys()
+
+
 @get("/v1/ct/{log:str}/{resource:path}", media_type=RESOURCE_MEDIA, sync_to_thread=True)
 def ct_resource(
     here: Node, log: str, resource: str, request: Request[Any, Any, Any]
 ) -> Response[bytes]:
     """What a monitor reads of the present log of `certificates` (C2SP static-ct-api: `checkpoint`,
     `tile/...`, `issuer/...`; RFC 6962 section 4: `ct/v1/get-*`) or of `acts` (C2SP tlog-tiles), on
-    the node that keeps them."""
+    the node that keeps them. Below `authority`, as `/v1/ct/authority/acts/checkpoint`, on every
+    node: it asks the one that keeps them, but for RFC 6962."""
     query = {name: str(values[-1]) for name, values in request.query_params.dict().items()}
     found = here.log_resources.get(log, resource.lstrip("/"), query)
     caching = "public, max-age=31536000, immutable" if found.is_forever else "no-cache"
@@ -58,4 +67,4 @@ def crl(here: Node) -> bytes:
     return here.revocation_exports.crl(int(time.time()))
 
 
-ROUTES: list[ControllerRouterHandler] = [ct, ct_resource, ocsp, crl]
+ROUTES: list[ControllerRouterHandler] = [ct, ct_keys, ct_resource, ocsp, crl]
