@@ -270,6 +270,8 @@ def configuration() -> str:
         "parcels.carry": Settings("", 0, PrivacyLevel.PRIVATE, "", 0).carry.value,
         "stoq.stack": Settings("", 0, PrivacyLevel.PRIVATE, "", 0).stoq_stack.value,
         "dns.listen": Settings("", 0, PrivacyLevel.PRIVATE, "", 0).dns_listen,
+        "dns.tls": Settings("", 0, PrivacyLevel.PRIVATE, "", 0).dns_tls,
+        "dns.quic": Settings("", 0, PrivacyLevel.PRIVATE, "", 0).dns_quic,
         "dns.upstream": "none",
         "log.level": "info",
         "output": "table",
