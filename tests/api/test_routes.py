@@ -936,6 +936,8 @@ def test_other_networks(client: httpx.Client, alice: Running) -> None:
     unknown = f"/v1/trust/{'ab' * 32}"
     assert problem(client.delete(unknown), 404)["code"] == "HM-TX-FED-0009"
     problem(client.get(f"{unknown}/assets"), 404)
+    assert problem(client.post(f"{unknown}/follow", json={}), 404)["code"] == "HM-TRUST-0303"
+    problem(client.post(f"{unknown}/follow", json={"port": 0}), 400)
     problem(client.get("/v1/trust/ab/assets"), 400)
 
 

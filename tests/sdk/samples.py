@@ -80,6 +80,7 @@ SAMPLES: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, Any]]] = {
     ("trust", "preview"): ((PartnerRequest(introduction="x"),), {}),
     ("trust", "add"): ((PartnerRequest(introduction="x"),), {}),
     ("trust", "drop"): ((HEX32, "over"), {}),
+    ("trust", "follow"): ((HEX32, "::1", 4433), {}),
     ("trust", "whatif"): (("root",), {}),
     ("trust", "assets"): ((HEX32,), {}),
     ("tokens", "list"): ((), {}),

@@ -31,6 +31,8 @@ from hypermesh.wire.rpc import (
     LoggedRequest,
     LogProofRequest,
     PartnerAssetsRequest,
+    PartnerIntroduction,
+    PartnerIntroductionRequest,
     PartnerStatusRequest,
     ResolveRequest,
     SetTermsRequest,
@@ -103,6 +105,10 @@ def methods(
         "parcel.greet": Method(NODES, SignedSealingKey, parcels.greet),
         "parcel.key": Method(NODES, SealingKeyRequest, parcels.key),
         "partner.status": Method(PARTNERS, PartnerStatusRequest, partners.status),
+        "partner.introduction": Method(
+            STRANGERS, PartnerIntroductionRequest, partners.succession.introduce
+        ),
+        "partner.changed": Method(PARTNERS, PartnerIntroduction, partners.note),
         "partner.assets": Method(PARTNERS, PartnerAssetsRequest, partners.assets),
         "job.run": Method(SESSIONS, JobRequest, lending.run_job),
         "job.output": Method(SESSIONS, JobOutputRequest, lending.job_output),

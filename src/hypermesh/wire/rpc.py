@@ -57,6 +57,7 @@ SERVICE_PERF = 23
 """STOQ service number of measurements of a path, of servers that run alone."""
 
 
+INTRODUCTION_BYTES_MAX = 96 * 1024
 PARTNER_REVOKED_MAX = 4096
 """Revoked nodes that one answer names."""
 PARTNER_ASSETS_MAX = 256
@@ -210,6 +211,23 @@ class PartnerStatus(msgspec.Struct, frozen=True, array_like=True):
     time_ms: TimeMs
     revoked: Annotated[list[NodeId], Meta(max_length=PARTNER_REVOKED_MAX)]
     complete: bool
+
+
+class PartnerIntroductionRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`partner.introduction`: what is this network now? Anybody may ask."""
+
+
+class PartnerIntroduction(msgspec.Struct, frozen=True, array_like=True):
+    """An encoded `trustchain.federation.Introduction`: the answer to `partner.introduction`, and
+    what `partner.changed` tells a partner that lists the caller's network."""
+
+    introduction: Annotated[bytes, Meta(max_length=INTRODUCTION_BYTES_MAX)]
+
+
+class PartnerNoted(msgspec.Struct, frozen=True, array_like=True):
+    """Whether that was news that the listing will follow."""
+
+    news: bool
 
 
 class PartnerAssetsRequest(msgspec.Struct, frozen=True, array_like=True):

@@ -55,6 +55,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/v1/trust/introduction"): READ,
     ("GET", "/v1/trust/whatif"): READ,
     ("DELETE", "/v1/trust/{network}"): OWNER,
+    ("POST", "/v1/trust/{network}/follow"): OWNER,
     ("GET", "/v1/trust/{network}/assets"): READ,
     ("GET", "/v1/stoq"): READ,
     ("GET", "/v1/stoq/connections"): READ,
