@@ -35,7 +35,7 @@ from hypermesh.node.chain import Chain, Following, Sequencing
 from hypermesh.node.condition import Condition
 from hypermesh.node.configuration import Configuration
 from hypermesh.node.economy import Economy
-from hypermesh.node.events import job_event
+from hypermesh.node.events import job_event, phase_event
 from hypermesh.node.evidence import Evidence
 from hypermesh.node.explorer import Explorer
 from hypermesh.node.handshakes import Handshakes
@@ -402,6 +402,11 @@ class Node:
         self.running.tell(
             lambda record: self.events.tell(
                 EventKind.JOB, job_event(record, time.time_ns() // 1_000_000)
+            )
+        )
+        self.names.tell(
+            lambda before, phase: self.events.tell(
+                EventKind.PHASE, phase_event(before, phase, time.time_ns() // 1_000_000)
             )
         )
 

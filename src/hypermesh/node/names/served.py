@@ -14,6 +14,7 @@ import logging
 import threading
 import time
 from bisect import bisect_right
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -143,6 +144,7 @@ class Names:
         self._local = local.zone(None)
         self._lock = threading.Lock()
         """Over the server, what it serves and the phase."""
+        self._told: Callable[[int, int], None] | None = None
         self._server: NameServer | None = None
         self._served: Standing | None = None
         self._failure: str | None = None
@@ -150,6 +152,11 @@ class Names:
         self._commits: Subscription
         self._trouble = Trouble(log, "bringing the names up to date")
         self._thread = threading.Thread(target=self._watch, name="names", daemon=True)
+
+    def tell(self, told: Callable[[int, int], None]) -> None:
+        """Call `told` with the phase before and the one after, when another is switched to. To be
+        said before `start`."""
+        self._told = told
 
     @property
     def threads(self) -> tuple[threading.Thread, ...]:
@@ -249,10 +256,13 @@ class Names:
         """Go over to `phase`, durably. Raises `UpstreamMissing`, `OSError`."""
         require_possible(phase, has_upstream=bool(self._upstream))
         with self._lock:
+            before = self._kept.phase
             self._kept.keep(phase)
             self._responder.phase = phase
             if self._server is not None:
                 self._show(self._server, self._standing())
+        if before is not phase and self._told is not None:
+            self._told(before.value, phase.value)
         return self.view()
 
     def is_answered(self, owner: bytes) -> bool:
