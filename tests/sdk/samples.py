@@ -121,6 +121,7 @@ SAMPLES: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, Any]]] = {
     ("certificates", "replace_issuer"): (("the CA's host was broken into", 60_000), {}),
     ("stoq", "status"): ((), {}),
     ("stoq", "connections"): ((), {}),
+    ("stoq", "move"): ((4433,), {}),
     ("catalog", "get"): ((), {}),
     ("caesar", "get"): ((), {}),
     ("mfn", "list"): ((), {}),

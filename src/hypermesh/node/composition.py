@@ -53,6 +53,7 @@ from hypermesh.node.measurements import Measurements
 from hypermesh.node.membership import Membership
 from hypermesh.node.memory_use import MemoryUse
 from hypermesh.node.metrics import Metrics
+from hypermesh.node.moving import Moving
 from hypermesh.node.names.naming import Naming
 from hypermesh.node.names.served import Names
 from hypermesh.node.neighbours import Neighbours
@@ -319,6 +320,14 @@ class Node:
             {SERVICE_TRANSFER: self.inbox.take, SERVICE_TUNNEL: self.services.take},
             heard,
         )
+        self.moving = Moving(
+            self.configuration,
+            membership,
+            self.endpoint,
+            self._peers,
+            self.whereabouts,
+            self._moved,
+        )
         self._certification = Certification(
             membership,
             self.chain,
@@ -340,6 +349,7 @@ class Node:
             self._attesting,
             self.lending,
             self.whereabouts,
+            lambda: self.moving.port,
         )
         self._anchoring = Anchoring(membership, self.chain, self.wallet, self._admitting)
         self._watching = Watching(
@@ -583,6 +593,11 @@ class Node:
     def _reached(self, locator: Locator) -> None:
         self.whereabouts.reached(locator)
         self._came_up(locator.node)
+
+    def _moved(self) -> None:
+        host, port = self.configuration.settings.stoq_host, self.endpoint.address[1]
+        self.listening = replace(self.listening, stoq=f"[{host}]:{port}")
+        self.partners.tell_soon()
 
     def _resolve(self, prefix: bytes) -> NodeId | None:
         """The node whose id begins so, as the ledger knows it."""

@@ -25,7 +25,7 @@ from hypermesh.wire.errors import Conflict, HyperMeshError, InvalidInput
 from hypermesh.wire.ids import NodeId
 from hypermesh.wire.rpc import ALPN_NODE, SignedLocator
 
-TELL_S = 5.0
+TELL_S = 10.0
 """For all who are told together; who has not heard by then asks the sequencer."""
 TELLERS = 16
 PEERS_TOLD_MAX = 1_000

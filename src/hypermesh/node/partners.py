@@ -158,6 +158,10 @@ class Partners:
     def start(self) -> None:
         self._thread.start()
 
+    def tell_soon(self) -> None:
+        """This network is elsewhere now: those that it lists shall know."""
+        self._wake.set()
+
     def stop(self) -> None:
         """No question is asked from now on. One under way ends with the endpoint."""
         self._stopping.set()

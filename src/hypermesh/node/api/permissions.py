@@ -59,6 +59,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/v1/trust/{network}/assets"): READ,
     ("GET", "/v1/stoq"): READ,
     ("GET", "/v1/stoq/connections"): READ,
+    ("POST", "/v1/stoq/move"): OWNER,
     ("POST", "/v1/stoq/parcels"): MANAGE,
     ("GET", "/v1/stoq/parcels"): MANAGE,
     ("GET", "/v1/stoq/parcels/{parcel}"): MANAGE,
