@@ -149,7 +149,9 @@ class PartnerSuccession:
 
     def introduce(self, peer: Peer, request: PartnerIntroductionRequest) -> PartnerIntroduction:
         """`partner.introduction`: this network, for anybody; nothing of it is secret."""
-        del peer, request
+        del peer
+        if request.network != self._membership.genesis_id:
+            raise NotFound("This node is of another network")
         return PartnerIntroduction(encode(self.own))
 
     def note(self, peer: Peer, said: PartnerIntroduction) -> PartnerNoted:
@@ -229,7 +231,7 @@ class PartnerSuccession:
         if where is None:
             raise Unreachable("It is not known where that network is")
         policy, keys = TrustPolicy(network=network), Identity.of_keys(self._membership.keys)
-        body = encode(Call("partner.introduction", encode(PartnerIntroductionRequest())))
+        body = encode(Call("partner.introduction", encode(PartnerIntroductionRequest(network))))
         with Endpoint.bind("::", policy=policy, identity=keys) as endpoint:
             at = msgspec.structs.replace(where, node=row.sequencer)
             connection, _ = dial(endpoint, at, ALPN_ENROL, fingerprint(row.root))

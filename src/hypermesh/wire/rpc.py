@@ -28,7 +28,7 @@ from hypermesh.wire.asset import (
 )
 from hypermesh.wire.block import Genesis
 from hypermesh.wire.errors import Problem
-from hypermesh.wire.ids import AssetId, Hash, JobId, LeaseId, NodeId, OwnerId
+from hypermesh.wire.ids import AssetId, GenesisId, Hash, JobId, LeaseId, NodeId, OwnerId
 from hypermesh.wire.keys import PublicKeys, QuantumSignature
 from hypermesh.wire.reading import MeterReading
 from hypermesh.wire.transparency import Logged, Origin, Path
@@ -214,7 +214,10 @@ class PartnerStatus(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PartnerIntroductionRequest(msgspec.Struct, frozen=True, array_like=True):
-    """`partner.introduction`: what is this network now? Anybody may ask."""
+    """`partner.introduction`: what is `network`, which the node that is asked is of, now? Anybody
+    may ask."""
+
+    network: GenesisId
 
 
 class PartnerIntroduction(msgspec.Struct, frozen=True, array_like=True):
