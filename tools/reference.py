@@ -271,6 +271,8 @@ def configuration() -> str:
         "stoq.threads": str(Settings("", 0, PrivacyLevel.PRIVATE, "", 0).stoq_threads),
         "stoq.stack": Settings("", 0, PrivacyLevel.PRIVATE, "", 0).stoq_stack.value,
         "dns.listen": Settings("", 0, PrivacyLevel.PRIVATE, "", 0).dns_listen,
+        "dns.tls": Settings("", 0, PrivacyLevel.PRIVATE, "", 0).dns_tls,
+        "dns.quic": Settings("", 0, PrivacyLevel.PRIVATE, "", 0).dns_quic,
         "dns.upstream": "none",
         "log.level": "info",
         "output": "table",

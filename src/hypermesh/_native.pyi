@@ -108,6 +108,7 @@ class DnsServer:
     def start(
         *,
         addresses: Sequence[tuple[str, int]],
+        ports_tried: int,
         workers: int,
         tls: tuple[Sequence[tuple[str, int]], tuple[Sequence[bytes], bytes], Sequence[bytes]]
         | None,

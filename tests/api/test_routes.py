@@ -807,7 +807,7 @@ def test_what_the_router_has_learned(client: httpx.Client, bob: Running) -> None
 def test_the_names_of_the_mesh(client: httpx.Client, alice: Running, bob: Running) -> None:
     view = read(client.get("/v1/dns"), DnsView)
     assert (view.phase, view.phase_name, view.failure) == (3, "ledger only", None)
-    assert {each.transport for each in view.addresses} == {"udp", "tcp"}
+    assert {each.transport for each in view.addresses} == {"udp", "tcp", "tls", "quic"}
     assert view.height is not None
     named = f"{bob.node[:16]}.{view.zones[0].zone}"
     deadline = time.monotonic() + SEEN_S_MAX
@@ -936,6 +936,8 @@ def test_other_networks(client: httpx.Client, alice: Running) -> None:
     unknown = f"/v1/trust/{'ab' * 32}"
     assert problem(client.delete(unknown), 404)["code"] == "HM-TX-FED-0009"
     problem(client.get(f"{unknown}/assets"), 404)
+    assert problem(client.post(f"{unknown}/follow", json={}), 404)["code"] == "HM-TRUST-0303"
+    problem(client.post(f"{unknown}/follow", json={"port": 0}), 400)
     problem(client.get("/v1/trust/ab/assets"), 400)
 
 

@@ -38,7 +38,7 @@ def status(**other: Any) -> StatusView:
     return StatusView(**{name: known.get(name, samples.get(kinds[name], "x")) for name in fields})
 
 
-def served(port: int | None) -> DnsView:
+def served(port: int | None, failure: str | None = None) -> DnsView:
     """What a node says of its names that shall be at port 5353."""
     return DnsView(
         phase=3,
@@ -46,7 +46,7 @@ def served(port: int | None) -> DnsView:
         zone="0001020304.hm.internal",
         listen="[::1]:5353",
         addresses=[] if port is None else [DnsPlace("udp", "::1", port)],
-        failure="taken" if port is None else None,
+        failure="taken" if port is None else failure,
         upstream=[],
         height=900,
         names=1,
@@ -156,6 +156,7 @@ PLANTED: list[tuple[str, State, Facts]] = [
     ("names", State.NOTE, but(ASLEEP, machine={"dns_taken": "[::1]:5353"})),
     ("names", State.NOTE, but(answers={"names": served(5354)})),
     ("names", State.WARN, but(answers={"names": served(None)})),
+    ("names", State.WARN, but(answers={"names": served(5353, "[::1]:8853: taken")})),
     ("sandbox", State.WARN, but(machine={"sandbox_trouble": "no bwrap", "sandbox_fix": "apt"})),
     ("limits", State.WARN, but(machine={"limits_unenforced": ("memory",)})),
     ("ledger", State.FAIL, but(ledger={"databases": (DAMAGED,)})),

@@ -84,6 +84,8 @@ class Node:
     stack: str = "ipv6"
     dns_listen: str = "[::1]:5353"
     dns_upstream: str = ""
+    dns_tls: str = "[::1]:0"
+    dns_quic: str = "[::1]:0"
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -103,6 +105,8 @@ class Node:
             stoq_stack=self.stack,
             dns_listen=self.dns_listen,
             dns_upstream=self.dns_upstream,
+            dns_tls=self.dns_tls,
+            dns_quic=self.dns_quic,
         )
 
     def begin(

@@ -63,6 +63,7 @@ METHODS = {
     "job.run": ALPN_SESSION,
     "enrol.request": ALPN_ENROL,
     "enrol.renew": ALPN_ENROL,
+    "partner.introduction": ALPN_ENROL,
 }
 ALPNS = (ALPN_NODE, ALPN_ENROL, ALPN_SESSION)
 

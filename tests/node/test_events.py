@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypermesh.ledger.errors import LedgerStopped
 from hypermesh.ledger.feed import Commit, Feed
 from hypermesh.ledger.module import Event
+from hypermesh.ledger.names import Name
 from hypermesh.node import streaming
 from hypermesh.node.events import KINDS, Place, frame, frames, kinds_of
 from hypermesh.node.streaming import INDEX_MAX, Events, Reader, TooManyReaders
@@ -30,6 +31,7 @@ from hypermesh.wire.api.event import (
     JobEvent,
     LeaseStateEvent,
     LiveEvent,
+    NameEvent,
     NodeEvent,
     RatesView,
     ResetEvent,
@@ -194,6 +196,34 @@ def test_accounts_and_nodes() -> None:
         ("enrolled", OWNER.hex(), ""),
         ("revoked", None, "stolen"),
     ]
+
+
+def test_names_are_added_changed_and_dropped() -> None:
+    first, second = Name(OWNER, NODE, None), Name(OTHER, None, ASSET)
+    said = told(
+        Event("name.set", b"desk", encode(first), entry=1),
+        # What stood for one thing stands for another, in one transaction.
+        Event("name.dropped", b"desk", encode(first), entry=2),
+        Event("name.set", b"desk", encode(second), entry=2),
+        Event("name.dropped", b"desk", encode(second), entry=3),
+        # A transaction of its own drops it, and another takes it.
+        Event("name.set", b"desk", encode(first), entry=4),
+        Event("name.dropped", b"lap", encode(first), entry=5),
+        Event("name.set", b"top", encode(first), entry=5),
+    )[1:]
+    assert {each.kind for each in said} == {EventKind.NAME}
+    found = [each.data for each in said if isinstance(each.data, NameEvent)]
+    assert [(each.label, each.what, each.mine) for each in found] == [
+        ("desk", "added", True),
+        ("desk", "changed", False),
+        ("desk", "dropped", False),
+        ("desk", "added", True),
+        ("lap", "dropped", True),
+        ("top", "added", True),
+    ]
+    assert [each.id for each in said] == ["7.1", "7.3", "7.4", "7.5", "7.6", "7.7"]
+    assert (found[0].node, found[0].asset) == (NODE.hex(), None)
+    assert (found[1].node, found[1].asset) == (None, ASSET.hex())
 
 
 def test_what_nobody_could_read_keeps_its_number_and_harms_nothing() -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from hypermesh.assets.privacy import AccessRefused
 from hypermesh.node.authority_logs import PartnerAct, PartnerDropAct
-from hypermesh.node.partners import PartnerNotListed, ServiceNotAgreed
+from hypermesh.node.partner_succession import PartnerNotListed
+from hypermesh.node.partners import ServiceNotAgreed
 from hypermesh.node.revoking import OwnerElsewhere
 from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint

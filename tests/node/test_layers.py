@@ -28,6 +28,8 @@ SAMPLES: dict[str, tuple[object, object]] = {
     "tls.port": (0, 0),
     "parcels.carry": ("network", "network"),
     "dns.listen": ("[::1]:5399", "[::1]:5399"),
+    "dns.tls": ("192.0.2.1:853", "192.0.2.1:853"),
+    "dns.quic": ("off", "off"),
     "dns.upstream": ("[::1]:53, 192.0.2.1", "[::1]:53, 192.0.2.1"),
     "log.level": ("debug", "debug"),
     "output": ("jsonl", "jsonl"),
@@ -46,6 +48,8 @@ WRONG: dict[str, list[object]] = {
     "tls.port": [-1, 65536, False],
     "parcels.carry": ["everybody", True, ""],
     "dns.listen": ["", "::1", "here:5353", "[::1]:65536", 5353],
+    "dns.tls": ["", "::1", "here:853", 853],
+    "dns.quic": ["", "192.0.2.1:853", 853],
     "dns.upstream": ["dns.example", ",".join(["[::1]:53"] * 4), 53],
     "log.level": ["verbose", 3],
     "output": ["yaml", []],
@@ -135,7 +139,7 @@ def test_empty_tables_and_files_say_nothing() -> None:
     "key",
     [
         *("data", "level", "stoq.host", "stoq.stack", "tls.port", "parcels.carry"),
-        *("dns.listen", "dns.upstream"),
+        *("dns.listen", "dns.tls", "dns.quic", "dns.upstream"),
     ],
 )
 def test_a_project_cannot_say_where_the_keys_lie_nor_who_gets_in(key: str) -> None:

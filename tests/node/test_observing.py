@@ -45,7 +45,7 @@ from hypermesh.wire.tx import BankTransfer
 from .network import Network, Node, eventually, hm, output, problem
 
 MIB = 1 << 20
-LEDGER_KINDS = sorted(KINDS - {EventKind.LIVE, EventKind.JOB})
+LEDGER_KINDS = sorted(KINDS - {EventKind.LIVE, EventKind.JOB, EventKind.PHASE})
 
 
 def following(node: Node, since: str | None, kinds: list[str]) -> Iterator[Event]:

@@ -19,6 +19,7 @@ from hypermesh.crypto.keys import QuantumKeys
 from hypermesh.crypto.keystore import KeyStore
 from hypermesh.ledger.identity import EnrolmentRefused, IssuerForbidden, IssuerRefused
 from hypermesh.node.authority_logs import IssuerAct
+from hypermesh.sdk.region import _issuers
 from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.errors import UnknownIssuer
@@ -32,6 +33,7 @@ from hypermesh.trustchain.certificate import (
     serial_number,
 )
 from hypermesh.trustchain.verify import fingerprint
+from hypermesh.wire.api.lease import TrustView
 from hypermesh.wire.asset import AssetKind
 from hypermesh.wire.codec import decode
 from hypermesh.wire.errors import HyperMeshError, NotAvailable, NotFound
@@ -270,3 +272,41 @@ def test_who_joins_later_gets_the_present_one(network: Network) -> None:
     dave.ready()
     assert fingerprint(dave.membership.chain[1]).hex() == present
     assert is_by(network, "dave", present)
+
+
+def knows(node: Node, issuing: str) -> bool:
+    """Whether the node's copy of the ledger names this issuing CA."""
+    with node.mesh() as mesh:
+        return mesh.certificates.authority().issuing_sha256 == issuing
+
+
+def test_a_host_that_could_not_renew_is_believed_during_the_grace_alone(network: Network) -> None:
+    """Bob cannot write his next certificate down, so he goes on with the one that he has."""
+    alice, bob = network.alice, network.bob
+    renewal = bob.data / "certificate.new"
+    renewal.mkdir()
+    try:
+        old = fingerprint(bob.membership.chain[1]).hex()
+        with alice.mesh() as mesh:
+            done = mesh.certificates.replace_issuer("once more", 3_600_000)
+            eventually(lambda: knows(bob, done.sha256), "bob knows of it")
+            memory = bob.asset(AssetKind.MEMORY).address
+            with mesh.memory.lease("64KiB", address=memory, keep=True) as region:
+                region[0:5] = b"still"
+            address = region.address
+            with mesh.memory.open(address) as again:
+                assert bytes(again[0:5]) == b"still"
+            assert fingerprint(bob.membership.chain[1]).hex() == old
+            mesh.certificates.replace_issuer("and at once", 0)
+            with pytest.raises(UnknownIssuer):
+                mesh.memory.open(address)
+    finally:
+        renewal.rmdir()
+
+
+def test_a_grace_counts_at_the_client_too() -> None:
+    trust = TrustView(
+        genesis="00" * 32, root="aa", issuing="bb", replaced=["cc"], replaced_until_ms=1_000
+    )
+    assert _issuers(trust, 1_000) == [b"\xbb", b"\xcc"]
+    assert _issuers(trust, 1_001) == [b"\xbb"]

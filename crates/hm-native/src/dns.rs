@@ -91,13 +91,14 @@ impl DnsServer {
     /// responses a second, one in how many above it is truncated, who is exempt.
     #[staticmethod]
     #[pyo3(signature = (
-        *, addresses, workers, tls, quic, rate, connections_max, idle_ms, signatures_max,
+        *, addresses, ports_tried, workers, tls, quic, rate, connections_max, idle_ms, signatures_max,
         recursive, suffixes, secret, resolver,
     ))]
     #[allow(clippy::too_many_arguments)]
     fn start(
         py: Python<'_>,
         addresses: Vec<Address>,
+        ports_tried: u16,
         workers: usize,
         tls: Option<(Vec<Address>, Chain, Vec<Vec<u8>>)>,
         quic: Option<(Address, Chain)>,
@@ -113,6 +114,7 @@ impl DnsServer {
         let certificate = |(chain, key): Chain| Certificate { chain, key };
         let settings = Settings {
             addresses: addresses_of(addresses)?,
+            ports_tried,
             workers,
             tls: tls
                 .map(|(addresses, chain, client_roots)| {

@@ -177,6 +177,7 @@ def _show(found: DnsView, output: str) -> None:
         facts(
             {
                 "served": ", ".join(places) or f"no: {found.failure}",
+                **({"not served": found.failure} if places and found.failure else {}),
                 "phase": f"{found.phase}: {PHASES[found.phase]}",
                 "upstream": ", ".join(found.upstream) or "none",
                 "ledger": f"{height}, {found.names} names",

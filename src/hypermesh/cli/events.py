@@ -12,7 +12,7 @@ from hypermesh.cli.command import Command, data_option, mesh, output_option
 if TYPE_CHECKING:
     from hypermesh.sdk.events import Event
 
-KINDS = ("block", "asset", "lease", "job", "node", "privacy", "account", "live")
+KINDS = ("block", "asset", "lease", "job", "node", "privacy", "account", "name", "phase", "live")
 ID_SHOWN = 12
 
 
@@ -76,6 +76,11 @@ def _words(event: Event) -> str:
             owners = " to ".join(each[:ID_SHOWN] for each in account.accounts)
             moved = f" {format_caes(account.amount)} CAES" if account.amount else ""
             return f"{account.what}{moved}: {owners}"
+        case told.NameEvent() as name:
+            mine = ", mine" if name.mine else ""
+            return f"{name.label} {name.what}: {(name.asset or name.node or '')[:ID_SHOWN]}{mine}"
+        case told.PhaseEvent() as names:
+            return f"names are answered by phase {names.phase}, before by {names.before}"
         case told.JobEvent() as job:
             return f"{job.job[:ID_SHOWN]} {job.state.value}"
         case told.LiveEvent() as live:

@@ -56,6 +56,24 @@ def net_path(name: str | None, data: Path | None, output: str) -> None:
     emit(found, output, table([_settings(each) for each in found], "No connections."))
 
 
+@net.command("move", example="hm net move\nhm net move 4433")
+@click.argument("port", type=click.IntRange(0, 65535), default=0)
+@data_option
+@output_option
+def net_move(port: int, data: Path | None, output: str) -> None:
+    """Have STOQ go to another UDP port, PORT or one that the system chooses.
+
+    The nodes that are connected are told before, and come back to the new port at once; the others
+    learn of it from the node that orders the ledger. What others had open here ends: they open
+    regions, tunnels and transfers again. The port is kept over restarts.
+    """
+    from hypermesh.cli.output import emit
+
+    with mesh(data) as here:
+        done = here.stoq.move(port)
+    emit(done, output, f"at port {done.port}, before at {done.before}; told {done.told} nodes")
+
+
 def _links(name: str | None, data: Path | None) -> list[StoqLink]:
     """Live connections, those with the node `name` where it is given."""
     from hypermesh.cli.party import meant_node

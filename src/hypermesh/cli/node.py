@@ -73,6 +73,18 @@ def node_options(command: Decorated) -> Decorated:
             help="Where names are served, or the next free port; off for nowhere ([::1]:5353).",
         ),
         click.option(
+            "--dns-tls",
+            default=None,
+            metavar="ADDRESS:PORT",
+            help="The same over TLS, where names are served at all ([::1]:8853).",
+        ),
+        click.option(
+            "--dns-quic",
+            default=None,
+            metavar="ADDRESS:PORT",
+            help="The same over QUIC, at an IPv6 address ([::1]:8853).",
+        ),
+        click.option(
             "--dns-upstream",
             default=None,
             metavar="ADDRESS:PORT,...",

@@ -241,6 +241,40 @@ def trust_drop(network: str, reason: str, yes: bool, data: Path | None, output: 
     emit(done, output, f"{meant.network[:ID_SHOWN]} is dropped, in block {done.height}")
 
 
+@trust.command(
+    "follow", example="hm trust follow 3f1c9a\nhm trust follow 3f1c9a --at '[2001:db8::7]:4433'"
+)
+@click.argument("network")
+@click.option("--at", metavar="ADDRESS:PORT", help="Where the node is now that orders its ledger.")
+@data_option
+@output_option
+def trust_follow(network: str, at: str | None, data: Path | None, output: str) -> None:
+    """Ask NETWORK where it is and which issuing CA it has, and list that.
+
+    What was agreed stays as it is: who is let in, for what, until when. The other side is known by
+    its root and the key of the node that orders its ledger, both of which are listed. Without this,
+    a partner that lists this network says by itself that it has moved, and one that shows
+    certificates of another CA is asked.
+    """
+    from hypermesh.cli.output import emit
+    from hypermesh.node.names.place import parse_place
+
+    place = None if at is None else parse_place(at)
+    with mesh(data) as here:
+        meant = _meant(here, network)
+        host, port = (None, None) if place is None else place
+        done = here.trust.follow(meant.network, host, port)
+    said = []
+    if done.moved:
+        said.append(f"is at [{done.hosts[0]}]:{done.port}")
+    if done.reissued:
+        said.append("has another issuing CA")
+    where = f"in block {done.height}" if said else "nothing was changed"
+    emit(
+        done, output, f"{meant.network[:ID_SHOWN]} {' and '.join(said) or 'is as listed'}: {where}"
+    )
+
+
 @trust.command("assets", example="hm trust assets 3f1c9a")
 @click.argument("network")
 @quiet_option

@@ -52,6 +52,7 @@ def command(
     words += ["--tls-port", str(settings.tls_port)]
     words += ["--carry", settings.carry.value]
     words += ["--dns-listen", settings.dns_listen, "--dns-upstream", settings.dns_upstream]
+    words += ["--dns-tls", settings.dns_tls, "--dns-quic", settings.dns_quic]
     return words
 
 

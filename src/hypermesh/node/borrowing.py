@@ -286,6 +286,7 @@ class Borrowing:
         genesis = self._membership.genesis
         with self._chain.ledger.state() as state:
             issuing = identity.issuer(state)
+            believed = identity.issuers(state, self._chain.now_ms())
         return SessionView(
             lease=msgspec.structs.replace(view, host=locator.hosts[0], port=locator.port),
             secret=secret,
@@ -293,6 +294,8 @@ class Borrowing:
                 genesis=self._membership.genesis_id.hex(),
                 root=genesis.root_certificate.hex(),
                 issuing=issuing.hex(),
+                replaced=[each.hex() for each in believed.certificates if each != issuing],
+                replaced_until_ms=believed.until_ms,
             ),
         )
 

@@ -35,6 +35,8 @@ from hypermesh.wire.rpc import (
     LogProofRequest,
     LogReadRequest,
     PartnerAssetsRequest,
+    PartnerIntroduction,
+    PartnerIntroductionRequest,
     PartnerStatusRequest,
     ResolveRequest,
     SetTermsRequest,
@@ -108,6 +110,10 @@ def methods(
         "parcel.greet": Method(NODES, SignedSealingKey, parcels.greet),
         "parcel.key": Method(NODES, SealingKeyRequest, parcels.key),
         "partner.status": Method(PARTNERS, PartnerStatusRequest, partners.status),
+        "partner.introduction": Method(
+            STRANGERS, PartnerIntroductionRequest, partners.succession.introduce
+        ),
+        "partner.changed": Method(PARTNERS, PartnerIntroduction, partners.note),
         "partner.assets": Method(PARTNERS, PartnerAssetsRequest, partners.assets),
         "job.run": Method(SESSIONS, JobRequest, lending.run_job),
         "job.output": Method(SESSIONS, JobOutputRequest, lending.job_output),

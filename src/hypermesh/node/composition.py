@@ -37,7 +37,7 @@ from hypermesh.node.condition import Condition
 from hypermesh.node.configuration import Configuration
 from hypermesh.node.cosigning import Gathering
 from hypermesh.node.economy import Economy
-from hypermesh.node.events import job_event
+from hypermesh.node.events import job_event, phase_event
 from hypermesh.node.evidence import Evidence
 from hypermesh.node.explorer import Explorer
 from hypermesh.node.handshakes import Handshakes
@@ -55,6 +55,7 @@ from hypermesh.node.measurements import Measurements
 from hypermesh.node.membership import Membership
 from hypermesh.node.memory_use import MemoryUse
 from hypermesh.node.metrics import Metrics
+from hypermesh.node.moving import Moving
 from hypermesh.node.names.naming import Naming
 from hypermesh.node.names.served import Names
 from hypermesh.node.neighbours import Neighbours
@@ -340,6 +341,14 @@ class Node:
             {SERVICE_TRANSFER: self.inbox.take, SERVICE_TUNNEL: self.services.take},
             heard,
         )
+        self.moving = Moving(
+            self.configuration,
+            membership,
+            self.endpoint,
+            self._peers,
+            self.whereabouts,
+            self._moved,
+        )
         self._certification = Certification(
             membership,
             self.chain,
@@ -361,6 +370,7 @@ class Node:
             self._attesting,
             self.lending,
             self.whereabouts,
+            lambda: self.moving.port,
         )
         self._anchoring = Anchoring(membership, self.chain, self.wallet, self._admitting, history)
         self._watching = Watching(
@@ -424,6 +434,11 @@ class Node:
         self.running.tell(
             lambda record: self.events.tell(
                 EventKind.JOB, job_event(record, time.time_ns() // 1_000_000)
+            )
+        )
+        self.names.tell(
+            lambda before, phase: self.events.tell(
+                EventKind.PHASE, phase_event(before, phase, time.time_ns() // 1_000_000)
             )
         )
 
@@ -605,6 +620,11 @@ class Node:
     def _reached(self, locator: Locator) -> None:
         self.whereabouts.reached(locator)
         self._came_up(locator.node)
+
+    def _moved(self) -> None:
+        host, port = self.configuration.settings.stoq_host, self.endpoint.address[1]
+        self.listening = replace(self.listening, stoq=f"[{host}]:{port}")
+        self.partners.tell_soon()
 
     def _resolve(self, prefix: bytes) -> NodeId | None:
         """The node whose id begins so, as the ledger knows it."""

@@ -21,6 +21,8 @@ API_PORT = 5173
 API_PORTS_TRIED = 32
 TLS_PORT = 8444
 DNS_LISTEN = "[::1]:5353"
+DNS_ENCRYPTED = "[::1]:8853"
+"""Of TLS (a TCP port) and of QUIC (a UDP port)."""
 SETTINGS_FILE = "settings.json"
 DEFAULT_SHARE = BASIS_POINTS // 2
 SOCKET_PATH_BYTES_MAX = 107
@@ -44,8 +46,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `stoq_port` is 0 until the first start has chosen one; `tls_port` is 0 for no TLS listener, else
     where it looks first for a free port; `carry` says for whom it keeps parcels; `stoq_stack` which
     versions of IP STOQ speaks, `stoq_threads` with how many I/O threads (0: one a core).
-    `dns_listen` is where it looks first for a place to serve names, `off` for none; `dns_upstream`
-    names the servers that look up other names, between commas."""
+    `dns_listen` is where it looks first for a place to serve names, `off` for none; `dns_tls` and
+    `dns_quic` are the same for DNS over TLS and over QUIC, which only a node has that serves names
+    at all; `dns_upstream` names the servers that look up other names, between commas."""
 
     name: str
     share: int
@@ -58,6 +61,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stoq_threads: int = 1
     dns_listen: str = DNS_LISTEN
     dns_upstream: str = ""
+    dns_tls: str = DNS_ENCRYPTED
+    dns_quic: str = DNS_ENCRYPTED
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -82,6 +87,8 @@ class Configuration(msgspec.Struct, frozen=True):
         stoq_threads: int | None = None,
         dns_listen: str | None = None,
         dns_upstream: str | None = None,
+        dns_tls: str | None = None,
+        dns_quic: str | None = None,
     ) -> Configuration:
         """What is given on a command line, else what was chosen before, else the defaults."""
         kept = kept_settings(data / SETTINGS_FILE)
@@ -102,6 +109,8 @@ class Configuration(msgspec.Struct, frozen=True):
             stoq_threads=kept.stoq_threads if stoq_threads is None else stoq_threads,
             dns_listen=kept.dns_listen if dns_listen is None else dns_listen,
             dns_upstream=kept.dns_upstream if dns_upstream is None else dns_upstream,
+            dns_tls=kept.dns_tls if dns_tls is None else dns_tls,
+            dns_quic=kept.dns_quic if dns_quic is None else dns_quic,
         )
         return cls(data, settings)
 

@@ -18,6 +18,7 @@ from hypermesh.assets import lease as leases
 from hypermesh.crypto.digest import digest_of
 from hypermesh.ledger.kernel import decode_entry
 from hypermesh.ledger.module import Event
+from hypermesh.ledger.names import Name
 from hypermesh.node.jobs import Record
 from hypermesh.wire.api.event import (
     AccountEvent,
@@ -28,7 +29,9 @@ from hypermesh.wire.api.event import (
     LeaseStateEvent,
     LedgerEvent,
     LiveEvent,
+    NameEvent,
     NodeEvent,
+    PhaseEvent,
     ResetEvent,
 )
 from hypermesh.wire.asset import Asset, Lease
@@ -45,7 +48,7 @@ RETRY_MS = 1000
 
 _PLACE = re.compile(r"(0|[1-9][0-9]{0,15})\.(0|[1-9][0-9]{0,8})")
 
-Said = LedgerEvent | JobEvent | LiveEvent | ResetEvent
+Said = LedgerEvent | JobEvent | PhaseEvent | LiveEvent | ResetEvent
 """What an event can carry."""
 
 Told = tuple[EventKind, LedgerEvent]
@@ -106,7 +109,11 @@ def frames(block: Block, events: Iterable[Event], owner: OwnerId) -> list[Frame]
     """What a block's stream says, in order. `owner` is whose node this is."""
     header, listed = block.header, list(events)
     said: list[Told | None] = [(EventKind.BLOCK, _block(block, listed))]
-    said += [_told(header.height, header.time_ms, each, owner) for each in listed]
+    for before, each, after in zip([None, *listed], listed, [*listed[1:], None], strict=False):
+        told = _told(header.height, header.time_ms, each, owner)
+        if each.name in ("name.set", "name.dropped"):
+            told = _name((header.height, header.time_ms), before, each, after, owner)
+        said.append(told)
     return [
         frame(*each, Place(header.height, index))
         for index, each in enumerate(said)
@@ -122,6 +129,11 @@ def job_event(record: Record, now_ms: int) -> JobEvent:
         time_ms=now_ms,
         lease=None if record.lease is None else record.lease.hex(),
     )
+
+
+def phase_event(before: int, phase: int, now_ms: int) -> PhaseEvent:
+    """What is said of a node that goes over to another phase of its names."""
+    return PhaseEvent(phase=phase, before=before, time_ms=now_ms)
 
 
 def frame(kind: EventKind, said: Said, place: Place | None = None) -> Frame:
@@ -218,6 +230,35 @@ def _asset(at: At, event: Event) -> Told | None:
         leases=row.leases,
         committed=row.committed,
         revision=row.revision,
+    )
+
+
+def _name(
+    at: tuple[int, int], before: Event | None, event: Event, after: Event | None, owner: OwnerId
+) -> Told | None:
+    """A name that one transaction gives another meaning is dropped and set: that is one change."""
+    if event.name == "name.dropped" and _is_one_change(event, after):
+        return None
+    what = "dropped" if event.name == "name.dropped" else "added"
+    if what == "added" and before is not None and _is_one_change(before, event):
+        what = "changed"
+    row = decode(Name, event.data)
+    return EventKind.NAME, NameEvent(
+        *at,
+        what,
+        label=event.subject.decode(),
+        owner=row.owner.hex(),
+        node=None if row.node is None else row.node.hex(),
+        asset=None if row.asset is None else row.asset.hex(),
+        mine=row.owner == owner,
+    )
+
+
+def _is_one_change(first: Event, second: Event | None) -> bool:
+    return (
+        second is not None
+        and (first.name, second.name) == ("name.dropped", "name.set")
+        and (first.subject, first.entry) == (second.subject, second.entry)
     )
 
 

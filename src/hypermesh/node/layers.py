@@ -10,11 +10,12 @@ start: from then on what the node has kept counts for them, whatever a file says
 
 A project file comes with a repository or an archive, and is found from any directory below it: who
 wrote it need not be who runs `hm`. So it may not say where the keys and the purse lie (`data`), nor
-who may reach this machine (`level`, `stoq.host`, `stoq.stack`, `tls.port`, `dns.listen`), nor for
-whom it works (`parcels.carry`), nor whose word it takes for a name (`dns.upstream`). Otherwise a
-directory that a stranger left in `/tmp`, or a clone, would have its visitor pay from another's data
-directory, or start a node whose keys the stranger knows. Besides, a file of any layer is refused
-where somebody other than the user or root owns it or may write it, as SSH does with its own.
+who may reach this machine (`level`, `stoq.host`, `stoq.stack`, `tls.port`, `dns.listen`,
+`dns.tls`, `dns.quic`), nor for whom it works (`parcels.carry`), nor whose word it takes for a name
+(`dns.upstream`). Otherwise a directory that a stranger left in `/tmp`, or a clone, would have its
+visitor pay from another's data directory, or start a node whose keys the stranger knows. Besides, a
+file of any layer is refused where somebody other than the user or root owns it or may write it, as
+SSH does with its own.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from hypermesh.node.configuration import (
     kept_settings,
     parse_share,
 )
-from hypermesh.node.names.place import parse_listen, parse_upstream
+from hypermesh.node.names.place import parse_listen, parse_quic, parse_upstream
 from hypermesh.stoq.custody import Carry
 from hypermesh.stoq.stack import Stack
 from hypermesh.stoq.threads import THREADS_MAX
@@ -146,6 +147,14 @@ def _place(value: object) -> Value:
     return str(value)
 
 
+def _place_v6(value: object) -> Value:
+    try:
+        parse_quic(value if isinstance(value, str) else "")
+    except InvalidInput:
+        raise ValueError("an IPv6 address and a port, such as [::1]:8853, or off") from None
+    return str(value)
+
+
 def _places(value: object) -> Value:
     try:
         found = parse_upstream(value) if isinstance(value, str) else None
@@ -209,6 +218,18 @@ KEYS: Mapping[str, Key] = {
             project=False,
         ),
         Key(
+            "dns.tls",
+            "The same for DNS over TLS; only where names are served at all.",
+            _place,
+            project=False,
+        ),
+        Key(
+            "dns.quic",
+            "The same for DNS over QUIC, at an IPv6 address.",
+            _place_v6,
+            project=False,
+        ),
+        Key(
             "dns.upstream",
             "Servers that look up other names, between commas, as [2001:db8::53]:53.",
             _places,
@@ -229,6 +250,8 @@ NODE_OPTIONS: Mapping[str, str] = {
     "tls_port": "tls.port",
     "carry": "parcels.carry",
     "dns_listen": "dns.listen",
+    "dns_tls": "dns.tls",
+    "dns_quic": "dns.quic",
     "dns_upstream": "dns.upstream",
 }
 """The key of each field of `Settings`, which `Configuration.of` takes."""

@@ -21,7 +21,6 @@ from typing import TypeVar
 
 from hypermesh.assets import registry
 from hypermesh.crypto import files
-from hypermesh.crypto.keys import key_id
 from hypermesh.ledger import federation, identity
 from hypermesh.ledger.federation import Partner
 from hypermesh.ledger.module import State
@@ -31,12 +30,14 @@ from hypermesh.node.dialling import dial
 from hypermesh.node.kept import read
 from hypermesh.node.lending import Lending
 from hypermesh.node.membership import Membership
+from hypermesh.node.partner_succession import PartnerNotListed, PartnerSuccession
 from hypermesh.node.revoking import OwnerElsewhere
 from hypermesh.node.service import Peer
 from hypermesh.node.trouble import Trouble
 from hypermesh.node.wallet import Wallet
 from hypermesh.stoq.connection import Connection
 from hypermesh.stoq.endpoint import Endpoint
+from hypermesh.stoq.errors import CertificateSignatureWrong, UnknownIssuer
 from hypermesh.trustchain.ca.authority import CLOCK_SKEW_S, root_authority
 from hypermesh.trustchain.certificate import (
     SERIAL_ENTROPY_BYTES,
@@ -45,7 +46,6 @@ from hypermesh.trustchain.certificate import (
     serial_number,
 )
 from hypermesh.trustchain.federation import (
-    VERSION,
     Introduction,
     Partnership,
     introduction,
@@ -59,6 +59,8 @@ from hypermesh.wire.api.trust import (
     IntroductionView,
     PartnerAssetPage,
     PartnerAssetView,
+    PartnerFollowRequest,
+    PartnerFollowView,
     PartnerPage,
     PartnerPreview,
     PartnerRequest,
@@ -79,6 +81,8 @@ from hypermesh.wire.rpc import (
     PartnerAsset,
     PartnerAssets,
     PartnerAssetsRequest,
+    PartnerIntroduction,
+    PartnerNoted,
     PartnerStatus,
     PartnerStatusRequest,
     SubmitResponse,
@@ -103,15 +107,6 @@ class ServiceNotAgreed(Forbidden):
     code = "HM-TRUST-0302"
     title = "This was not agreed with the caller's network"
     remedy = "Ask the other network to add this one again, with that service"
-
-
-class PartnerNotListed(NotFound):
-    """No such network is let in here."""
-
-    code = "HM-TRUST-0303"
-    exit_code = 5
-    title = "The network is not among the partners"
-    remedy = "See `hm trust ls`"
 
 
 @dataclass(slots=True)
@@ -148,6 +143,11 @@ class Partners:
         self._lock = threading.Lock()
         self._heard: dict[GenesisId, _Heard] = {}
         self._obey = obey
+        self.succession = PartnerSuccession(
+            membership, chain, sequencer, self._submit, time.monotonic
+        )
+        self._told: dict[GenesisId, tuple[bytes, frozenset[str], int]] = {}
+        """What each partner was last told of this network: its issuing CA, hosts and port."""
         self._terms: tuple[Partnership, ...] = ()
         self._asked: frozenset[GenesisId] = frozenset()
         self._wake = threading.Event()
@@ -157,6 +157,10 @@ class Partners:
 
     def start(self) -> None:
         self._thread.start()
+
+    def tell_soon(self) -> None:
+        """This network is elsewhere now: those that it lists shall know."""
+        self._wake.set()
 
     def stop(self) -> None:
         """No question is asked from now on. One under way ends with the endpoint."""
@@ -199,10 +203,7 @@ class Partners:
 
     def introduction(self) -> IntroductionView:
         """What another network needs to let this one's nodes in."""
-        genesis = self._membership.genesis
-        with self._chain.ledger.state() as state:
-            issuing = identity.issuer(state)
-        made = Introduction(VERSION, encode(genesis), issuing, [self._sequencer()])
+        genesis, made = self._membership.genesis, self.succession.own
         return IntroductionView(
             network=self._membership.genesis_id.hex(),
             name=genesis.name,
@@ -253,8 +254,7 @@ class Partners:
         refusals.
         """
         theirs, names, excluded, ends_s = self._wanted(request)
-        owner = self._membership.owner_keys
-        if owner is None or owner.id != key_id(self._membership.genesis.founder):
+        if not self.succession.decides:
             raise OwnerElsewhere(fix="Ask on the node that founded the network")
         root = root_authority(self._membership.store, self._membership.genesis.root_certificate)
         begins_s = self._chain.now_ms() // 1000 - CLOCK_SKEW_S
@@ -280,6 +280,28 @@ class Partners:
     def drop(self, network: GenesisId, reason: str) -> SubmitResponse:
         """Let nodes of `network` in no more: every node that has the block cuts them off."""
         return self._submit(FederationDrop(network, reason))
+
+    def follow(self, network: GenesisId, request: PartnerFollowRequest) -> PartnerFollowView:
+        """Ask a partner what it is now, where it is listed or at an address, and follow it: its
+        place, and an issuing CA that its root has signed. What was agreed stays. Durable when
+        answered.
+
+        Raises `PartnerNotListed`, `SuccessionRefused`, `OwnerElsewhere`, `Unreachable`, and the
+        ledger's refusals.
+        """
+        place = None
+        if request.host is not None and request.port is not None:
+            place = Locator(bytes(32), [request.host], request.port, 1, self._chain.now_ms(), "")
+        found = self.succession.ask(network, place)
+        self._wake.set()
+        return PartnerFollowView(
+            network=network.hex(),
+            moved=found.moved,
+            reissued=found.reissued,
+            hosts=found.place.hosts,
+            port=found.place.port,
+            height=self._chain.feed.height,
+        )
 
     def _submit(self, body: Body) -> SubmitResponse:
         owner = self._membership.owner_keys
@@ -339,6 +361,13 @@ class Partners:
             revoked[:PARTNER_REVOKED_MAX],
             len(revoked) <= PARTNER_REVOKED_MAX,
         )
+
+    def note(self, peer: Peer, said: PartnerIntroduction) -> PartnerNoted:
+        """`partner.changed`: the caller's network has moved."""
+        noted = self.succession.note(peer, said)
+        if noted.news:
+            self._wake.set()
+        return noted
 
     def assets(self, peer: Peer, request: PartnerAssetsRequest) -> PartnerAssets:
         """`partner.assets`: what is open to anyone."""
@@ -412,6 +441,7 @@ class Partners:
                 with self._chain.ledger.state() as state:
                     networks = [network for network, _ in federation.partners(state)]
                 self._asked = frozenset(networks)
+                self.succession.take_up()
                 answered = [self._hear(network) for network in networks]
                 well = all(answered)
                 self._settle()
@@ -433,6 +463,12 @@ class Partners:
         try:
             with self._link(network) as connection:
                 status = _ask(connection, "partner.status", request, PartnerStatus)
+                self._tell(network, connection)
+        except (CertificateSignatureWrong, UnknownIssuer) as error:
+            # A leaf that comes alone says nothing of its issuer: its signature is wrong then.
+            heard.failure = str(error)
+            self._reissued(network)
+            return False
         except HyperMeshError as error:
             heard.failure = str(error)
             return False
@@ -441,6 +477,36 @@ class Partners:
             heard.status = status
         heard.at_ms, heard.failure = _wall_ms(), ""
         return True
+
+    def _tell(self, network: GenesisId, connection: Connection) -> None:
+        """Say where this network is, and what its issuing CA is, where that has changed. The node
+        that orders the ledger speaks for it."""
+        if not self._membership.is_founder:
+            return
+        own = self.succession.own
+        place = own.locators[0]
+        told = own.issuing, frozenset(place.hosts), place.port
+        if self._told.get(network) != told:
+            said = PartnerIntroduction(encode(own))
+            try:
+                _ask(connection, "partner.changed", said, PartnerNoted)
+            except (Forbidden, NotFound) as refusal:
+                # It does not list this network so, or follows nobody; it is not asked again.
+                log.info("partner %s does not follow: %s", network.hex()[:16], refusal)
+            self._told[network] = told
+
+    def _reissued(self, network: GenesisId) -> None:
+        """The partner shows a certificate of a CA that is not the one agreed on. Its root may have
+        made another."""
+        if not self.succession.decides:
+            return
+        try:
+            found = self.succession.ask(network, unasked=True)
+        except HyperMeshError as error:
+            log.warning("partner %s is not followed: %s", network.hex()[:16], error)
+        else:
+            if found.reissued:
+                self._wake.set()
 
     def _of(self, network: GenesisId) -> _Heard:
         with self._lock:

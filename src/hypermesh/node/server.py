@@ -17,7 +17,7 @@ from hypermesh import __version__
 from hypermesh.node import layers
 from hypermesh.node.configuration import Configuration
 from hypermesh.node.lifecycle import run
-from hypermesh.node.names.place import parse_listen, parse_upstream
+from hypermesh.node.names.place import parse_listen, parse_quic, parse_upstream
 from hypermesh.node.supervision import Manager
 from hypermesh.stoq.custody import Carry
 from hypermesh.stoq.stack import Stack
@@ -91,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--tls-port", type=_port, help="TCP port of the API for others; 0 for none (8444)")
     add("--carry", choices=[each.value for each in Carry], help="for whom it keeps parcels (own)")
     add("--dns-listen", type=_place, help="where names are served; off for nowhere ([::1]:5353)")
+    add("--dns-tls", type=_place, help="where DNS over TLS is served ([::1]:8853)")
+    add("--dns-quic", type=_place_v6, help="where DNS over QUIC is served ([::1]:8853)")
     add("--dns-upstream", type=_places, help="DNS servers that look up other names")
     add("--clock-is-right", action="store_true", help="start although the clock jumped by a day")
     return parser
@@ -110,6 +112,10 @@ def _threads(text: str) -> int:
 
 def _place(text: str) -> str:
     return _checked(parse_listen, text)
+
+
+def _place_v6(text: str) -> str:
+    return _checked(parse_quic, text)
 
 
 def _places(text: str) -> str:

@@ -48,7 +48,9 @@ class Settling:
         attesting: Attesting,
         lending: Lending,
         whereabouts: Whereabouts,
+        port: Callable[[], int],
     ) -> None:
+        """`port` is the one of STOQ that the others shall know."""
         self._settings = settings
         self._membership = membership
         self._chain = chain
@@ -57,6 +59,7 @@ class Settling:
         self._attesting = attesting
         self._lending = lending
         self._whereabouts = whereabouts
+        self._port = port
         self._stopping = threading.Event()
         self._renewal = threading.Event()
         self._settled = threading.Event()
@@ -113,7 +116,7 @@ class Settling:
         if isinstance(self._chain, Following):
             self._chain.await_synced()
         self._certification.introduce()
-        self._whereabouts.publish(self._settings, self._settings.stoq_port)
+        self._whereabouts.publish(self._settings, self._port())
         self._fund()
         self._attesting.attest()
         self._lending.declare(Share(self._settings.share), self._settings.level)
@@ -167,9 +170,9 @@ class Settling:
                 trouble.over()
 
     def _publish(self) -> None:
-        settings = self._settings
-        if self._whereabouts.is_stale(settings, settings.stoq_port):
-            self._whereabouts.publish(settings, settings.stoq_port)
+        port = self._port()
+        if self._whereabouts.is_stale(self._settings, port):
+            self._whereabouts.publish(self._settings, port)
 
     def _renew(self) -> None:
         if self._certification.renew_if_due() and self._settled.is_set():

@@ -88,13 +88,22 @@ class Whereabouts:
         if before is not None and self._holds(before.locator, settings.name, hosts, port):
             signed = before
         else:
-            keys, now_ms = self._membership.keys, self._chain.now_ms()
-            signed = self.locators.sign_own(keys, settings.name, hosts, port, now_ms)
+            signed = self.sign(settings, port)
         if not self._membership.is_founder:
             theirs = self._peers.call(self.sequencer, "locator.publish", signed, SignedLocator)
             self.admit(theirs)
         elif before is not None and signed is not before:
             self._announce(signed)
+        self._told = signed
+
+    def sign(self, settings: Settings, port: int) -> SignedLocator:
+        """A new record of this node at `port`, kept here and not told to anybody yet."""
+        keys, now_ms = self._membership.keys, self._chain.now_ms()
+        hosts = of_this_machine(settings.stoq_host, settings.stoq_stack)
+        return self.locators.sign_own(keys, settings.name, hosts, port, now_ms)
+
+    def told(self, signed: SignedLocator) -> None:
+        """The sequencer has this record of this node."""
         self._told = signed
 
     def is_stale(self, settings: Settings, port: int) -> bool:

@@ -28,7 +28,9 @@ from hypermesh.wire.api.event import (
     JobEvent,
     LeaseStateEvent,
     LiveEvent,
+    NameEvent,
     NodeEvent,
+    PhaseEvent,
     ResetEvent,
 )
 from hypermesh.wire.decoding import NOT_DECODED, json_decoder
@@ -49,6 +51,8 @@ Said = (
     | JobEvent
     | NodeEvent
     | AccountEvent
+    | NameEvent
+    | PhaseEvent
     | LiveEvent
     | ResetEvent
 )
@@ -61,6 +65,8 @@ _KINDS: Final[dict[str, type[Any]]] = {
     EventKind.JOB: JobEvent,
     EventKind.NODE: NodeEvent,
     EventKind.ACCOUNT: AccountEvent,
+    EventKind.NAME: NameEvent,
+    EventKind.PHASE: PhaseEvent,
     EventKind.LIVE: LiveEvent,
     EventKind.RESET: ResetEvent,
 }

@@ -7,6 +7,7 @@ flush. A transfer is atomic within 128 KiB and no further; an aligned word of 8 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from time import perf_counter
 from types import TracebackType
@@ -22,7 +23,7 @@ from hypermesh.stoq.endpoint import Endpoint
 from hypermesh.stoq.region import RemoteRegion
 from hypermesh.stoq.trust import Identity, TrustPolicy
 from hypermesh.wire.address import GlobalAddress
-from hypermesh.wire.api.lease import LeaseView, SessionView
+from hypermesh.wire.api.lease import LeaseView, SessionView, TrustView
 from hypermesh.wire.errors import Forbidden, HyperMeshError, NotFound, Unreachable
 from hypermesh.wire.rpc import ALPN_SESSION
 
@@ -91,7 +92,7 @@ class Session:
         policy = TrustPolicy(
             network=bytes.fromhex(trust.genesis),
             roots=[bytes.fromhex(trust.root)],
-            issuers=[bytes.fromhex(trust.issuing)],
+            issuers=_issuers(trust, time.time_ns() // 1_000_000),
             revoked=[],
             version=0,
         )
@@ -377,6 +378,14 @@ class AsyncLeasedRegion:
             await self.close()
         except HyperMeshError as unsettled:
             _note(error, unsettled)
+
+
+def _issuers(trust: TrustView, now_ms: int) -> list[bytes]:
+    """Whose certificates a provider may show at `now_ms`, milliseconds since 1970: in the grace of
+    a replaced issuing CA it may not have renewed its own yet."""
+    until_ms = trust.replaced_until_ms
+    replaced = trust.replaced if until_ms is not None and now_ms <= until_ms else []
+    return [bytes.fromhex(each) for each in (trust.issuing, *replaced)]
 
 
 def _note(error: BaseException | None, unsettled: HyperMeshError) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from hypermesh.sdk.call import Call, given
 from hypermesh.sdk.paging import walk, walk_async
 from hypermesh.sdk.rest import AsyncRest, Rest
-from hypermesh.wire.api.stoq import StoqLink, StoqLinkPage, StoqView
+from hypermesh.wire.api.stoq import StoqLink, StoqLinkPage, StoqMove, StoqMoved, StoqView
 
 
 def status() -> Call[StoqView]:
@@ -16,6 +16,10 @@ def status() -> Call[StoqView]:
 
 def page(cursor: str | None = None) -> Call[StoqLinkPage]:
     return Call(StoqLinkPage, "GET", "/v1/stoq/connections", query=given(cursor=cursor))
+
+
+def move(port: int = 0) -> Call[StoqMoved]:
+    return Call(StoqMoved, "POST", "/v1/stoq/move", StoqMove(port), once=True)
 
 
 class Stoq:
@@ -38,6 +42,11 @@ class Stoq:
         """
         return walk(self._rest, page)
 
+    def move(self, port: int = 0) -> StoqMoved:
+        """Go to another UDP port; 0 asks the system for one. Connected nodes are told before and
+        come back; what they had open on connections of theirs ends."""
+        return self._rest.run(move(port))
+
 
 class AsyncStoq:
     """As `Stoq`, for asyncio."""
@@ -52,3 +61,7 @@ class AsyncStoq:
     def connections(self) -> AsyncIterator[StoqLink]:
         """As `Stoq.connections`."""
         return walk_async(self._rest, page)
+
+    async def move(self, port: int = 0) -> StoqMoved:
+        """As `Stoq.move`."""
+        return await self._rest.run(move(port))

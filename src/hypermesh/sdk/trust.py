@@ -12,6 +12,8 @@ from hypermesh.wire.api.trust import (
     IntroductionView,
     PartnerAssetPage,
     PartnerAssetView,
+    PartnerFollowRequest,
+    PartnerFollowView,
     PartnerPage,
     PartnerPreview,
     PartnerRequest,
@@ -39,6 +41,14 @@ def preview(wanted: PartnerRequest) -> Call[PartnerPreview]:
 def drop(network: str, reason: str) -> Call[TransactionView]:
     path = f"/v1/trust/{network}"
     return Call(TransactionView, "DELETE", path, query={"reason": reason}, once=True)
+
+
+def follow(
+    network: str, host: str | None = None, port: int | None = None
+) -> Call[PartnerFollowView]:
+    wanted = PartnerFollowRequest(host=host, port=port)
+    path = f"/v1/trust/{network}/follow"
+    return Call(PartnerFollowView, "POST", path, wanted, once=True)
 
 
 def assets(network: str, cursor: str | None = None) -> Call[PartnerAssetPage]:
@@ -84,6 +94,14 @@ class Trust:
         read the reason, at most 200 characters."""
         return self._rest.run(drop(network, reason))
 
+    def follow(
+        self, network: str, host: str | None = None, port: int | None = None
+    ) -> PartnerFollowView:
+        """Ask the partner with that id what it is now, at an address or where it is listed, and
+        follow it: to another place, and to an issuing CA that its root has signed. What was agreed
+        stays. On the node that founded the network."""
+        return self._rest.run(follow(network, host, port))
+
     def assets(self, network: str) -> Iterator[PartnerAssetView]:
         """What a partner shows to anyone of its assets, asked of it now."""
         return walk(self._rest, lambda cursor: assets(network, cursor))
@@ -123,6 +141,12 @@ class AsyncTrust:
     async def drop(self, network: str, reason: str = "dropped") -> TransactionView:
         """As `Trust.drop`."""
         return await self._rest.run(drop(network, reason))
+
+    async def follow(
+        self, network: str, host: str | None = None, port: int | None = None
+    ) -> PartnerFollowView:
+        """As `Trust.follow`."""
+        return await self._rest.run(follow(network, host, port))
 
     def assets(self, network: str) -> AsyncIterator[PartnerAssetView]:
         """As `Trust.assets`."""

@@ -28,7 +28,7 @@ from hypermesh.wire.asset import (
 )
 from hypermesh.wire.block import Genesis
 from hypermesh.wire.errors import Problem
-from hypermesh.wire.ids import AssetId, Hash, JobId, LeaseId, NodeId, OwnerId
+from hypermesh.wire.ids import AssetId, GenesisId, Hash, JobId, LeaseId, NodeId, OwnerId
 from hypermesh.wire.keys import PublicKeys, QuantumSignature
 from hypermesh.wire.reading import MeterReading
 from hypermesh.wire.transparency import NOTE_BYTES_MAX, Logged, Origin, Path
@@ -61,6 +61,7 @@ LOG_RESOURCE_BYTES_MAX = 4_000_000
 """A whole tile of entries of a mesh has about a quarter of that; a body of STOQ has 4 MiB."""
 COSIGNATURE_BYTES_MAX = 16 * 1024
 """Both lines of a node have about 2 KiB."""
+INTRODUCTION_BYTES_MAX = 96 * 1024
 PARTNER_REVOKED_MAX = 4096
 """Revoked nodes that one answer names."""
 PARTNER_ASSETS_MAX = 256
@@ -261,6 +262,26 @@ class PartnerStatus(msgspec.Struct, frozen=True, array_like=True):
     time_ms: TimeMs
     revoked: Annotated[list[NodeId], Meta(max_length=PARTNER_REVOKED_MAX)]
     complete: bool
+
+
+class PartnerIntroductionRequest(msgspec.Struct, frozen=True, array_like=True):
+    """`partner.introduction`: what is `network`, which the node that is asked is of, now? Anybody
+    may ask."""
+
+    network: GenesisId
+
+
+class PartnerIntroduction(msgspec.Struct, frozen=True, array_like=True):
+    """An encoded `trustchain.federation.Introduction`: the answer to `partner.introduction`, and
+    what `partner.changed` tells a partner that lists the caller's network."""
+
+    introduction: Annotated[bytes, Meta(max_length=INTRODUCTION_BYTES_MAX)]
+
+
+class PartnerNoted(msgspec.Struct, frozen=True, array_like=True):
+    """Whether that was news that the listing will follow."""
+
+    news: bool
 
 
 class PartnerAssetsRequest(msgspec.Struct, frozen=True, array_like=True):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from hypermesh.trustchain.dns.resolution import SourceUnavailable
 from hypermesh.trustchain.dns.server import NameServer, Settings
 from hypermesh.trustchain.dns.zone import Start, Zone
 from hypermesh.wire.api.dns import DnsResolved, DnsView
+from hypermesh.wire.api.event import NameEvent, PhaseEvent
 from hypermesh.wire.api.privacy import PrivacyChange
 from hypermesh.wire.asset import AssetKind, PrivacyLevel
 from hypermesh.wire.codec import encode
@@ -277,6 +280,14 @@ def test_names_that_owners_choose(mesh: Network) -> None:
         lambda: "status: NXDOMAIN" in dig(bob, f"desk.{zone}", "AAAA"), "what was dropped is gone"
     )
     assert hm("dns", "rm", "big", data=bob.data).returncode == 4
+    with alice.mesh() as mesh:
+        told = [each.data for each in islice(mesh.events("0.0", ["name"]), 4)]
+    assert [(each.label, each.what) for each in told if isinstance(each, NameEvent)] == [
+        ("desk", "added"),
+        ("big", "added"),
+        ("hidden", "added"),
+        ("desk", "dropped"),
+    ]
     said = [
         operation.words
         for block in alice.ask(lambda m: list(m.ledger.blocks()))
@@ -339,7 +350,23 @@ def test_phases(mesh: Network, upstream: NameServer) -> None:
     assert hm("dns", "phase", "0", data=alice.data).stdout.startswith(b"phase 0: traditional DNS")
     assert said(asset) == ("dns", "not asked", ["2001:db8::bad"])
 
+    switched: list[PhaseEvent] = []
+
+    def listen() -> None:
+        with alice.mesh() as mesh:
+            for event in mesh.events(None, ["phase", "live"]):
+                if isinstance(event.data, PhaseEvent):
+                    switched.append(event.data)
+                    return
+                heard.set()
+
+    heard = threading.Event()
+    listening = threading.Thread(target=listen, daemon=True)
+    listening.start()
+    assert heard.wait(TOOL_S), "the stream has begun"
     alice.ask(lambda m: m.dns.switch(3))
+    listening.join(TOOL_S)
+    assert [(each.before, each.phase) for each in switched] == [(0, 3)]
     assert said(asset)[0] == "ledger"
     assert "RRSIG" in dig(alice, "+dnssec", own, "AAAA")
     assert "status: NXDOMAIN" in dig(alice, only, "AAAA")

@@ -7,7 +7,7 @@ import { Store, useStore } from "../store.ts";
 import { asProblem, type Problem, type Query, read, withQuery } from "./client.ts";
 import type { Page } from "./types.ts";
 
-export type Topic = "block" | "asset" | "lease" | "job" | "node" | "privacy" | "account";
+export type Topic = "block" | "asset" | "lease" | "job" | "node" | "privacy" | "account" | "name" | "phase";
 
 export interface Snapshot<T> {
   data?: T;

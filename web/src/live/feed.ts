@@ -38,7 +38,7 @@ export function ring(name: string): Ring {
   return found;
 }
 
-const TOPICS: readonly string[] = ["block", "asset", "lease", "job", "node", "privacy", "account"];
+const TOPICS: readonly string[] = ["block", "asset", "lease", "job", "node", "privacy", "account", "name", "phase"];
 
 export function start(): void {
   let ending = new AbortController();

@@ -27,7 +27,7 @@ const RENEWED_BY_MS = 8 * HOUR_MS;
 export function TrustChainPage() {
   const authority = useRead<Authority>("/v1/certificates/issuer", { topics: ["node"] });
   const logs = useRead<Logs>("/v1/ct", { topics: ["node"], everyMs: AGAIN_MS });
-  const names = useRead<Names>("/v1/dns", { topics: ["node", "asset"], everyMs: AGAIN_MS });
+  const names = useRead<Names>("/v1/dns", { topics: ["node", "asset", "name", "phase"], everyMs: AGAIN_MS });
   const certificates = useCertificates(1);
   return (
     <Page title="TrustChain" subtitle="Certificates, the logs of them, and names" subject={{ noun: "certificates" }}>
@@ -296,7 +296,7 @@ function ServerState({ of }: { of: Names }) {
 
 function NameList() {
   const pages = Number(usePlace().query.get("pages") ?? 1);
-  const names = usePages<Name>("/v1/dns/names", pages, { topics: ["node", "asset", "privacy"], query: { limit: 100 } });
+  const names = usePages<Name>("/v1/dns/names", pages, { topics: ["node", "asset", "privacy", "name"], query: { limit: 100 } });
   return (
     <Section title="Names" aside={<small>What a stranger may see</small>}>
       <Loaded of={names} what="the names">

@@ -63,6 +63,8 @@ pub struct Quic {
 pub struct Settings {
     /// Where UDP and TCP are served. Port 0 asks the system for one, the same for both.
     pub addresses: Vec<SocketAddr>,
+    /// Each socket takes the first free port of so many, from the one that is asked for on.
+    pub ports_tried: u16,
     /// UDP threads for each address.
     pub workers: usize,
     pub tls: Option<Tls>,
@@ -301,6 +303,28 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
     }
 }
 
+/// What `bind` makes at the first free port of `tried`, from that of `address` on. The error is
+/// that of `address` itself, which it names.
+fn first_free<T>(
+    address: SocketAddr,
+    tried: u16,
+    bind: impl Fn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let last = match address.port() {
+        0 => 0,
+        port => port.saturating_add(tried.saturating_sub(1)),
+    };
+    let mut refused = None;
+    for port in address.port()..=last {
+        match bind(SocketAddr::new(address.ip(), port)) {
+            Ok(bound) => return Ok(bound),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    let error = refused.unwrap_or_else(|| io::ErrorKind::AddrInUse.into());
+    Err(io::Error::new(error.kind(), format!("{address}: {error}")))
+}
+
 /// A name server that runs until it is stopped or dropped.
 pub struct Server {
     shared: Arc<Shared>,
@@ -346,7 +370,9 @@ impl Server {
         };
         let slots = stream::Slots::new(settings.connections_max, settings.idle);
         for address in &settings.addresses {
-            let (listener, sockets) = udp::bind(*address, settings.workers)?;
+            let (listener, sockets) = first_free(*address, settings.ports_tried, |address| {
+                udp::bind(address, settings.workers)
+            })?;
             let bound = listener.local_addr()?;
             server.bound.push(("udp", bound));
             server.bound.push(("tcp", bound));
@@ -367,7 +393,7 @@ impl Server {
             let (acceptor, presented) = stream::acceptor(tls)?;
             server.tls = Some(presented);
             for address in &tls.addresses {
-                let listener = udp::listener(*address)?;
+                let listener = first_free(*address, settings.ports_tried, udp::listener)?;
                 server.bound.push(("tls", listener.local_addr()?));
                 let acceptor = Some(acceptor.clone());
                 runtime.block_on(stream::listen(
@@ -378,8 +404,13 @@ impl Server {
                 ))?;
             }
         }
-        if let Some(settings) = &settings.quic {
-            let listener = quic::Listener::start(settings, shared.clone())?;
+        if let Some(quic) = &settings.quic {
+            let tried = settings.ports_tried;
+            let listener = first_free(SocketAddr::V6(quic.address), tried, |address| {
+                let mut free = quic.address;
+                free.set_port(address.port());
+                quic::Listener::start(free, &quic.certificate, shared.clone())
+            })?;
             server.bound.push(("quic", listener.local()));
             *server.quic.lock() = Some(listener);
         }

@@ -1,14 +1,14 @@
 //! QUIC (RFC 9250) on STOQ's open engine: a stream a query.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
 
 use stoq::{Kind, OpenAlpn, OpenCertificate, OpenConnection, OpenEndpoint, OpenService, Stream};
 use tokio::sync::oneshot;
 
-use super::{count, Certificate, Quic, Shared};
+use super::{count, Certificate, Shared};
 use crate::answer::Via;
 use crate::message::{self, Opcode, Read};
 
@@ -25,13 +25,17 @@ const PROTOCOL_ERROR: u32 = 2;
 pub(super) struct Listener(Arc<OpenEndpoint>);
 
 impl Listener {
-    pub fn start(settings: &Quic, shared: Arc<Shared>) -> io::Result<Listener> {
+    pub fn start(
+        address: SocketAddrV6,
+        certificate: &Certificate,
+        shared: Arc<Shared>,
+    ) -> io::Result<Listener> {
         let service = OpenService {
-            certificate: open_certificate(&settings.certificate),
+            certificate: open_certificate(certificate),
             retry: false,
         };
         let alpn = OpenAlpn::new(ALPN).map_err(refused)?;
-        let endpoint = OpenEndpoint::bind(settings.address, &alpn, &[], Some(&service));
+        let endpoint = OpenEndpoint::bind(address, &alpn, &[], Some(&service));
         let endpoint = Arc::new(endpoint.map_err(refused)?);
         let (accepting, drive) = (Arc::downgrade(&endpoint), endpoint.drive().clone());
         drive.spawn(async move {

@@ -283,6 +283,11 @@ def names(facts: Facts) -> Finding | None:
             f"Names are not served: {view.failure}",
             "Find who holds the port: ss -lunp; or: hm down, then hm up --dns-listen '[::1]:0'",
         )
+    if view.failure is not None:
+        return warn(
+            f"Names are not served over TLS and QUIC: {view.failure}",
+            "Set dns.tls and dns.quic to free ports, or to off; then: hm down && hm up",
+        )
     port = view.addresses[0].port
     wanted = view.listen.rpartition(":")[2]
     if wanted in ("0", str(port)):

@@ -44,6 +44,14 @@ def parse_listen(text: str) -> Place | None:
     return None if text == OFF else parse_place(text)
 
 
+def parse_quic(text: str) -> Place | None:
+    """As `parse_listen`, for what is served over IPv6 alone. Raises `InvalidInput`."""
+    place = parse_listen(text)
+    if place is not None and ":" not in place.host:
+        raise InvalidInput(f"{text[:80]!r} is no IPv6 address", why="QUIC is served over IPv6")
+    return place
+
+
 def parse_upstream(text: str) -> tuple[Place, ...]:
     """The servers that are asked for what the mesh does not know, between commas; none for an empty
     text. Raises `InvalidInput`."""

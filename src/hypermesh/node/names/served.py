@@ -3,6 +3,9 @@
 In phase 3 the zones are served by native code, signed as they are asked for. In the phases in which
 traditional DNS has a say, a name may have another answer than the ledger's, so nobody could sign
 for the zone as a whole: then each question goes to `resolution`, and its answer is not signed.
+
+Over TLS (RFC 7858) and QUIC (RFC 9250) it shows the node's certificate of that moment: clients that
+have the network's root know by its DNS name which node it is.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from hypermesh.node.membership import Membership
 from hypermesh.node.names import layout, local
 from hypermesh.node.names.export import Export, Standing
 from hypermesh.node.names.phase import KeptPhase, require_possible
-from hypermesh.node.names.place import Place, parse_listen, parse_upstream
+from hypermesh.node.names.place import Place, parse_listen, parse_quic, parse_upstream
 from hypermesh.node.trouble import Trouble
 from hypermesh.stoq.stack import Stack
 from hypermesh.trustchain.dns.forwarding import Forwarder
@@ -54,7 +57,14 @@ from hypermesh.trustchain.dns.resolution import (
     SourceUnavailable,
 )
 from hypermesh.trustchain.dns.responder import Responder
-from hypermesh.trustchain.dns.server import LOOPBACK, NameServer, NameServerUnavailable
+from hypermesh.trustchain.dns.server import (
+    LOOPBACK,
+    Certificate,
+    NameServer,
+    NameServerUnavailable,
+    Quic,
+    Tls,
+)
 from hypermesh.trustchain.dns.server import Settings as ServerSettings
 from hypermesh.trustchain.dns.zone import Zone, difference
 from hypermesh.wire.api.dns import (
@@ -110,7 +120,12 @@ class Names:
         self._chain = chain
         self._locators = locators
         self._listen = parse_listen(settings.dns_listen)
+        self._tls = parse_listen(settings.dns_tls)
+        self._quic = parse_quic(settings.dns_quic)
         self._upstream = parse_upstream(settings.dns_upstream)
+        self._membership = membership
+        self._shown = b""
+        """The certificate that clients see."""
         self._key: DnsKey = stored_or_new(membership.store, KEY, Algorithm.ED25519)
         self._export = Export(
             membership.genesis_id, chain.ledger, self._locator, self._hosts(), self._key_sets
@@ -132,6 +147,7 @@ class Names:
         self._local = local.zone(None)
         self._lock = threading.Lock()
         """Over the server, what it serves and the phase."""
+        self._told: Callable[[int, int], None] | None = None
         self._server: NameServer | None = None
         self._served: Standing | None = None
         self._failure: str | None = None
@@ -139,6 +155,11 @@ class Names:
         self._commits: Subscription
         self._trouble = Trouble(log, "bringing the names up to date")
         self._thread = threading.Thread(target=self._watch, name="names", daemon=True)
+
+    def tell(self, told: Callable[[int, int], None]) -> None:
+        """Call `told` with the phase before and the one after, when another is switched to. To be
+        said before `start`."""
+        self._told = told
 
     @property
     def threads(self) -> tuple[threading.Thread, ...]:
@@ -162,7 +183,7 @@ class Names:
     def place(self) -> str | None:
         """Where names are served; None where they are not."""
         with self._lock:
-            places = [] if self._server is None else self._server.addresses
+            places = [] if self._server is None else self._server.addresses[:1]
         return str(Place(places[0].host, places[0].port)) if places else None
 
     def stop(self) -> None:
@@ -238,12 +259,15 @@ class Names:
         """Go over to `phase`, durably. Raises `UpstreamMissing`, `LogUnavailable`, `OSError`."""
         require_possible(phase, has_upstream=bool(self._upstream))
         with self._lock:
-            if phase is not self._kept.phase:
+            before = self._kept.phase
+            if phase is not before:
                 self._switching(phase)
             self._kept.keep(phase)
             self._responder.phase = phase
             if self._server is not None:
                 self._show(self._server, self._standing())
+        if before is not phase and self._told is not None:
+            self._told(before.value, phase.value)
         return self.view()
 
     def is_answered(self, owner: bytes) -> bool:
@@ -292,32 +316,57 @@ class Names:
         return key_sets(name(apex), self._key)
 
     def _open(self, place: Place) -> None:
-        """Bind the first free port from the one that is asked for on."""
-        tried = range(place.port, place.port + PORTS_TRIED) if place.port else [0]
-        for port in tried:
+        """Bind the first free ports from those that are asked for on. Without TLS and QUIC a name
+        server is one all the same."""
+        server, refusals = None, []
+        for encrypted in (True, False):
             try:
-                self._server = self._bound(place.host, port)
+                server = NameServer(
+                    self._server_settings(place, encrypted=encrypted), self._responder
+                )
             except NameServerUnavailable as error:
-                self._failure = self._failure or f"{Place(place.host, port)}: {error.why}"
+                refusals.append(error.why)
             else:
-                self._server.put([(self._local, self._key)])
-                if port != place.port:
-                    log.warning("names are served at port %d: %s", port, self._failure)
-                self._failure = None
-                return
-        log.warning("names are not served: %s", self._failure)
+                break
+        if refusals:
+            self._failure = refusals[0] if server is not None else refusals[-1]
+            log.warning("names are not served as the settings say: %s", self._failure)
+        if server is None:
+            return
+        server.put([(self._local, self._key)])
+        if place.port and server.port("udp") != place.port:
+            log.warning("names are served at port %d, for another is held", server.port("udp"))
+        self._server = server
 
-    def _bound(self, host: str, port: int) -> NameServer:
-        settings = ServerSettings(
-            addresses=((host, port),),
+    def _server_settings(self, place: Place, *, encrypted: bool) -> ServerSettings:
+        certificate = self._certificate()
+        tls, quic = (self._tls, self._quic) if encrypted else (None, None)
+        return ServerSettings(
+            addresses=(place,),
+            ports_tried=PORTS_TRIED,
             workers=1,
+            tls=None if tls is None else Tls((tls,), certificate),
+            quic=None if quic is None else Quic(quic, certificate),
             connections_max=CONNECTIONS_MAX,
             signatures_max=SIGNATURES_MAX,
             # Nobody else: an open resolver is a weapon against third parties (RFC 5358).
             recursive=LOOPBACK if self._upstream else (),
             suffixes=(self._export.apex, self._export.reverse_apex),
         )
-        return NameServer(settings, self._responder)
+
+    def _certificate(self) -> Certificate:
+        """That of the node. A root that a client does not have already is worth nothing to it."""
+        chain = self._membership.chain
+        self._shown = chain[0]
+        return Certificate(tuple(chain[:2]), self._membership.keys.ed25519_pkcs8())
+
+    def _present(self, server: NameServer) -> None:
+        """Show the certificate that the node has now, where it is another."""
+        if self._membership.chain[0] != self._shown:
+            try:
+                server.present(self._certificate())
+            except NameServerUnavailable as error:
+                log.warning("%s: %s", error.what, error.why)
 
     def _watch(self) -> None:
         is_read = False
@@ -338,6 +387,7 @@ class Names:
                 is_read = True
                 with self._lock:
                     if self._server is not None:
+                        self._present(self._server)
                         self._show(self._server, standing)
             except Exception as error:  # noqa: BLE001 - whatever it is, the next block comes
                 is_read = False

@@ -67,12 +67,14 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`addresses`: hosts and ports of UDP and TCP; port 0 asks the system for one. `workers`: UDP
-    threads an address. `connections_max` TCP and TLS connections may be open, each silent for
-    `idle_ms` at most. `recursive`: prefixes whose clients may ask for recursion. `suffixes`: names
-    below which the resolver answers."""
+    """`addresses`: hosts and ports of UDP and TCP; port 0 asks the system for one. Each socket
+    takes the first free port of `ports_tried`, from its own on. `workers`: UDP threads an address.
+    `connections_max` TCP and TLS connections may be open, each silent for `idle_ms` at most.
+    `recursive`: prefixes whose clients may ask for recursion. `suffixes`: names below which the
+    resolver answers."""
 
     addresses: tuple[tuple[str, int], ...]
+    ports_tried: int = 1
     workers: int = 2
     tls: Tls | None = None
     quic: Quic | None = None
@@ -113,6 +115,7 @@ class NameServer:
         try:
             self._native = DnsServer.start(
                 addresses=settings.addresses,
+                ports_tried=settings.ports_tried,
                 workers=settings.workers,
                 tls=None
                 if tls is None

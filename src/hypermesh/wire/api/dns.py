@@ -34,9 +34,9 @@ class DnsView(msgspec.Struct, frozen=True):
 
     `phase`: who answers for names of the mesh: 0 traditional DNS, 1 both, 2 the ledger first, 3 the
     ledger only. `zone` is that of the network. `listen` is what the settings ask for; `addresses`
-    is where it serves, empty where it does not, for the reason in `failure`. `height` is that of
-    the ledger at which the names stand, null before it was first read, and `names` how many there
-    are. `counters` count since the node was started.
+    is where it serves; `failure` says why it does not serve all of what the settings ask for, null
+    where it does. `height` is that of the ledger at which the names stand, null before it was first
+    read, and `names` how many there are. `counters` count since the node was started.
     """
 
     phase: int

@@ -2,8 +2,8 @@
 
 An event of the ledger has the id `HEIGHT.INDEX`: its block, and its place among the events of that
 block, of which the block itself is 0. The same block has the same events on every node and after
-every restart, so an id is good for resuming anywhere. `job` and `live` have no id: they tell of
-this node alone and of now. A `reset` has the id of the place from which the stream goes on.
+every restart, so an id is good for resuming anywhere. `job`, `phase` and `live` have no id: they
+tell of this node alone and of now. A `reset` has the id of the place from which the stream goes on.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class EventKind(enum.StrEnum):
     NODE = "node"
     PRIVACY = "privacy"
     ACCOUNT = "account"
+    NAME = "name"
+    PHASE = "phase"
     LIVE = "live"
     RESET = "reset"
 
@@ -103,6 +105,27 @@ class AccountEvent(LedgerEvent, frozen=True):
     accounts: list[Hex32]
     amount: Amount
     mine: bool
+
+
+class NameEvent(LedgerEvent, frozen=True):
+    """`name`: what an owner calls a node or an asset was `added`, `changed` (it stands for another
+    than before, or is another owner's), or `dropped`, and then it is as it was. `mine`: it is this
+    node's owner's."""
+
+    label: str
+    owner: Hex32
+    node: Hex32 | None
+    asset: Hex16 | None
+    mine: bool
+
+
+class PhaseEvent(msgspec.Struct, frozen=True):
+    """`phase`: who answers for names of the mesh at this node was switched, from `before` to
+    `phase` (see `GET /v1/dns`)."""
+
+    phase: int
+    before: int
+    time_ms: int
 
 
 class JobEvent(msgspec.Struct, frozen=True):

@@ -44,11 +44,15 @@ class AllocateAsset(Body, frozen=True):
 
 
 class TrustView(msgspec.Struct, frozen=True):
-    """What a session needs to check the provider: DER certificates as hex, the genesis id."""
+    """What a session needs to check the provider: DER certificates as hex, the genesis id.
+    `issuing` is the present issuing CA; `replaced` are those before it whose certificates are
+    believed until `replaced_until_ms`."""
 
     genesis: Hex32
     root: str
     issuing: str
+    replaced: list[str] = msgspec.field(default_factory=list)
+    replaced_until_ms: int | None = None
 
 
 class LeaseView(msgspec.Struct, frozen=True):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Annotated
 
-from hypermesh.wire.api.body import Hex32
+import msgspec
+from msgspec import Meta
+
+from hypermesh.wire.api.body import Body, Hex32
 
 
 class StoqLimits(msgspec.Struct, frozen=True):
@@ -123,6 +126,21 @@ class StoqRegions(msgspec.Struct, frozen=True):
 
     count: int
     bytes: int
+
+
+class StoqMove(Body, frozen=True):
+    """`POST /v1/stoq/move`: the UDP port to go to; 0 asks the system for one."""
+
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+
+
+class StoqMoved(msgspec.Struct, frozen=True):
+    """Where the endpoint is now, and where it was; `told` nodes knew it before it went."""
+
+    host: str
+    port: int
+    before: int
+    told: int
 
 
 class StoqView(msgspec.Struct, frozen=True):

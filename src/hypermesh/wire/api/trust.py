@@ -72,6 +72,26 @@ class PartnerView(msgspec.Struct, frozen=True):
     says: list[str]
 
 
+class PartnerFollowRequest(Body, frozen=True):
+    """`POST /v1/trust/{network}/follow`: the address at which the partner is now; without it the
+    partner is asked where it is listed."""
+
+    host: Annotated[str, Meta(max_length=64)] | None = None
+    port: Annotated[int, Meta(ge=1, le=65535)] | None = None
+
+
+class PartnerFollowView(msgspec.Struct, frozen=True):
+    """What the listing followed: the partner has `moved`, to `hosts` and `port`; `reissued`: it has
+    another issuing CA. Where neither is so nothing was changed. `height` is that of the ledger."""
+
+    network: Hex32
+    moved: bool
+    reissued: bool
+    hosts: list[str]
+    port: int
+    height: int
+
+
 class PartnerPage(msgspec.Struct, frozen=True):
     """All partners, by ascending id."""
 

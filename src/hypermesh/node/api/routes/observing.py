@@ -23,7 +23,9 @@ from hypermesh.wire.api.event import (
     JobEvent,
     LeaseStateEvent,
     LiveEvent,
+    NameEvent,
     NodeEvent,
+    PhaseEvent,
     ResetEvent,
 )
 
@@ -33,6 +35,8 @@ EVENTS_SPOKEN: Final = ResponseSpec(
     | LeaseStateEvent
     | NodeEvent
     | AccountEvent
+    | NameEvent
+    | PhaseEvent
     | JobEvent
     | LiveEvent
     | ResetEvent,

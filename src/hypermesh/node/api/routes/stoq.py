@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from litestar import get
+from litestar import get, post
 from litestar.types import ControllerRouterHandler
 
 from hypermesh.node.api.paging import PAGE_DEFAULT, Limit
 from hypermesh.node.api.prompt import prompt
 from hypermesh.node.composition import Node
-from hypermesh.wire.api.stoq import StoqLinkPage, StoqView
+from hypermesh.wire.api.stoq import StoqLinkPage, StoqMove, StoqMoved, StoqView
 
 
 @get("/v1/stoq")
@@ -27,4 +27,11 @@ def stoq_connections(
     return here.transport.connections(cursor, limit)
 
 
-ROUTES: list[ControllerRouterHandler] = [stoq, stoq_connections]
+@post("/v1/stoq/move", sync_to_thread=True, status_code=200)
+def stoq_move(here: Node, data: StoqMove) -> StoqMoved:
+    """Go to another port. Connected nodes are told before, and come back to it; connections that
+    others opened end, and regions are opened again."""
+    return here.moving.move(data.port)
+
+
+ROUTES: list[ControllerRouterHandler] = [stoq, stoq_connections, stoq_move]

@@ -11,6 +11,8 @@ from hypermesh.wire.api.ledger import TransactionView
 from hypermesh.wire.api.trust import (
     IntroductionView,
     PartnerAssetPage,
+    PartnerFollowRequest,
+    PartnerFollowView,
     PartnerPage,
     PartnerPreview,
     PartnerRequest,
@@ -57,6 +59,13 @@ def drop_partner(here: Node, network: str, reason: str = "dropped") -> Transacti
     return here.drop_partner(parse_hex(network, 32, "network id"), reason)
 
 
+@post("/v1/trust/{network:str}/follow", sync_to_thread=True, status_code=200)
+def follow_partner(here: Node, network: str, data: PartnerFollowRequest) -> PartnerFollowView:
+    """Ask a partner what it is now, and follow it: to another address, and to an issuing CA that
+    its root has signed. What was agreed with it stays."""
+    return here.partners.follow(parse_hex(network, 32, "network id"), data)
+
+
 @get("/v1/trust/{network:str}/assets", sync_to_thread=True)
 def partner_assets(here: Node, network: str, cursor: str | None = None) -> PartnerAssetPage:
     """What a partner shows to anyone of its assets, asked of it now."""
@@ -69,5 +78,6 @@ ROUTES: list[ControllerRouterHandler] = [
     own_introduction,
     add_partner,
     drop_partner,
+    follow_partner,
     partner_assets,
 ]
