@@ -19,6 +19,7 @@ from measures import (
     trustchain_issue,
     trustchain_issue_https,
     trustchain_log,
+    trustchain_lookup,
     trustchain_revocation,
 )
 from result import RESULTS, Metric, write
@@ -26,6 +27,7 @@ from result import RESULTS, Metric, write
 MEASURES: dict[str, Callable[[], list[Metric]]] = {
     "issue": trustchain_issue.measure,
     "https": trustchain_issue_https.measure,
+    "lookup": trustchain_lookup.measure,
     "acme": trustchain_acme.measure,
     "log": trustchain_log.measure,
     "dns": trustchain_dns.measure,

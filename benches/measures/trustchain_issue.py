@@ -1,14 +1,11 @@
 """Issuing: from the bytes of a request to a certificate that is linted, logged, durable and shown.
 
 One order at a time gives the latencies, threads that ask at the same time the rate. The log is the
-transparency log itself, on the same disk. Looking up is measured in a store of a million
-certificates, filled by rows of the size that real ones have.
+transparency log itself, on the same disk.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import tempfile
 import threading
 import time
@@ -27,8 +24,6 @@ from hypermesh.trustchain.ca.policy import Grant, Grants
 from hypermesh.trustchain.ca.profile import PROFILES, Kind
 from hypermesh.trustchain.ca.request import write_request
 from hypermesh.trustchain.ca.signer import KeySigner, stored_signer
-from hypermesh.trustchain.ca.sqlite_store import SqliteStore
-from hypermesh.trustchain.ca.store import Kept, Recording
 from hypermesh.trustchain.ct.log import TransparencyLogs
 from hypermesh.trustchain.ct.recorder import CertificateRecorder
 
@@ -36,21 +31,16 @@ ALONE = 300
 THREADS = 32
 EACH = 100
 ROUNDS = 3
-STORED = 1_000_000
-LOOKUPS = 2_000
-ROW_BYTES = 1_000
-CHUNK = 5_000
 WAIT_S = 60.0
 PLACES = Places("http://pki.example.internal")
 POLICY = Grants({"bench": Grant(frozenset({Kind.SERVICE}), Permission(("dns:.example.internal",)))})
 
 
-def measure(stored: int = STORED) -> list[Metric]:
+def measure() -> list[Metric]:
     return [
         *_issuing("classic", KeyKind.P256, 5.0, 35.0, 1000.0),
         *_issuing("pq", KeyKind.ML_DSA_65, 15.0, None, None),
         *_issuing("hybrid", KeyKind.P256, None, None, None),
-        *_looking_up(stored),
     ]
 
 
@@ -127,52 +117,3 @@ def _together(authority: IssuingAuthority, asked: bytes, number: int, now_s: int
     for thread in threads:
         thread.join()
     return THREADS * EACH / (time.perf_counter() - started)
-
-
-def _looking_up(stored: int) -> list[Metric]:
-    """By serial number, by name and by key, in turn, of certificates spread over the store."""
-    with tempfile.TemporaryDirectory(prefix="bench-lookup-") as directory:
-        store = SqliteStore(Path(directory))
-        for start in range(0, stored, CHUNK):
-            drafts = [_row(number) for number in range(start, min(start + CHUNK, stored))]
-            store.decide(drafts)
-            store.complete(
-                [(each.serial, Recording(each.draft, 1, 1, bytes(100))) for each in drafts], 1
-            )
-        waits_ms = []
-        for number in range(LOOKUPS):
-            wanted = _row(number * 7919 % stored)
-            started = time.perf_counter()
-            found = _found(store, wanted, number % 3)
-            waits_ms.append((time.perf_counter() - started) * 1000)
-            if [each.serial for each in found] != [wanted.serial]:
-                raise SystemExit("a look-up did not find what is there")
-        store.close()
-    p99 = percentile(waits_ms, 0.99)
-    return [metric("trustchain.issue.lookup_p99", waits_ms, "ms", value=p99, goal=5.0)]
-
-
-def _found(store: SqliteStore, wanted: Kept, way: int) -> list[Kept]:
-    if way == 0:
-        kept = store.by_serial(wanted.serial)
-        return [] if kept is None else [kept]
-    if way == 1:
-        return store.by_name(wanted.names[0], 1)
-    return store.by_holder(wanted.holder, 1)
-
-
-def _row(number: int) -> Kept:
-    hashed = hashlib.sha256(number.to_bytes(8, "big")).digest()
-    return Kept(
-        request=hashed,
-        serial=int.from_bytes(b"\x01" + hashed[:19], "big"),
-        issuer=bytes(20),
-        kind="service",
-        requester=f"requester-{number % 1000}",
-        holder=hashlib.sha256(hashed).digest(),
-        names=(f"dns:{number}.example.internal",),
-        issued_s=number,
-        not_before_s=number,
-        not_after_s=number + 86_400,
-        draft=os.urandom(ROW_BYTES),
-    )

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -61,9 +61,9 @@ def _user() -> pwd.struct_passwd | None:
 
 
 class Server:
-    """A server, started; `stop` removes all of it."""
+    """A server, started; `stop` removes all of it. `settings` go before those of the tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         # Not below pytest's directories, which no other user may enter.
         self.directory = Path(tempfile.mkdtemp(prefix="hm-pg-"))
         self._prefix: list[str] = []
@@ -85,7 +85,8 @@ class Server:
         self._do("initdb", "-D", self._data, "-U", ROLE, "-E", "UTF8", "--locale=C", "--no-sync")
         (self._data / "pg_hba.conf").write_text(_RULES)
         with (self._data / "postgresql.conf").open("a") as file:
-            for name, value in {**_SETTINGS, "unix_socket_directories": self.directory}.items():
+            place = {"unix_socket_directories": str(self.directory)}
+            for name, value in {**_SETTINGS, **(settings or {}), **place}.items():
                 file.write(f"{name} = '{value}'\n")
         self.start()
         self.run(f"CREATE ROLE {SECRET_ROLE} LOGIN PASSWORD '{SECRET}'")
