@@ -7,6 +7,7 @@ import ipaddress
 import json
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,6 +30,10 @@ LIFETIME_S = {"classic": 90 * 86_400, "short": 6 * 86_400}
 DIES = "die-after-issue"
 """A file of this name in the directory: the process is killed once a certificate is durable and
 before it is answered."""
+HOLDS = "hold-after-issue"
+"""The same instant, held for as long as this file is there, and `HELD` is there too."""
+HELD = "held-after-issue"
+HELD_MAX_S = 120.0
 
 
 class SmallAuthority:
@@ -64,6 +69,12 @@ class SmallAuthority:
         if flag.exists():
             flag.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
+        hold, held = self._directory / HOLDS, self._directory / HELD
+        if hold.exists():
+            held.touch()
+            end_s = time.monotonic() + HELD_MAX_S
+            while hold.exists() and time.monotonic() < end_s:
+                time.sleep(0.01)
         # The issuer is a root, and certbot wants a chain.
         return [file.read_bytes(), self.root.public_bytes(Encoding.DER)]
 

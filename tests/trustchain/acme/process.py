@@ -13,12 +13,16 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from .authority import SmallAuthority
 from .client import p256
 from .zone import Zone
+
+if TYPE_CHECKING:
+    from hypermesh.postgresql.place import Place
 
 SERVE = Path(__file__).with_name("serve.py")
 END_S = 60
@@ -91,7 +95,13 @@ class Process:
     """The server: `start` and `kill` as often as wanted, at one URL."""
 
     def __init__(
-        self, directory: Path, names: Names, http_port: int, *, external_account_required: bool
+        self,
+        directory: Path,
+        names: Names,
+        http_port: int,
+        place: Place | None,
+        *,
+        external_account_required: bool,
     ) -> None:
         self.directory = directory
         self.authority = SmallAuthority(directory / "authority")
@@ -112,6 +122,7 @@ class Process:
         )
         self._told = {
             "directory": str(directory),
+            "database": None if place is None else place.url,
             "url": self.url,
             "fd": self._listener.fileno(),
             "dns_port": names.port,
@@ -153,12 +164,13 @@ class Process:
 
 @contextlib.contextmanager
 def running(
-    directory: Path, *, external_account_required: bool = False
+    directory: Path, place: Place | None = None, *, external_account_required: bool = False
 ) -> Iterator[tuple[Process, Names, Held]]:
-    """A server that runs, its names, and the port that http-01 asks at."""
+    """A server that runs, over a file or the database `place`, its names, and the port that http-01
+    asks at."""
     names, held = Names(directory / "names"), Held()
     process = Process(
-        directory, names, held.port, external_account_required=external_account_required
+        directory, names, held.port, place, external_account_required=external_account_required
     )
     try:
         process.start()

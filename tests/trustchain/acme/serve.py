@@ -18,6 +18,7 @@ import uvicorn
 from hypermesh.trustchain.acme.policy import Policy, Validation
 from hypermesh.trustchain.acme.server import AcmeServer
 from hypermesh.trustchain.acme.sqlite import SqliteStore
+from hypermesh.trustchain.acme.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -29,17 +30,27 @@ class Quiet(uvicorn.Server):
         pass
 
 
+def opened(directory: Path, database: str | None) -> Store:
+    if database is None:
+        return SqliteStore(directory)
+    from hypermesh.postgresql.place import Place
+    from hypermesh.trustchain.acme.postgresql import PostgresqlStore
+
+    return PostgresqlStore(Place(database))
+
+
 async def main() -> None:
     told = json.loads(sys.argv[1])
     directory = Path(told["directory"])
-    store = SqliteStore(directory / "store")
+    store = opened(directory / "store", told["database"])
     loopback = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
     validation = Validation(
         resolver="127.0.0.1",
         resolver_port=told["dns_port"],
         http_port=told["http_port"],
         allowed=loopback,
-        pauses_s=(0.2, 0.5, 1.0, 2.0),
+        # As many as no test waits for, however slow its machine.
+        pauses_s=(0.2, 0.5, 1.0, *(2.0,) * 60),
         timeout_s=30.0,
     )
     policy = Policy(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from tests.postgresql.fixtures import STORES, place_of
 
 from .process import Held, Names, Process, running
 
@@ -64,9 +65,9 @@ class Certbot:
         return x509.load_pem_x509_certificates(file.read_bytes())[0]
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[tuple[Process, Names, Held]]:
-    with running(tmp_path, external_account_required=True) as made:
+@pytest.fixture(params=STORES)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Process, Names, Held]]:
+    with running(tmp_path, place_of(request), external_account_required=True) as made:
         yield made
 
 
@@ -77,9 +78,9 @@ def names_of(certificate: x509.Certificate) -> list[str]:
 
 @pytest.mark.timeout(600)
 def test_certbot_registers_obtains_renews_and_revokes(
-    place: tuple[Process, Names, Held], tmp_path: Path
+    world: tuple[Process, Names, Held], tmp_path: Path
 ) -> None:
-    server, names, held = place
+    server, names, held = world
     certbot = Certbot(tmp_path / "certbot", server)
     standalone = ["--standalone", "--http-01-port", str(held.port)]
     account = ["--agree-tos", "--email", "someone@one.example", "--no-eff-email"]

@@ -1,19 +1,25 @@
-"""The server killed at named instants: what it had answered is there, and clients go on."""
+"""The server killed at named instants, and its database: what was answered is there, and clients go
+on."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from cryptography import x509
+from tests.postgresql.fixtures import STORES, place_of, started
 
-from .authority import DIES
-from .client import Client, b64, csr
+from .authority import DIES, HELD, HOLDS
+from .client import DEADLINE_S, Client, b64, csr
 from .process import Process, running
+
+if TYPE_CHECKING:
+    from hypermesh.postgresql.place import Place
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -66,11 +72,23 @@ async def certificate(client: Client, order: str) -> x509.Certificate:
     return x509.load_pem_x509_certificate(answer.content)
 
 
+async def eventually(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        # What is waited for is in another process.
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture(params=STORES)
+def place(request: pytest.FixtureRequest) -> Place | None:
+    return place_of(request)
+
+
 def test_killed_while_a_challenge_waits_between_validation_and_finalize_and_after_issue(
-    tmp_path: Path,
+    tmp_path: Path, place: Place | None
 ) -> None:
     async def run() -> None:
-        with running(tmp_path) as (server, _, held):
+        with running(tmp_path, place) as (server, _, held):
             shown = Shown()
             client = await member(server)
 
@@ -107,6 +125,60 @@ def test_killed_while_a_challenge_waits_between_validation_and_finalize_and_afte
 
             # After it was answered.
             server.kill()
+            await again(server, client)
+            assert await certificate(client, order) == found
+            web.close()
+            await client.http.aclose()
+
+    asyncio.run(run())
+
+
+def test_its_database_killed_at_the_same_instants(tmp_path: Path) -> None:
+    async def run() -> None:
+        with started() as mortal, running(tmp_path, mortal.place()) as (server, _, held):
+            shown = Shown()
+            client = await member(server)
+
+            # A challenge is accepted and cannot be met yet: nobody listens at the port.
+            order, authorization, challenge = await challenged(client, shown)
+            accepted = await client.post(challenge["url"], {})
+            assert accepted.json()["status"] == "processing"
+            mortal.kill()
+            assert (await client.post(authorization)).status_code == 503
+            web = await asyncio.start_server(
+                shown.serve, "127.0.0.1", held.port, reuse_address=True
+            )
+            mortal.start()
+            assert (await client.until(authorization, "valid", "invalid"))["status"] == "valid"
+
+            # Between validation and finalization.
+            document = await client.until(order, "ready")
+            mortal.kill()
+            request = {"csr": b64(csr(["one.example"]))}
+            assert (await client.post(document["finalize"], request)).status_code == 503
+            mortal.start()
+            assert await client.until(order, "ready") == document
+
+            # The certificate is made, and cannot be recorded: the database is killed first, and
+            # back when the client has been told so.
+            (tmp_path / "authority" / HOLDS).touch()
+            asking = asyncio.create_task(client.post(document["finalize"], request))
+            await eventually((tmp_path / "authority" / HELD).exists)
+            mortal.kill()
+            (tmp_path / "authority" / HOLDS).unlink()
+            assert (await asking).status_code == 503
+            mortal.start()
+            found = await certificate(client, order)
+            made = [each.name for each in (tmp_path / "authority").glob("serial-*")]
+            assert made == [f"serial-{found.serial_number:x}"]
+
+            # After it was answered; and the server with it.
+            mortal.kill()
+            mortal.start()
+            assert await certificate(client, order) == found
+            mortal.kill()
+            server.kill()
+            mortal.start()
             await again(server, client)
             assert await certificate(client, order) == found
             web.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from cryptography import x509
@@ -25,6 +25,9 @@ from hypermesh.wire.errors import HyperMeshError, Overloaded
 THREADS = 8
 PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Between an attempt that failed and the next; after the last the order is refused."""
+STORE_PAUSE_S = 1.0
+STORE_TRIES_MAX = 30
+"""Of an order whose issuance cannot be recorded; it waits for the next `start` then."""
 
 log = logging.getLogger(__name__)
 
@@ -74,41 +77,57 @@ class Issuance:
         self._pool.shutdown()
 
     async def _issue(self, id_: str) -> None:
-        for pause_s in (*PAUSES_S, None):
-            order = self._store.read(lambda tables: tables.order(id_))
-            if order is None or order.status is not OrderStatus.PROCESSING:
-                return
+        pauses_s = iter(PAUSES_S)
+        for _ in range(STORE_TRIES_MAX):
             try:
-                chain = await self._issued(order)
-                await self._store.write(lambda tables: _put(tables, id_, chain))  # noqa: B023
+                while await self._attempt(id_, pauses_s):
+                    pass
             except HyperMeshError as error:
-                problem, stands = _problem(error), error.status < 500
-            except Exception:
-                log.exception("an order cannot be issued")
-                problem = AcmeProblem(Kind.SERVER_INTERNAL, "The server failed on this order")
-                stands = False
+                log.warning("an order cannot be recorded: %s", error)
+                await asyncio.sleep(STORE_PAUSE_S)
             else:
                 return
-            if stands or pause_s is None:
-                await self._store.write(lambda tables: _refuse(tables, id_, problem))  # noqa: B023
-                return
-            log.warning("an order waits for its certificate: %s", problem.detail)
-            await asyncio.sleep(pause_s)
 
-    async def _issued(self, order: Order) -> Sequence[bytes]:
+    async def _attempt(self, id_: str, pauses_s: Iterator[float]) -> bool:
+        """Ask the authority, and write down what it says. Whether to ask again. Raises what the
+        store raises: that says nothing of the order."""
+        order = self._store.read(lambda tables: tables.order(id_))
+        if order is None or order.status is not OrderStatus.PROCESSING:
+            return False
+        try:
+            certificate = await self._issued(order)
+        except HyperMeshError as error:
+            problem, stands = _problem(error), error.status < 500
+        except Exception:
+            log.exception("an order cannot be issued")
+            problem = AcmeProblem(Kind.SERVER_INTERNAL, "The server failed on this order")
+            stands = False
+        else:
+            await self._store.write(lambda tables: _put(tables, certificate))
+            return False
+        pause_s = None if stands else next(pauses_s, None)
+        if pause_s is None:
+            await self._store.write(lambda tables: _refuse(tables, id_, problem))
+            return False
+        log.warning("an order waits for its certificate: %s", problem.detail)
+        await asyncio.sleep(pause_s)
+        return True
+
+    async def _issued(self, order: Order) -> Certificate:
         request = CertificateRequest(
             order.id, order.account, order.csr or b"", order.identifiers, order.profile
         )
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._issuer.issue, request, self._now_s())
+        chain = await loop.run_in_executor(self._pool, self._issuer.issue, request, self._now_s())
+        end = x509.load_der_x509_certificate(chain[0]).not_valid_after_utc
+        return Certificate(order.id, order.account, tuple(chain), int(end.timestamp()))
 
 
-def _put(tables: Tables, id_: str, chain: Sequence[bytes]) -> None:
-    order = tables.order(id_)
+def _put(tables: Tables, certificate: Certificate) -> None:
+    order = tables.order(certificate.order)
     if order is None or order.status is not OrderStatus.PROCESSING:
         return
-    end = x509.load_der_x509_certificate(chain[0]).not_valid_after_utc
-    tables.put_certificate(Certificate(order.id, order.account, tuple(chain), int(end.timestamp())))
+    tables.put_certificate(certificate)
     tables.put_order(issued(order))
 
 

@@ -106,6 +106,9 @@ class AcmeServer:
         while True:
             try:
                 await self.expire()
+                # Those whose store was away for longer than they wait for it.
+                self._validations.start()
+                self._issuance.start()
             except HyperMeshError as error:
-                log.warning("old orders are not removed: %s", error)
+                log.warning("the store is not swept: %s", error)
             await asyncio.sleep(SWEEP_S)

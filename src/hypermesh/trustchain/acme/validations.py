@@ -66,7 +66,8 @@ class Validations:
         """Take up what waits."""
         limit = self._policy.limits.validations
         for id_ in self._store.read(lambda tables: tables.authorizations_processing(limit)):
-            self.take(id_)
+            if id_ not in self._tasks:
+                self.take(id_)
 
     @contextlib.contextmanager
     def room(self) -> Iterator[None]:
