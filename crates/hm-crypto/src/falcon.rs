@@ -1,4 +1,5 @@
-//! FALCON-1024 as submitted in round 3, with signatures padded to a fixed length.
+//! FALCON as submitted in round 3, with signatures padded to a fixed length: what its degrees share
+//! ([`Degree`]), and FALCON-1024.
 //!
 //! FIPS 206 is not published; a key or signature of ours carries an algorithm id outside these
 //! bytes, so that the final scheme can join beside this one.
@@ -18,43 +19,63 @@ pub const PUBLIC_BYTES: usize = vrfy_key_size(FN_DSA_LOGN_1024);
 pub const SECRET_BYTES: usize = sign_key_size(FN_DSA_LOGN_1024);
 pub const SIGNATURE_BYTES: usize = signature_size(FN_DSA_LOGN_1024);
 
-/// A signing key. Wiped when dropped.
-pub struct SecretKey {
-    encoded: Zeroizing<Vec<u8>>,
-    public: [u8; PUBLIC_BYTES],
-    /// Expanded once instead of for each signature. It holds the scratch space of signing as well,
-    /// hence the lock; a key signs one message at a time.
-    expanded: Mutex<Box<SigningKey1024>>,
+/// What the schemes of the family differ in.
+pub trait Degree {
+    /// The binary logarithm of the degree.
+    const LOGN: u32;
+    const NAME: &'static str;
+    type Generator: KeyPairGenerator;
+    type Signing: SigningKey;
+    type Verifying: VerifyingKey;
 }
 
-impl SecretKey {
+/// FALCON-1024: the degree of identities.
+pub struct Falcon1024;
+
+impl Degree for Falcon1024 {
+    const LOGN: u32 = FN_DSA_LOGN_1024;
+    const NAME: &'static str = "FALCON-1024";
+    type Generator = KeyPairGenerator1024;
+    type Signing = SigningKey1024;
+    type Verifying = VerifyingKey1024;
+}
+
+/// A signing key of FALCON-1024.
+pub type SecretKey = Key<Falcon1024, PUBLIC_BYTES, SIGNATURE_BYTES>;
+
+/// A signing key, whose public key and signatures have `PUBLIC` and `SIGNATURE` bytes. Wiped when
+/// dropped.
+pub struct Key<D: Degree, const PUBLIC: usize, const SIGNATURE: usize> {
+    encoded: Zeroizing<Vec<u8>>,
+    public: [u8; PUBLIC],
+    /// Expanded once instead of for each signature. It holds the scratch space of signing as well,
+    /// hence the lock; a key signs one message at a time.
+    expanded: Mutex<Box<D::Signing>>,
+}
+
+impl<D: Degree, const PUBLIC: usize, const SIGNATURE: usize> Key<D, PUBLIC, SIGNATURE> {
     /// A new key.
     ///
     /// # Errors
     /// [`Error::Backend`] without random bytes.
     pub fn generate() -> Result<Self, Error> {
-        let mut encoded = Zeroizing::new(vec![0u8; SECRET_BYTES]);
-        let mut public = [0u8; PUBLIC_BYTES];
+        let mut encoded = Zeroizing::new(vec![0u8; sign_key_size(D::LOGN)]);
+        let mut public = [0u8; PUBLIC];
         let mut source = entropy::Source::default();
-        Box::<KeyPairGenerator1024>::default().keygen(
-            FN_DSA_LOGN_1024,
-            &mut source,
-            &mut encoded,
-            &mut public,
-        );
+        Box::<D::Generator>::default().keygen(D::LOGN, &mut source, &mut encoded, &mut public);
         source.finish()?;
         Self::from_bytes(&encoded)
     }
 
-    /// The key that [`SecretKey::as_bytes`] encodes; the public key follows from it.
+    /// The key that [`Key::as_bytes`] encodes; the public key follows from it.
     ///
     /// # Errors
-    /// [`Error::Input`] where `encoded` is not a FALCON-1024 signing key.
+    /// [`Error::Input`] where `encoded` is not a signing key of this degree.
     pub fn from_bytes(encoded: &[u8]) -> Result<Self, Error> {
-        let expanded = SigningKey1024::decode(encoded)
+        let expanded = D::Signing::decode(encoded)
             .map(Box::new)
-            .ok_or_else(|| Error::Input("these bytes are no FALCON-1024 signing key".into()))?;
-        let mut public = [0u8; PUBLIC_BYTES];
+            .ok_or_else(|| Error::Input(format!("these bytes are no {} signing key", D::NAME)))?;
+        let mut public = [0u8; PUBLIC];
         expanded.to_verifying_key(&mut public);
         Ok(Self {
             encoded: Zeroizing::new(encoded.to_vec()),
@@ -69,7 +90,7 @@ impl SecretKey {
     }
 
     #[must_use]
-    pub fn public(&self) -> &[u8; PUBLIC_BYTES] {
+    pub fn public(&self) -> &[u8; PUBLIC] {
         &self.public
     }
 
@@ -77,8 +98,8 @@ impl SecretKey {
     ///
     /// # Errors
     /// [`Error::Backend`] without random bytes.
-    pub fn sign(&self, message: &[u8]) -> Result<[u8; SIGNATURE_BYTES], Error> {
-        let mut signature = [0u8; SIGNATURE_BYTES];
+    pub fn sign(&self, message: &[u8]) -> Result<[u8; SIGNATURE], Error> {
+        let mut signature = [0u8; SIGNATURE];
         let mut source = entropy::Source::default();
         // A panic elsewhere cannot leave the key half made: signing changes scratch space only.
         self.expanded
@@ -100,7 +121,13 @@ impl SecretKey {
 /// does not decode does not hold.
 #[must_use]
 pub fn verify(public: &[u8], message: &[u8], signature: &[u8]) -> bool {
-    VerifyingKey1024::decode(public)
+    verify_as::<Falcon1024>(public, message, signature)
+}
+
+/// [`verify`] for one of the degrees.
+#[must_use]
+pub fn verify_as<D: Degree>(public: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    D::Verifying::decode(public)
         .is_some_and(|key| key.verify(signature, &DOMAIN_NONE, &HASH_ID_ORIGINAL_FALCON, message))
 }
 

@@ -1,96 +1,36 @@
 //! FALCON-512 as submitted in round 3, with signatures padded to a fixed length: for the experiment of
 //! signing zones by it, and nothing else. Identities have FALCON-1024 ([`crate::falcon`]).
 
-use std::sync::{Mutex, PoisonError};
-
 use fn_dsa::{
-    sign_key_size, signature_size, vrfy_key_size, KeyPairGenerator, KeyPairGenerator512,
-    SigningKey, SigningKey512, VerifyingKey, VerifyingKey512, DOMAIN_NONE, FN_DSA_LOGN_512,
-    HASH_ID_ORIGINAL_FALCON,
+    sign_key_size, signature_size, vrfy_key_size, KeyPairGenerator512, SigningKey512,
+    VerifyingKey512, FN_DSA_LOGN_512,
 };
-use zeroize::Zeroizing;
 
-use crate::{entropy, Error};
+use crate::falcon::{verify_as, Degree, Key};
 
 pub const PUBLIC_BYTES: usize = vrfy_key_size(FN_DSA_LOGN_512);
 pub const SECRET_BYTES: usize = sign_key_size(FN_DSA_LOGN_512);
 pub const SIGNATURE_BYTES: usize = signature_size(FN_DSA_LOGN_512);
 
-/// The encoding of a new signing key.
-///
-/// # Errors
-/// [`Error::Backend`] without random bytes.
-pub fn generate() -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut encoded = Zeroizing::new(vec![0u8; SECRET_BYTES]);
-    let mut public = [0u8; PUBLIC_BYTES];
-    let mut source = entropy::Source::default();
-    Box::<KeyPairGenerator512>::default().keygen(
-        FN_DSA_LOGN_512,
-        &mut source,
-        &mut encoded,
-        &mut public,
-    );
-    source.finish()?;
-    Ok(encoded)
+/// FALCON-512: the degree of the experiment.
+pub struct Falcon512;
+
+impl Degree for Falcon512 {
+    const LOGN: u32 = FN_DSA_LOGN_512;
+    const NAME: &'static str = "FALCON-512";
+    type Generator = KeyPairGenerator512;
+    type Signing = SigningKey512;
+    type Verifying = VerifyingKey512;
 }
 
-/// A signing key.
-pub struct SecretKey {
-    public: [u8; PUBLIC_BYTES],
-    expanded: Mutex<Box<SigningKey512>>,
-}
-
-impl SecretKey {
-    /// The key that [`generate`] encodes.
-    ///
-    /// # Errors
-    /// [`Error::Input`] where `encoded` is not a FALCON-512 signing key.
-    pub fn from_bytes(encoded: &[u8]) -> Result<Self, Error> {
-        let expanded = SigningKey512::decode(encoded)
-            .map(Box::new)
-            .ok_or_else(|| Error::Input("these bytes are no FALCON-512 signing key".into()))?;
-        let mut public = [0u8; PUBLIC_BYTES];
-        expanded.to_verifying_key(&mut public);
-        Ok(Self {
-            public,
-            expanded: Mutex::new(expanded),
-        })
-    }
-
-    #[must_use]
-    pub fn public(&self) -> &[u8; PUBLIC_BYTES] {
-        &self.public
-    }
-
-    /// A signature; another one each time.
-    ///
-    /// # Errors
-    /// [`Error::Backend`] without random bytes.
-    pub fn sign(&self, message: &[u8]) -> Result<[u8; SIGNATURE_BYTES], Error> {
-        let mut signature = [0u8; SIGNATURE_BYTES];
-        let mut source = entropy::Source::default();
-        // A panic elsewhere cannot leave the key half made: signing changes scratch space only.
-        self.expanded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .sign(
-                &mut source,
-                &DOMAIN_NONE,
-                &HASH_ID_ORIGINAL_FALCON,
-                message,
-                &mut signature,
-            );
-        source.finish()?;
-        Ok(signature)
-    }
-}
+/// A signing key of FALCON-512.
+pub type SecretKey = Key<Falcon512, PUBLIC_BYTES, SIGNATURE_BYTES>;
 
 /// Whether `signature` over `message` holds under `public`. Bytes of any length may be given; what
 /// does not decode does not hold.
 #[must_use]
 pub fn verify(public: &[u8], message: &[u8], signature: &[u8]) -> bool {
-    VerifyingKey512::decode(public)
-        .is_some_and(|key| key.verify(signature, &DOMAIN_NONE, &HASH_ID_ORIGINAL_FALCON, message))
+    verify_as::<Falcon512>(public, message, signature)
 }
 
 #[cfg(test)]
@@ -99,7 +39,7 @@ mod tests {
 
     #[test]
     fn signs_and_verifies_and_no_byte_can_be_changed() {
-        let key = SecretKey::from_bytes(&generate().unwrap()).unwrap();
+        let key = SecretKey::from_bytes(SecretKey::generate().unwrap().as_bytes()).unwrap();
         let mut signature = key.sign(b"message").unwrap();
         assert!(verify(key.public(), b"message", &signature));
         assert!(!verify(key.public(), b"massage", &signature));

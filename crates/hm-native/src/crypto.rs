@@ -112,8 +112,8 @@ fn hybrid_verify(
 /// A new FALCON-512 signing key, in its own encoding.
 #[pyfunction]
 fn falcon512_generate(py: Python<'_>) -> PyResult<Bound<'_, PyBytes>> {
-    let secret = detached(py, falcon512::generate)?.map_err(raised)?;
-    Ok(PyBytes::new(py, &secret))
+    let key = detached(py, falcon512::SecretKey::generate)?.map_err(raised)?;
+    Ok(PyBytes::new(py, key.as_bytes()))
 }
 
 #[pyfunction]
