@@ -9,16 +9,15 @@ keeping, and writes nothing unless FILE is given.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import namespaces
 from measures.transport import ablation, bulk, connections, curves, files, handshake, lossy, request
 from measures.transport.ends import RUST
 from measures.transport.scale import FULL, SHORT, Scale
-from result import RESULTS, ROOT, Metric, write
+from program import measured, options, report_of
+from result import ROOT, Metric, write
 
 MEASURES: dict[str, Callable[[Scale], list[Metric]]] = {
     "loopback": bulk.measure_loopback,
@@ -36,26 +35,15 @@ BETWEEN_MACHINES = ("mtu1500", "mtu9000", "lossy", "ablation")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--report", type=Path)
-    parser.add_argument("--only", nargs="+", choices=MEASURES, default=None)
+    parser = options(__doc__, MEASURES)
     parser.add_argument("--short", action="store_true")
     arguments = parser.parse_args()
     scale = SHORT if arguments.short else FULL
     asked = arguments.only or list(MEASURES)
     if missing := [why for name in asked for why in unavailable(name)]:
         raise SystemExit("\n".join(dict.fromkeys(missing)))
-    metrics: list[Metric] = []
-    for name in asked:
-        found = MEASURES[name](scale)
-        metrics += found
-        sys.stdout.write("".join(f"{each}\n" for each in found))
-        sys.stdout.flush()
-    report: Path | None = arguments.report
-    if report is None and arguments.only is None and not arguments.short:
-        report = RESULTS / "stoq.json"
+    metrics = measured({name: partial(MEASURES[name], scale) for name in asked}, asked)
+    report = arguments.report if arguments.short else report_of(arguments, "stoq")
     if report is not None:
         write(report, report.stem, "make bench-stoq", metrics)
 

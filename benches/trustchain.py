@@ -8,11 +8,6 @@ given.
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Callable
-from pathlib import Path
-
 from measures import (
     trustchain_acme,
     trustchain_dns,
@@ -22,9 +17,9 @@ from measures import (
     trustchain_lookup,
     trustchain_revocation,
 )
-from result import RESULTS, Metric, write
+from program import Measure, main
 
-MEASURES: dict[str, Callable[[], list[Metric]]] = {
+MEASURES: dict[str, Measure] = {
     "issue": trustchain_issue.measure,
     "https": trustchain_issue_https.measure,
     "lookup": trustchain_lookup.measure,
@@ -35,25 +30,5 @@ MEASURES: dict[str, Callable[[], list[Metric]]] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--report", type=Path)
-    parser.add_argument("--only", nargs="+", choices=MEASURES, default=None)
-    arguments = parser.parse_args()
-    metrics: list[Metric] = []
-    for name in arguments.only or MEASURES:
-        found = MEASURES[name]()
-        metrics += found
-        sys.stdout.write("".join(f"{each}\n" for each in found))
-        sys.stdout.flush()
-    report = arguments.report
-    if report is None and arguments.only is None:
-        report = RESULTS / "trustchain.json"
-    if report is not None:
-        write(report, "trustchain", "make bench-trustchain", metrics)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, "trustchain", MEASURES)
