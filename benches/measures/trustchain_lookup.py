@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from result import ROOT, Metric, metric, percentile
 
 from hypermesh.trustchain.ca.sqlite_store import SqliteStore
 from hypermesh.trustchain.ca.store import CertificateStore, Kept, Recording
-from hypermesh.wire.codec import encode
+from hypermesh.trustchain.ca.tables import written
 
 STORED = 1_000_000
 LOOKUPS = 2_000
@@ -114,7 +115,7 @@ def _in_postgresql(stored: int) -> Iterator[CertificateStore]:
         with server.connect(database) as connection:
             connection.execute(f"SET search_path = {SCHEMA}")
             with connection.transaction(), _without_indexes(connection, "certificates"):
-                rows = (_certificate(number + 1, _row(number)) for number in range(stored))
+                rows = (written(number + 1, _recorded(number)) for number in range(stored))
                 _copy(connection, "certificates", _CERTIFICATES, rows)
             with connection.transaction(), _without_indexes(connection, "names"):
                 names = ((_name(number), number + 1) for number in range(stored))
@@ -168,30 +169,13 @@ def _copy(
             copy.write_row(row)
 
 
-def _certificate(number: int, kept: Kept) -> tuple[object, ...]:
-    recording = _recording(kept)
-    return (
-        number,
-        kept.request,
-        kept.serial.to_bytes(20, "big"),
-        kept.issuer,
-        kept.kind,
-        kept.requester,
-        kept.holder,
-        encode(kept.names),
-        kept.issued_s,
-        kept.not_before_s,
-        kept.not_after_s,
-        kept.draft,
-        recording.certificate,
-        recording.index,
-        recording.timestamp_ms,
-        recording.sct,
-    )
-
-
 def _name(number: int) -> str:
     return f"dns:{number}.example.internal"
+
+
+def _recorded(number: int) -> Kept:
+    kept = _row(number)
+    return replace(kept, recording=_recording(kept))
 
 
 def _recording(kept: Kept) -> Recording:

@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -445,6 +446,8 @@ def test_lookups_use_an_index(authority: IssuingAuthority) -> None:
             if step.startswith("SCAN")
             and "USING INDEX certificates_unrecorded" not in step
             and step not in ("SCAN told", "SCAN CONSTANT ROW")
+            # What a part of the question has answered.
+            and not step.startswith("SCAN kind_")
         ]
         assert not scans, (statement, plan)
         assert not any("TEMP B-TREE" in step for step in plan), (statement, plan)
@@ -475,14 +478,17 @@ def test_lookups_in_a_database_use_an_index(
     authority: IssuingAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, tuple[object, ...]]] = []
+    from hypermesh.postgresql.marks import marked
+    from hypermesh.trustchain.ca import postgresql_store
+
     pool = authority.store._pool  # type: ignore[attr-defined]
-    rows = pool.rows
+    answered = postgresql_store._Rows.all
 
-    def noted(query: str, *values: object) -> list[tuple[object, ...]]:
-        asked.append((query, values))
-        return rows(query, *values)
+    def noted(rows: postgresql_store._Rows, query: str, *values: object) -> list[Any]:
+        asked.append((marked(query), values))
+        return answered(rows, query, *values)
 
-    monkeypatch.setattr(pool, "rows", noted)
+    monkeypatch.setattr(postgresql_store._Rows, "all", noted)
     _look_up(authority.store)
     assert len(asked) >= 10
     with pool.transaction(writes=False) as connection:
@@ -506,3 +512,4 @@ def _look_up(store: CertificateStore) -> None:
     store.revocations(b"", 0, 0, 0)
     store.revocation_count(b"", 0)
     store.untold(("ca.revoke",), 5)
+    store.untold(("ca.revoke", "ca.install", "ca.retire"), 5)

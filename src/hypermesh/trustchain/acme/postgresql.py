@@ -7,13 +7,13 @@ have a session of their own, and see what was committed.
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import psycopg
 
+from hypermesh.postgresql.marks import marked
 from hypermesh.postgresql.place import Place
 from hypermesh.postgresql.session import Connection, Session
 from hypermesh.trustchain.acme.commits import Commits, Write
@@ -130,12 +130,6 @@ class PostgresqlTables(SqliteTables):
 
     def __init__(self, connection: Connection) -> None:
         def run(query: str, values: Sequence[object]) -> psycopg.Cursor[tuple[Any, ...]]:
-            return connection.execute(_marked(query), values, binary=True)
+            return connection.execute(marked(query), values, binary=True)
 
         self._run = run
-
-
-@functools.cache
-def _marked(query: str) -> str:
-    """`query` with the marks for values that psycopg wants; there are few queries."""
-    return query.replace("?", "%s")

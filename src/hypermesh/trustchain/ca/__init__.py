@@ -14,5 +14,6 @@ between two steps, or a lost answer, is repaired by repeating the request.
 | `content`, `lint` | what stands in a certificate; what must not |
 | `signer`, `token` | keys in the key store, keys in a PKCS#11 token |
 | `ocsp`, `lists`, `renewal` | what others are told: status, revocation lists, when to renew |
-| `store`, `sqlite_store`, `audit` | what is kept, and the log of what was done |
+| `store`, `tables`, `audit` | what is kept, and the log of what was done |
+| `sqlite_store`, `postgresql_store` | the same tables in a file, and in a database |
 """

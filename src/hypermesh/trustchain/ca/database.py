@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from hypermesh.crypto.files import make_directory
 from hypermesh.sqlite.file import opened, transaction
@@ -16,11 +15,6 @@ from hypermesh.wire.errors import HyperMeshError
 WAL_PAGES = 4096
 """Pages in the write-ahead log before SQLite carries them over, which takes two more syncs."""
 CACHE_KIB = 16 * 1024
-
-ROWS_AT_ONCE = (64, 16, 4, 1)
-"""Rows of one statement; few sizes, so that SQLite has each statement prepared."""
-
-T = TypeVar("T")
 
 
 class StoreUnavailable(HyperMeshError):
@@ -31,30 +25,6 @@ class StoreUnavailable(HyperMeshError):
     exit_code = 3
     title = "The store of the certificate authority cannot be used"
     remedy = "Check the free space and the rights of the data directory"
-
-
-def parts(values: Sequence[T]) -> Iterator[tuple[int, Sequence[T]]]:
-    """`values` in as few parts as `ROWS_AT_ONCE` allows, each with how many it has."""
-    at = 0
-    for count in ROWS_AT_ONCE:
-        while len(values) - at >= count:
-            yield count, values[at : at + count]
-            at += count
-
-
-def insert(
-    connection: sqlite3.Connection,
-    verb: str,
-    table: str,
-    columns: int,
-    rows: Sequence[tuple[object, ...]],
-) -> None:
-    """Insert `rows` of `columns` values each by few statements. Each statement gives up the
-    interpreter's lock, and has to wait for it where other threads compute."""
-    one = f"({','.join('?' * columns)})"
-    for count, some in parts(rows):
-        values = [value for row in some for value in row]
-        connection.execute(f"{verb} INTO {table} VALUES {','.join([one] * count)}", values)
 
 
 class Database:

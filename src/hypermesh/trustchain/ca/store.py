@@ -1,7 +1,8 @@
 """What an authority keeps: certificates, revocations, lists, its audit log.
 
-`CertificateStore` is the seam to the database; `sqlite_store` fills it. All writes are durable when
-the method returns, and all that one method writes is there after a crash or none of it.
+`CertificateStore` is the seam to the database; `tables` fills it for SQLite and PostgreSQL. All
+writes are durable when the method returns, and all that one method writes is there after a crash or
+none of it.
 """
 
 from __future__ import annotations

@@ -26,13 +26,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
 from hypermesh.sqlite.file import is_full, lay_out, opened, transaction, version
+from hypermesh.sqlite.rows import insert
 from hypermesh.trustchain.ct.entry import read_tile_leaves
 from hypermesh.trustchain.ct.errors import LogDamaged
 from hypermesh.trustchain.ct.tree import EMPTY_ROOT, leaf_hash
@@ -47,8 +48,6 @@ WAL_PAGES: Final = 4096
 """Pages in the write-ahead log before SQLite carries them over into the database."""
 CACHE_KIB: Final = 32 * 1024
 ASKED_AT_ONCE: Final = 500
-ROWS_AT_ONCE: Final = (256, 64, 16, 4, 1)
-"""Rows of one statement; few sizes, so that SQLite has each statement prepared."""
 INDEXED_LATER: Final = 16_384
 """Rows of an index that wait in memory before some are moved into it."""
 SHARES: Final = 16
@@ -331,7 +330,8 @@ class SqliteLogStore:
         log, head = growth.log, growth.head
         first = head.size - len(growth.entries)
         places = range(first, head.size)
-        _insert(writer, "INSERT", f"entries_{log}", zip(places, growth.entries, strict=True))
+        rows = list(zip(places, growth.entries, strict=True))
+        insert(writer, "INSERT", f"entries_{log}", rows)
         writer.executemany(
             f"INSERT INTO hashes_{log} VALUES (?, ?, ?) "  # noqa: S608
             "ON CONFLICT DO UPDATE SET hashes = excluded.hashes",
@@ -343,7 +343,7 @@ class SqliteLogStore:
             share = due[index]
             if share is not None:
                 # After a start some rows are in memory and in the table.
-                _insert(writer, "INSERT OR IGNORE", index.table, index.rows(share))
+                insert(writer, "INSERT OR IGNORE", index.table, index.rows(share))
             indexed = min(indexed, index.least(share, first))
         writer.execute(
             "UPDATE heads SET size = ?, root = ?, timestamp_ms = ?, indexed = ? WHERE log = ?",
@@ -389,24 +389,6 @@ class SqliteLogStore:
         connection = opened(self._path, cache_kib=CACHE_KIB)
         self._connections.append(connection)
         return connection
-
-
-def _insert(
-    writer: sqlite3.Connection,
-    verb: str,
-    table: str,
-    rows: Iterable[tuple[int | bytes, int | bytes]],
-) -> None:
-    """Insert rows of two columns by as few statements as `ROWS_AT_ONCE` allows: each statement
-    gives up the interpreter's lock, which the submitters' threads then hold."""
-    values = [value for row in rows for value in row]
-    at = 0
-    for count in ROWS_AT_ONCE:
-        marks = ",".join(["(?,?)"] * count)
-        statement = f"{verb} INTO {table} VALUES {marks}"
-        while len(values) - at >= 2 * count:
-            writer.execute(statement, values[at : at + 2 * count])
-            at += 2 * count
 
 
 def _head(connection: sqlite3.Connection, log: int) -> Head:
