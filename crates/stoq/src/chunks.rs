@@ -33,6 +33,11 @@ impl Chunks {
         self.length == 0
     }
 
+    /// Them in order, as they arrived; none is empty.
+    pub fn pieces(&self) -> &[Bytes] {
+        &self.pieces
+    }
+
     /// Fills the front of `buffer`, which has room for `len()` bytes or gets what fits.
     pub fn copy_to(&self, buffer: &mut [u8]) {
         let mut left = buffer;

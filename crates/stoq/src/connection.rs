@@ -59,6 +59,11 @@ pub struct ConnectionStats {
     pub packets_lost: u64,
     pub mtu_bytes: u64,
     pub window_bytes: u64,
+    /// Times that the path was judged to lose what is large, so that datagrams became small again.
+    pub black_holes: u64,
+    /// Datagrams that asked the path for more, and what became of them.
+    pub probes_sent: u64,
+    pub probes_lost: u64,
     /// Key changes since the handshake, by either side's wish.
     pub key_updates: u64,
 }
@@ -74,6 +79,9 @@ impl ConnectionStats {
             packets_lost: stats.path.lost_packets,
             mtu_bytes: stats.path.current_mtu.into(),
             window_bytes: stats.path.cwnd,
+            black_holes: stats.path.black_holes_detected,
+            probes_sent: stats.path.sent_plpmtud_probes,
+            probes_lost: stats.path.lost_plpmtud_probes,
             key_updates: session::of(connection).key_updates,
         }
     }

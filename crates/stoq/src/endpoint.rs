@@ -25,6 +25,7 @@ use crate::identity::Identity;
 use crate::limits::*;
 use crate::live::{Live, LiveConnection};
 use crate::memory::{self, Action, Operation, Range};
+use crate::path::room::Rooms;
 use crate::places::{Party, Place, Places};
 use crate::quic::{self, timeout, EndpointConfig, VarInt};
 use crate::region::Regions;
@@ -51,6 +52,7 @@ struct Shared {
     services: Services,
     live: Live,
     tickets: Arc<Tickets>,
+    rooms: Rooms,
     refusals: Mutex<VecDeque<Refusal>>,
     admissions: Admissions,
     refused: AtomicU64,
@@ -143,6 +145,14 @@ impl Endpoint {
         let refused = |error| bind_refused(address, &error);
         let count = shards.clamp(1, SHARDS_MAX);
         let sockets = Socket::bind_all(address, stack, count).map_err(refused)?;
+        // Other sockets of this host hold as much as ours. While one more connection takes its part of
+        // a full one, all together have up to twice as much under way as they may.
+        let room = sockets
+            .iter()
+            .map(|socket| socket.receive_bytes() / 2)
+            .min()
+            .unwrap_or_default()
+            .min(LOOPBACK_FLOOR_BYTES);
         let server = identity.clone().map(ServerConfigs::new).transpose()?;
         let count = sockets.len();
         let quic = quic::Endpoint::new(
@@ -177,6 +187,7 @@ impl Endpoint {
             },
             live,
             tickets: Arc::default(),
+            rooms: Rooms::new(room),
             refusals: Mutex::default(),
             admissions: Admissions::default(),
             refused: AtomicU64::new(0),

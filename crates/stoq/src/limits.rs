@@ -106,7 +106,7 @@ pub const PATH_WINDOW_BYTES_MAX: u32 = 64 * 1024 * 1024;
 pub const PATH_STREAM_BYTES: u32 = 32 * 1024 * 1024;
 
 /// Bytes; asked of the kernel for a socket, which grants at most its own limit.
-pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+pub const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Bytes; the largest UDP payload over IPv6 without jumbograms, and so the largest GSO batch.
 pub const UDP_PAYLOAD_BYTES_MAX: usize = 65_535 - 40 - 8;
@@ -143,6 +143,10 @@ pub const BULK_BYTES: usize = 32 * 1024;
 /// Smaller calls in a row until it no longer does; acknowledgements lie between the large ones.
 pub const BULK_CALLS: u32 = 16;
 
+/// How long received bulk data may wait for a thread that has left the socket and will likely be back,
+/// before the I/O thread takes it: handing the socket over and back costs more than what it brings.
+pub const BULK_ABSENCE_MAX: Duration = Duration::from_millis(1);
+
 /// Bytes; the datagrams of a connection at first, which every path carries (RFC 9000 section 14).
 pub const INITIAL_MTU_BYTES: u16 = 1200;
 
@@ -156,11 +160,20 @@ pub const LOOPBACK_STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// A longer round trip to an address of this host goes through something that makes it a network.
 pub const LOOPBACK_ROUND_TRIP_MAX: Duration = Duration::from_millis(5);
 
+/// The same for what bounds connections by the socket of a receiver on this host: the threads of both
+/// ends may be late by this much on busy cores.
+pub const ROOM_ROUND_TRIP_MAX: Duration = Duration::from_millis(20);
+
 /// Bytes; what a connection over loopback may have in flight at first.
 pub const LOOPBACK_WINDOW_BYTES: u64 = 1024 * 1024;
 
 /// Bytes; what it may have in flight always, for flow control is what bounds it then.
 pub const LOOPBACK_FLOOR_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How long datagrams over loopback stay small after large ones seemed to get nowhere. It may have been
+/// a receiver that was late: a full socket has room for small ones. Where it was not, three probes say
+/// so, and there are no more for long.
+pub const LOOPBACK_BLACK_HOLE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Bytes; one step of a bulk transfer out of a region, copied under the region's lock.
 pub const CHUNK_BYTES: usize = 128 * 1024;

@@ -37,12 +37,14 @@ pub fn receive(arguments: &Arguments, bulk: &Bulk) -> Result<Received> {
 
 fn emptied(stream: &Arc<Stream>, bulk: &Bulk) -> Result<Received> {
     let mut sink = bulk.sink();
-    let mut buffer = vec![0; READ_BYTES];
     loop {
-        let read = stream.read_into(&mut buffer, PATIENCE);
-        match stream.drive().wait(read)? {
-            0 => break,
-            count => sink.take(&buffer[..count])?,
+        let read = stream.read_chunks(READ_BYTES, PATIENCE);
+        let chunks = stream.drive().wait(read)?;
+        if chunks.is_empty() {
+            break;
+        }
+        for piece in chunks.pieces() {
+            sink.take(piece)?;
         }
     }
     let received = sink.ended()?;
@@ -67,6 +69,9 @@ pub fn send(arguments: &Arguments, bulk: &Bulk) -> Result<Sent> {
         let rest = stream.read_into(&mut nothing, PATIENCE);
         if stream.drive().wait(rest)? != 0 {
             return Err("the receiver sends".into());
+        }
+        if std::env::var_os("STOQ_STATE").is_some() {
+            eprintln!("{:?}", connection.stats());
         }
         source.sent()
     })?;

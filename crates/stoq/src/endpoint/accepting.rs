@@ -156,9 +156,10 @@ impl Shared {
         let remote = incoming.remote_address();
         let start = transport::start(
             Instant::now(),
-            remote.ip(),
+            remote,
             STREAMS_FIRST,
             route::first_link(remote.ip()),
+            &self.rooms,
         );
         let config = configs.of_one(start.config, tickets.clone())?;
         let (connection, established) = match incoming.accept_with(config)?.into_0rtt() {

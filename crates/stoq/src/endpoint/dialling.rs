@@ -125,9 +125,10 @@ impl Shared {
         let mut config = ClientConfig::new(crypto);
         let start = transport::start(
             Instant::now(),
-            address.ip(),
+            address,
             0,
             route::first_link(address.ip()),
+            &self.rooms,
         );
         config.transport_config(Arc::new(start.config));
         let connecting = self.quic.connect_with(config, address, tls::SERVER_NAME)?;

@@ -31,8 +31,9 @@ use quinn_proto::RttEstimator;
 use super::delivery::{Sample, Sampler};
 use super::filter::{RecentMin, RoundMax, SPAN};
 use super::gauge::{Gauge, Phase, Reading};
+use super::room::{Room, Seat};
 use super::tier::Settings;
-use crate::limits::LOOPBACK_ROUND_TRIP_MAX;
+use crate::limits::{LOOPBACK_ROUND_TRIP_MAX, ROOM_ROUND_TRIP_MAX};
 
 /// The share of bytes that a path may lose for other reasons than congestion: a satellite link
 /// loses 1 %.
@@ -111,6 +112,10 @@ const LATENESS: Duration = Duration::from_millis(1);
 /// every second one flow).
 const WINDOW_DATAGRAMS_MIN: u64 = 4;
 
+/// Datagrams that a connection may have in the buffer of a receiver on this host, however many share
+/// it: one that is acknowledged, and one meanwhile.
+const ROOM_DATAGRAMS_MIN: u64 = 2;
+
 /// Makes the controllers of one connection, one for each path it takes.
 #[derive(Clone, Debug)]
 pub struct ModelConfig {
@@ -118,6 +123,8 @@ pub struct ModelConfig {
     pub initial_window: u64,
     /// Bytes; never less than this while the path is as quick as one within a host.
     pub floor: u64,
+    /// The buffer of a receiver on this host, which bounds the window likewise.
+    pub room: Option<Arc<Room>>,
     pub gauge: Arc<Gauge>,
 }
 
@@ -132,6 +139,7 @@ pub struct Model {
     gauge: Arc<Gauge>,
     initial_window: u64,
     floor: u64,
+    seat: Option<Seat>,
     mtu: u64,
 
     sampler: Sampler,
@@ -207,6 +215,7 @@ impl Model {
             gauge: config.gauge.clone(),
             initial_window: config.initial_window,
             floor: config.floor,
+            seat: config.room.clone().map(Seat::new),
             mtu,
             sampler: Sampler::new(now),
             rate: RoundMax::default(),
@@ -241,14 +250,25 @@ impl Model {
         model
     }
 
+    /// Whether the path is so quick, as far as it is known.
+    fn is_within(&self, bound: Duration) -> bool {
+        self.round_trip.get().unwrap_or_default() < bound
+    }
+
     fn least(&self) -> u64 {
         let least = WINDOW_DATAGRAMS_MIN * self.mtu;
-        let round_trip = self.round_trip.get().unwrap_or_default();
-        // Within a host too many connections together overflow the receiver's socket.
-        if round_trip < LOOPBACK_ROUND_TRIP_MAX && self.ceiling.is_none() {
+        // Within a host too many senders together overflow the receiver's socket.
+        if self.is_within(LOOPBACK_ROUND_TRIP_MAX) && self.ceiling.is_none() {
             least.max(self.floor)
         } else {
             least
+        }
+    }
+
+    fn hold(&mut self, in_flight: u64) {
+        self.in_flight = in_flight;
+        if let Some(seat) = &mut self.seat {
+            seat.hold(in_flight);
         }
     }
 
@@ -524,7 +544,7 @@ impl Model {
 
     fn show(&self) {
         self.gauge.write(&Reading {
-            window_bytes: self.window,
+            window_bytes: self.window(),
             in_flight_bytes: self.in_flight,
             delivery_rate: (self.rate.get() * 8.0) as u64,
             round_trip_us: self
@@ -545,7 +565,7 @@ impl Model {
 impl Controller for Model {
     fn on_sent(&mut self, now: Instant, bytes: u64, _last_packet_number: u64) {
         self.sampler.sent(now, self.smoothed);
-        self.in_flight += bytes;
+        self.hold(self.in_flight + bytes);
         self.gauge.write_in_flight(self.in_flight);
     }
 
@@ -568,7 +588,7 @@ impl Controller for Model {
         application_limited: bool,
         _largest: Option<u64>,
     ) {
-        self.in_flight = in_flight;
+        self.hold(in_flight);
         self.application_limited = application_limited;
         let least = self.round_trip.get();
         let Some(sample) = self.sampler.end(now, in_flight, application_limited, least) else {
@@ -592,7 +612,7 @@ impl Controller for Model {
         is_persistent_congestion: bool,
         lost_bytes: u64,
     ) {
-        self.in_flight = self.in_flight.saturating_sub(lost_bytes);
+        self.hold(self.in_flight.saturating_sub(lost_bytes));
         self.epoch.lost += lost_bytes;
         if is_persistent_congestion {
             self.window = self.least();
@@ -616,12 +636,18 @@ impl Controller for Model {
     }
 
     fn window(&self) -> u64 {
-        self.window
+        match &self.seat {
+            Some(seat) if self.is_within(ROOM_ROUND_TRIP_MAX) => {
+                let least = ROOM_DATAGRAMS_MIN * self.mtu;
+                self.window.min(seat.limit().max(least))
+            }
+            _ => self.window,
+        }
     }
 
     fn metrics(&self) -> ControllerMetrics {
         let mut metrics = ControllerMetrics::default();
-        metrics.congestion_window = self.window;
+        metrics.congestion_window = self.window();
         metrics.pacing_rate = Some((self.rate.get() * 8.0) as u64);
         metrics
     }

@@ -26,6 +26,7 @@ use rustls::server::NoServerSessionStorage;
 use super::bottleneck::{Credit, Facts, Shares};
 use super::controller::ModelConfig;
 use super::gauge::Gauge;
+use super::room::Rooms;
 use super::tier::{Settings as TierSettings, Tier};
 use crate::admission::Alpn;
 use crate::identity::Identity;
@@ -51,6 +52,8 @@ pub enum Congestion {
     Model,
     /// The same within a host, with a window that it keeps while nothing is lost.
     Floored(u64),
+    /// The same, of a receiver's buffer of so many bytes that all flows share.
+    Within(u64),
     Cubic,
     /// A window that nothing changes: a planted bug.
     Fixed(u64),
@@ -214,6 +217,7 @@ impl Simulation {
             in_flight: BinaryHeap::new(),
             number: 0,
             flows: Vec::new(),
+            rooms: None,
             accepted: Vec::new(),
             events: 0,
         };
@@ -252,20 +256,25 @@ impl Simulation {
 
     fn connect(&mut self, spec: FlowSpec) {
         let gauge = Arc::new(Gauge::default());
-        let model = |floor| ModelConfig {
+        let server: SocketAddr = SERVER.parse().unwrap();
+        let model = |floor, room| ModelConfig {
             initial_window: TierSettings::first(false).initial_window,
             floor,
+            room,
             gauge: gauge.clone(),
         };
         let factory: Arc<dyn ControllerFactory + Send + Sync> = match spec.congestion {
-            Congestion::Model => Arc::new(model(0)),
-            Congestion::Floored(floor) => Arc::new(model(floor)),
+            Congestion::Model => Arc::new(model(0, None)),
+            Congestion::Floored(floor) => Arc::new(model(floor, None)),
+            Congestion::Within(bytes) => {
+                let rooms = self.rooms.get_or_insert_with(|| Rooms::new(bytes));
+                Arc::new(model(bytes, Some(rooms.at(server))))
+            }
             Congestion::Fixed(window) => Arc::new(Fixed(window)),
             Congestion::Cubic => Arc::new(quinn_proto::congestion::CubicConfig::default()),
         };
         let mut config = ClientConfig::new(tls::client(None, Alpn::Enrol, None, false).unwrap());
         config.transport_config(Arc::new(transport(Some(factory))));
-        let server: SocketAddr = SERVER.parse().unwrap();
         let now = self.instant();
         let (handle, connection) = self
             .client

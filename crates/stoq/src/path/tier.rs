@@ -43,7 +43,7 @@ const LONG_START_RATE: f64 = 30e6 / 8.0;
 const LONG_START_BYTES_MAX: u64 = 2304 * 1024;
 
 /// Bytes that an acknowledgement may wait for, on the fastest paths.
-const ACKNOWLEDGED_BYTES: usize = 256 * 1024;
+const ACKNOWLEDGED_BYTES: usize = 128 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Speed {

@@ -1,6 +1,6 @@
 //! QUIC's settings for one connection, in one place: the tier's and the rest.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +9,7 @@ use quinn_proto::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, Transport
 use super::controller::ModelConfig;
 use super::gauge::Gauge;
 use super::monitor::Monitor;
+use super::room::{Room, Rooms};
 use super::tier::Tier;
 use crate::limits::*;
 use crate::route::{is_loopback, Link};
@@ -21,32 +22,42 @@ pub struct Start {
 }
 
 /// For a connection with `remote`, which may open `streams` bidirectional streams. `link`: the
-/// first one towards it, where that is known.
-pub fn start(now: Instant, remote: IpAddr, streams: u32, link: Option<Link>) -> Start {
+/// first one towards it, where that is known. `rooms`: of the endpoint.
+pub fn start(
+    now: Instant,
+    remote: SocketAddr,
+    streams: u32,
+    link: Option<Link>,
+    rooms: &Rooms,
+) -> Start {
     let gauge = Arc::new(Gauge::default());
-    let within_host = link.map_or(is_loopback(remote), |link| link.within_host);
+    let address = remote.ip();
+    let within_host = link.map_or(is_loopback(address), |link| link.within_host);
+    let room = within_host.then(|| rooms.at(remote));
     let carries = link.map(|link| link.payload_bytes_max);
     Start {
-        config: settings(within_host, streams, carries, gauge.clone()),
-        monitor: Monitor::new(now, remote, within_host, gauge),
+        config: settings(within_host, streams, carries, room, gauge.clone()),
+        monitor: Monitor::new(now, address, within_host, gauge),
     }
 }
 
 /// The same for connections that nobody watches.
 pub fn config(remote: IpAddr, streams: u32) -> TransportConfig {
-    settings(is_loopback(remote), streams, None, Arc::default())
+    settings(is_loopback(remote), streams, None, None, Arc::default())
 }
 
 fn settings(
     within_host: bool,
     streams: u32,
     link: Option<u16>,
+    room: Option<Arc<Room>>,
     gauge: Arc<Gauge>,
 ) -> TransportConfig {
     let settings = Tier::first(within_host).settings;
     let model = ModelConfig {
         initial_window: settings.initial_window,
         floor: if within_host { LOOPBACK_FLOOR_BYTES } else { 0 },
+        room,
         gauge,
     };
     let mut acknowledgements = AckFrequencyConfig::default();
@@ -81,7 +92,10 @@ fn discovery(within_host: bool, link: Option<u16>) -> MtuDiscoveryConfig {
         // data. Behind a relay that carries less, the search ends where it began.
         let bound = link.unwrap_or(LOOPBACK_MTU_BYTES);
         let step = bound.saturating_sub(INITIAL_MTU_BYTES) / 2 + 1;
-        discovery.upper_bound(bound).minimum_change(step);
+        discovery
+            .upper_bound(bound)
+            .minimum_change(step)
+            .black_hole_cooldown(LOOPBACK_BLACK_HOLE_PAUSE);
     } else if let Some(link) = link {
         discovery.upper_bound(link);
     }

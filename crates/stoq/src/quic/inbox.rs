@@ -22,6 +22,9 @@ use crate::socket::Socket;
 /// What one read of a socket with GRO may bring.
 const SLOT_BYTES: usize = 64 * 1024;
 
+/// Buffers among which one that is free is looked for first: half a megabyte.
+const NEAR: usize = 8;
+
 /// Messages asked for at first.
 const WIDTH_MIN: usize = 2;
 
@@ -127,18 +130,18 @@ impl Inbox {
         }
     }
 
-    /// A whole buffer that nobody uses.
+    /// A whole buffer that nobody uses; one of those used last, if there is one, because it is still
+    /// in the caches.
     fn spare(&mut self) -> Option<BytesMut> {
-        for _ in 0..self.lent.len() {
-            let mut buffer = self.lent.pop_front()?;
-            if buffer.try_reclaim(SLOT_BYTES) {
-                // SAFETY: the buffer is one of `BytesMut::zeroed(SLOT_BYTES)`, split and now whole
-                // again, so its first `SLOT_BYTES` bytes were initialised, and its capacity is
-                // that large or `try_reclaim` had refused.
-                unsafe { buffer.set_len(SLOT_BYTES) };
-                return Some(buffer);
-            }
-            self.lent.push_back(buffer);
+        let near = self.lent.len().saturating_sub(NEAR);
+        let mut free = (near..self.lent.len()).rev().chain(0..near);
+        if let Some(at) = free.find(|at| self.lent[*at].try_reclaim(SLOT_BYTES)) {
+            let mut buffer = self.lent.remove(at)?;
+            // SAFETY: the buffer is one of `BytesMut::zeroed(SLOT_BYTES)`, split and now whole
+            // again, so its first `SLOT_BYTES` bytes were initialised, and its capacity is that
+            // large or `try_reclaim` had refused.
+            unsafe { buffer.set_len(SLOT_BYTES) };
+            return Some(buffer);
         }
         (self.lent.len() < RECEIVE_LENT_MAX).then(|| BytesMut::zeroed(SLOT_BYTES))
     }

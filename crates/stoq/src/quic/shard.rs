@@ -28,8 +28,8 @@ use super::readiness::{Interest, Readiness};
 use super::scope;
 use super::tasks::Tasks;
 use crate::limits::{
-    BULK_BYTES, BULK_CALLS, FORWARDED_MAX, SPIN, TASKS_PER_TURN_MAX, TRANSMITS_PER_FLUSH_MAX,
-    UDP_PAYLOAD_BYTES_MAX,
+    BULK_ABSENCE_MAX, BULK_BYTES, BULK_CALLS, FORWARDED_MAX, SPIN, TASKS_PER_TURN_MAX,
+    TRANSMITS_PER_FLUSH_MAX, UDP_PAYLOAD_BYTES_MAX,
 };
 use crate::socket::Socket;
 
@@ -70,6 +70,11 @@ pub struct Shard {
     readiness: Readiness,
     /// A thread that waits for an answer drives: it receives, and fires the timers of connections.
     driven: AtomicBool,
+    /// One has begun to, since the I/O thread last went to sleep.
+    visited: AtomicBool,
+    /// The I/O thread leaves the socket alone for `BULK_ABSENCE_MAX`, for who drove it moved bulk data
+    /// and will likely be back.
+    yielding: AtomicBool,
     /// When that thread will wake by itself, in nanoseconds since `start`; `AWAKE` where it does not
     /// sleep, or nobody drives.
     dozing: AtomicU64,
@@ -119,6 +124,8 @@ impl Shard {
             readiness: Readiness::new(socket.fd())?,
             socket,
             driven: AtomicBool::new(false),
+            visited: AtomicBool::new(false),
+            yielding: AtomicBool::new(false),
             dozing: AtomicU64::new(AWAKE),
             absent: AtomicBool::new(false),
             driver: Mutex::default(),
@@ -394,12 +401,16 @@ impl Shard {
         }
     }
 
+    fn moves_bulk(&self) -> bool {
+        self.bulk.load(Ordering::Relaxed) > 0
+    }
+
     /// How long a thread asks the kernel again and again before it sleeps. With one core, whoever is
     /// waited for could not run meanwhile; with bulk data it need not.
     pub fn spin(&self) -> Duration {
         static CORES: OnceLock<bool> = OnceLock::new();
         let several = || thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
-        if self.bulk.load(Ordering::Relaxed) == 0 && *CORES.get_or_init(several) {
+        if !self.moves_bulk() && *CORES.get_or_init(several) {
             SPIN
         } else {
             Duration::ZERO
@@ -546,7 +557,7 @@ impl Shard {
     /// Whether there is something for a turn that the thread which drives may not see: another
     /// shard does not know who drives this one, and timers do not wait for a future.
     fn is_left_alone(&self, now: Instant) -> bool {
-        let absent = self.absent.load(Ordering::SeqCst);
+        let absent = self.absent.load(Ordering::SeqCst) || !self.driven.load(Ordering::SeqCst);
         let due = || self.timer.load(Ordering::SeqCst) <= self.nanoseconds(now);
         self.has_forwarded() || (absent && due())
     }
@@ -633,13 +644,16 @@ impl Shard {
 
     fn watch(&self) {
         self.readiness.watch(|| Interest {
-            receive: !self.driven.load(Ordering::SeqCst),
+            receive: !self.driven.load(Ordering::SeqCst) && !self.yielding.load(Ordering::SeqCst),
             send: self.blocked.load(Ordering::SeqCst),
         });
     }
 
     /// The I/O thread sleeps until something is due or happens.
     fn sleep(&self) {
+        let visited = self.visited.swap(false, Ordering::SeqCst);
+        let yields = visited && self.moves_bulk();
+        self.yielding.store(yields, Ordering::SeqCst);
         // From here on whoever adds something finds that this thread has to be woken.
         self.planned.store(NEVER, Ordering::SeqCst);
         let idle = {
@@ -658,7 +672,7 @@ impl Shard {
             self.deadlines
                 .next()
                 .map_or(NEVER, |at| self.nanoseconds(at)),
-            self.nanoseconds(now + SLEEP_MAX),
+            self.nanoseconds(now + if yields { BULK_ABSENCE_MAX } else { SLEEP_MAX }),
         ];
         let next = next.into_iter().min().unwrap_or(NEVER);
         let quiet = idle
@@ -686,9 +700,23 @@ impl Shard {
         if self.driven.swap(true, Ordering::SeqCst) {
             return None;
         }
+        self.visited.store(true, Ordering::SeqCst);
         *self.driver.lock() = Some(waker.clone());
         self.watch_if_asleep();
         Some(Driver(self.clone()))
+    }
+
+    /// The same where that costs no system call, because the I/O thread leaves the socket alone.
+    pub fn drive_again(self: &Arc<Self>, waker: &Waker) -> Option<Driver> {
+        let left = self.yielding.load(Ordering::SeqCst) && self.moves_bulk();
+        left.then(|| self.drive(waker)).flatten()
+    }
+
+    /// Whether who drove a moment ago will likely be back before what was received is late.
+    fn expects_driver(&self) -> bool {
+        self.moves_bulk()
+            && self.yielding.load(Ordering::SeqCst)
+            && self.visited.load(Ordering::SeqCst)
     }
 
     /// Registers a thread that waits, until the result is dropped.
@@ -845,7 +873,8 @@ pub fn run(shard: &Arc<Shard>) {
         let now = Instant::now();
         let busy = scope::enter_at_home(shard, || {
             let driven = shard.driven.load(Ordering::SeqCst);
-            let received = (!driven || shard.is_left_alone(now)) && shard.turn(now);
+            let ours = !driven && !shard.expects_driver();
+            let received = (ours || shard.is_left_alone(now)) && shard.turn(now);
             if shard.deadlines.next().is_some_and(|at| at <= now) {
                 shard.deadlines.fire(now);
             }

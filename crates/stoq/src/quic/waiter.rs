@@ -101,7 +101,11 @@ pub fn wait<F: Future>(
     let waker = Waker::from(waiter.clone());
     let mut context = Context::from_waker(&waker);
     let registered = home.register(&waker);
-    let mut driver: Option<Driver> = None;
+    let mut driver = home.drive_again(&waker);
+    if let Some(driver) = &driver {
+        // Else what has come meanwhile waits until this thread has to.
+        driver.turn(Instant::now());
+    }
     loop {
         waiter.woken.store(false, Ordering::SeqCst);
         if registered.stopped() {
