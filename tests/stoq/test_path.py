@@ -132,6 +132,25 @@ def test_a_black_hole_for_large_datagrams_is_left_behind(
     assert relay.report["up"]["too_large"] > 0
 
 
+def test_a_black_hole_that_is_gone_is_not_believed_in_for_long(
+    alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
+) -> None:
+    data = secrets.token_bytes(2 << 20)
+    with over(alice, bob, alice_keys) as (connection, relay):
+
+        def large() -> bool | None:
+            assert there_and_back(connection, CHUNK) == CHUNK
+            return connection.stats().datagram_bytes == LOOPBACK_DATAGRAM_BYTES or None
+
+        eventually(large, "the whole of the path", PATIENCE_S)
+        relay.set("mtu 1300")
+        assert there_and_back(connection, data) == data
+        assert connection.stats().datagram_bytes <= 1300
+        relay.set("mtu none")
+        eventually(large, "the whole of the path again", PATIENCE_S)
+        assert there_and_back(connection, data) == data
+
+
 def test_datagrams_start_small_and_grow_to_what_loopback_takes(connection: Connection) -> None:
     def grown() -> bool | None:
         assert there_and_back(connection, CHUNK) == CHUNK

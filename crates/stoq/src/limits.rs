@@ -170,10 +170,15 @@ pub const LOOPBACK_WINDOW_BYTES: u64 = 1024 * 1024;
 /// Bytes; what it may have in flight always, for flow control is what bounds it then.
 pub const LOOPBACK_FLOOR_BYTES: u64 = 4 * 1024 * 1024;
 
-/// How long datagrams over loopback stay small after large ones seemed to get nowhere. It may have been
-/// a receiver that was late: a full socket has room for small ones. Where it was not, three probes say
-/// so, and there are no more for long.
+/// How long datagrams stay small after large ones seemed to get nowhere. It may have been a receiver
+/// that was late: a full socket has room for small ones alone. Where it was not, three probes say so,
+/// and there are no more until the next search.
+pub const BLACK_HOLE_PAUSE: Duration = Duration::from_secs(2);
 pub const LOOPBACK_BLACK_HOLE_PAUSE: Duration = Duration::from_millis(50);
+
+/// Between two searches for a larger datagram within a host, where one that found nothing may have met
+/// a receiver that was late. Elsewhere it is ten minutes (RFC 8899 section 5.1.1).
+pub const LOOPBACK_SEARCH_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Bytes; one step of a bulk transfer out of a region, copied under the region's lock.
 pub const CHUNK_BYTES: usize = 128 * 1024;

@@ -148,6 +148,8 @@ pub struct Simulation {
     in_flight: BinaryHeap<InFlight>,
     number: u64,
     pub flows: Vec<Flow>,
+    /// Made with the first flow that shares one.
+    rooms: Option<Rooms>,
     /// Of the server, in the order in which they were accepted; that of the flows, as each is
     /// begun after the one before.
     accepted: Vec<ConnectionHandle>,

@@ -86,6 +86,7 @@ fn settings(
 /// How a path that starts with [`INITIAL_MTU_BYTES`], as every path does, comes to what it carries.
 fn discovery(within_host: bool, link: Option<u16>) -> MtuDiscoveryConfig {
     let mut discovery = MtuDiscoveryConfig::default();
+    discovery.black_hole_cooldown(BLACK_HOLE_PAUSE);
     if within_host {
         // The search ends with its bound once its next step is smaller than this, and the first one
         // is: so the first probe asks for all. Each step on the way would cost as much as 64 KiB of
@@ -95,6 +96,7 @@ fn discovery(within_host: bool, link: Option<u16>) -> MtuDiscoveryConfig {
         discovery
             .upper_bound(bound)
             .minimum_change(step)
+            .interval(LOOPBACK_SEARCH_INTERVAL)
             .black_hole_cooldown(LOOPBACK_BLACK_HOLE_PAUSE);
     } else if let Some(link) = link {
         discovery.upper_bound(link);

@@ -63,6 +63,33 @@ fn within_a_host_the_window_gives_way_where_it_overflows_the_receiver() {
 }
 
 #[test]
+fn connections_within_a_host_share_the_buffer_of_their_receiver() {
+    const BYTES: u64 = 300_000;
+    let path = Simulation::path(400, 1, 700_000, 0.0);
+    let lost = |congestion| {
+        let mut simulation = Simulation::over(path, &[(); 4].map(|()| FlowSpec::bulk(congestion)));
+        simulation.run(seconds(1));
+        let rates = simulation.run(seconds(2));
+        let lost = |flow| simulation.connection(flow).stats().path.lost_packets;
+        ((0..4).map(lost).sum::<u64>(), rates)
+    };
+    let (none, rates) = lost(Congestion::Within(BYTES));
+    assert_eq!(none, 0);
+    assert!(rates.iter().sum::<f64>() > 300e6, "{rates:?}");
+    assert!(rates.iter().all(|rate| *rate > 50e6), "{rates:?}");
+    let (each_for_itself, _) = lost(Congestion::Floored(BYTES));
+    assert!(each_for_itself > 0);
+}
+
+#[test]
+fn a_relay_on_this_host_that_is_slow_is_no_buffer_to_share() {
+    let path = Simulation::path(100, 40, 1_000_000, 0.0);
+    let (simulation, rate) = alone(path, Congestion::Within(100_000), 2, 2);
+    assert!(rate > 90.0, "{rate:.1} Mbit/s");
+    assert!(simulation.connection(0).stats().path.cwnd > 100_000);
+}
+
+#[test]
 fn a_clean_path_is_full_and_its_queue_short() {
     for queue in [250_000, 2_500_000] {
         let path = Simulation::path(100, 20, queue, 0.0);
