@@ -54,6 +54,8 @@ fn emptied(stream: &Arc<Stream>, bulk: &Bulk) -> Result<Received> {
 
 pub fn send(arguments: &Arguments, bulk: &Bulk) -> Result<Sent> {
     let endpoint = client(arguments)?;
+    // How each connection has fared, where somebody looks for a cause.
+    let state = arguments.or("state", false)?;
     let all = each(bulk.connections, |_| {
         let connection = connect(&endpoint, arguments)?;
         let stream = connection
@@ -70,7 +72,7 @@ pub fn send(arguments: &Arguments, bulk: &Bulk) -> Result<Sent> {
         if stream.drive().wait(rest)? != 0 {
             return Err("the receiver sends".into());
         }
-        if std::env::var_os("STOQ_STATE").is_some() {
+        if state {
             eprintln!("{:?}", connection.stats());
         }
         source.sent()
