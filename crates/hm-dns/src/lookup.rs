@@ -243,8 +243,11 @@ mod tests {
         query(0x1234, OWNER, kind::A)
     }
 
-    /// A response with `rcode` to [`asked`], with records of (section, owner, kind, ttl, data).
-    fn response(rcode: u16, records: &[(usize, &[u8], u16, u32, &[u8])]) -> Vec<u8> {
+    /// Section, owner, type, TTL, data.
+    type Given<'a> = (usize, &'a [u8], u16, u32, &'a [u8]);
+
+    /// A response with `rcode` to [`asked`].
+    fn response(rcode: u16, records: &[Given<'_>]) -> Vec<u8> {
         let query = asked();
         let mut out = query[..HEADER_BYTES + OWNER.len() + 4].to_vec();
         out[2..4].copy_from_slice(&(0x8180 | rcode).to_be_bytes());

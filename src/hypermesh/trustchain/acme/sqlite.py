@@ -80,12 +80,16 @@ class SqliteStore:
         self._path = path
         with self._reported():
             self._reader = opened_to_read(path)
+        self._tables = SqliteTables(self._reader)
         self._reading = threading.Lock()
         self._commits = Commits(self._commit)
 
     def read(self, work: Callable[[Tables], T]) -> T:
-        with self._reading, self._reported():
-            return work(SqliteTables(self._reader))
+        with self._reading:
+            try:
+                return work(self._tables)
+            except sqlite3.Error as error:
+                raise self._unavailable(error) from error
 
     async def write(self, work: Callable[[Tables], T]) -> T:
         return await self._commits.write(work)
@@ -106,7 +110,10 @@ class SqliteStore:
         try:
             yield
         except sqlite3.Error as error:
-            raise StoreUnavailable(f"{self._path} cannot be used", why=str(error)) from error
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: sqlite3.Error) -> StoreUnavailable:
+        return StoreUnavailable(f"{self._path} cannot be used", why=str(error))
 
 
 class SqliteTables:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from hypermesh.trustchain.ct.tiles import HEIGHT, LEVELS, WIDTH, ReadTile, split
 from hypermesh.trustchain.ct.tree import folded, perfect_root
 
 ChangedTile = tuple[int, int, bytes]
+
+SUBTREES_KEPT = 64
+"""Roots that are remembered: those of the few perfect subtrees that the edges of logs have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,12 @@ class Edge:
             at = 0
             while at < len(row):
                 width = 1 << ((len(row) - at).bit_length() - 1)
-                roots.append(perfect_root(row[at : at + width]))
+                roots.append(_subtree(row[at : at + width]))
                 at += width
         return folded(roots)
+
+
+@functools.lru_cache(SUBTREES_KEPT)
+def _subtree(hashes: tuple[bytes, ...]) -> bytes:
+    """As `perfect_root`. A log that grows by one entry has most of its subtrees still."""
+    return perfect_root(hashes)
