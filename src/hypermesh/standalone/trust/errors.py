@@ -150,6 +150,13 @@ class WitnessFailed(HyperMeshError):
     title = "A witness does not cosign"
 
 
+class WitnessLate(WitnessFailed):
+    """A witness of this server's logs does not answer in time."""
+
+    code = "HM-TRUST-0247"
+    title = "A witness does not answer"
+
+
 class CertificateUnusable(HyperMeshError):
     """The certificate and the key in `[tls]` are not there, do not belong together, are not good
     now, are of a kind that no TLS library here signs by, or others may read the key."""
