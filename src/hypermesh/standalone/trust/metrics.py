@@ -126,7 +126,10 @@ def _cosigning_of(registry: CollectorRegistry) -> dict[str, CosigningFigures]:
     )
     return {
         log: CosigningFigures(
-            *(each.labels(log) for each in counters),
+            asked.labels(log),
+            given.labels(log),
+            late.labels(log),
+            refused.labels(log),
             entries.labels(log, "any"),
             entries.labels(log, "all"),
         )
