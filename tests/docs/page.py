@@ -8,6 +8,8 @@ What a fenced block is, its first line says:
     ```LANGUAGE skip=WHY   not run here; `test_pages.py` knows each WHY
     ```text                nothing to run
 
+Ports 18400 to 18499 stand for free ones of the machine that reads (`with_free_ports`).
+
 Each MACHINE has a home directory of its own, and `hm` on its path; files are shared. A command must
 end with 0, and print each line that the page shows, in whatever order, apart from what differs from
 run to run: ids, addresses, tokens, paths, times, sizes, amounts. `...` stands for anything. Of ids,
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -55,6 +58,39 @@ REFERENCE = re.compile("|".join([*NAMED.values(), r"\b[0-9a-f]{6,}\b"]))
 
 class Wrong(AssertionError):
     """The page does not do what it says."""
+
+
+PORT = re.compile(r"\b184[0-9]{2}\b")
+PORTS_FROM, PORTS_TO = 10_000, 32_000
+"""Below those that Linux gives to connections that go out (32768 and up): a port that is free now
+is not taken by one of them before the page gets to it."""
+
+
+def with_free_ports(text: str, begin: int | None = None) -> str:
+    """The page with ports that are free here, for those that it shows. The search begins at
+    `begin`; else each process begins somewhere else, for pages are read side by side."""
+    at = PORTS_FROM + os.getpid() * 16 % (PORTS_TO - PORTS_FROM) if begin is None else begin
+    found = _free_ports(at)
+    real = {port: next(found) for port in sorted(set(PORT.findall(text)))}
+    return PORT.sub(lambda match: str(real[match[0]]), text)
+
+
+def _free_ports(begin: int) -> Iterator[int]:
+    for port in [*range(begin, PORTS_TO), *range(PORTS_FROM, begin)]:
+        if all(_is_free(port, kind) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)):
+            yield port
+    raise Wrong("there is no free port")
+
+
+def _is_free(port: int, kind: socket.SocketKind) -> bool:
+    """Whether no address of this machine, of either family, has it."""
+    with socket.socket(socket.AF_INET6, kind) as asked:
+        asked.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        try:
+            asked.bind(("::", port))
+        except OSError:
+            return False
+        return True
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .page import Reader, Wrong, blocks, commands, skeleton
+from .page import PORT, PORTS_FROM, Reader, Wrong, blocks, commands, skeleton, with_free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -56,7 +57,7 @@ def reader() -> Iterator[Reader]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", RUN, ids=name_of)
 def test_a_page_does_what_it_says(page: Path, reader: Reader) -> None:
-    reader.follow(page.read_text())
+    reader.follow(with_free_ports(page.read_text()))
 
 
 def test_what_is_left_out_is_known() -> None:
@@ -76,6 +77,21 @@ def test_the_pages_have_commands() -> None:
     assert shown["README.md"] >= 5
     assert shown["docs/tutorials/first-steps.md"] >= 10
     assert all(count for page, count in shown.items() if page.startswith("docs/how-to/"))
+
+
+def test_a_port_that_is_taken_is_left_alone() -> None:
+    page = "https://[::1]:18460/ 18461 [::1]:18460 118460 184600 18360"
+    plain = with_free_ports(page, PORTS_FROM)
+    first = int(plain.split()[1])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", first))
+        other = with_free_ports(page, PORTS_FROM)
+    url, second, place, *rest = other.split()
+    assert int(second) != first
+    assert url == f"https://{place}/", "one port of the page is one port here"
+    assert second not in url
+    assert rest == ["118460", "184600", "18360"]
+    assert not PORT.search(other)
 
 
 PLANTED = {

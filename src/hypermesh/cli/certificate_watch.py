@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hypermesh.sdk.mesh import Mesh
     from hypermesh.trustchain.ct.checkpoint import Checkpoint, LogIdentity
     from hypermesh.trustchain.ct.entry import Entry
-    from hypermesh.trustchain.ct.watch import Alert
+    from hypermesh.trustchain.ct.watch import Alert, Names
 
 EVERY_MS = 60_000
 FAILURES_MAX = 10
@@ -39,7 +39,8 @@ _existing = click.Path(path_type=Path, exists=True, dir_okay=False)
     cls=Command,
     example="hm cert watch --state at --once\n"
     "hm cert watch http://ca.example --log log.json --name a.example --state at\n"
-    "hm cert watch https://log.example --key k.pem --name '*' --state at --once",
+    "hm cert watch https://log.example --key k.pem --name '*' --state at --once\n"
+    "hm cert watch http://ca.example --log log.json --name '*' --known mine.txt --state at",
 )
 @click.argument("url", metavar="[URL]", required=False)
 @click.option(
@@ -55,6 +56,12 @@ _existing = click.Path(path_type=Path, exists=True, dir_okay=False)
     metavar="PATTERN",
     multiple=True,
     help="A name of yours that has certificates: no alert. May be repeated.",
+)
+@click.option(
+    "--known",
+    type=_existing,
+    help="A file of what is known, and so no alert: certificates (PEM), and lines sha256:DIGEST, "
+    "serial:NUMBER or a name. It is read again at each look.",
 )
 @click.option("--log", type=_existing, help="Its keys: what /v1/logs of its server says.")
 @click.option("--key", type=_existing, help="Its P-256 key alone, PEM or base64, as log lists say.")
@@ -87,6 +94,7 @@ def cert_watch(
     url: str | None,
     names: tuple[str, ...],
     expect: tuple[str, ...],
+    known: Path | None,
     log: Path | None,
     key: Path | None,
     origin: str | None,
@@ -115,10 +123,10 @@ def cert_watch(
     from hypermesh.trustchain.ct.checkpoint import read_witness_key
     from hypermesh.trustchain.ct.errors import LogUnreachable, NamesUnexpected
     from hypermesh.trustchain.ct.remote import RemoteLog
-    from hypermesh.trustchain.ct.watch import CertificateFollower, Names, Watch
+    from hypermesh.trustchain.ct.watch import CertificateFollower, Watch
     from hypermesh.wire.errors import InvalidInput
 
-    known = tuple(map(read_witness_key, witnesses))
+    signing = tuple(map(read_witness_key, witnesses))
     trust = None if root is None else ssl.create_default_context(cafile=str(root))
     is_known: Callable[[Entry], bool] = lambda _: False  # noqa: E731 - one of two
     if url is None:
@@ -132,7 +140,7 @@ def cert_watch(
         if not names:
             raise InvalidInput("No name is watched", fix="Give --name, once or more")
         identity, source = _identity(url, log, key, origin), RemoteLog(url, trust)
-    follower = CertificateFollower(source, identity, state.absolute(), known, len(known))
+    follower = CertificateFollower(source, identity, state.absolute(), signing, len(signing))
     alerts = 0
 
     def tell(alert: Alert) -> None:
@@ -140,10 +148,11 @@ def cert_watch(
         alerts += 1
         _tell(alert, output)
 
-    watch = Watch(follower, Names(expected=expect, watched=names), tell, is_known)
+    watch = Watch(follower, _names(names, expect, known), tell, is_known)
     failures = 0
     while True:
         before = follower.size
+        watch.names = _names(names, expect, known)
         try:
             checkpoint = watch.follow()
         except LogUnreachable as error:
@@ -197,6 +206,24 @@ def _of_network(here: Mesh) -> tuple[LogIdentity, Callable[[Entry], bool]]:
         return names.issuperset(names_in(certificate))
 
     return LogKeys(said.origin, said.ed25519, said.falcon, said.p256).identity, is_known
+
+
+def _names(watched: tuple[str, ...], expect: tuple[str, ...], known: Path | None) -> Names:
+    from hypermesh.trustchain.ct.known import BYTES_MAX, Known, read_known
+    from hypermesh.trustchain.ct.watch import Names
+    from hypermesh.wire.errors import InvalidInput
+
+    found = Known()
+    if known is not None:
+        try:
+            with known.open("rb") as opened:
+                data = opened.read(BYTES_MAX + 1)
+            if len(data) > BYTES_MAX:
+                raise InvalidInput(f"{known} has more than {BYTES_MAX} bytes")
+            found = read_known(data.decode())
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"{known} cannot be read", why=str(error)) from error
+    return Names((*expect, *found.names), watched, found.digests, found.serials)
 
 
 def _identity(url: str, log: Path | None, key: Path | None, origin: str | None) -> LogIdentity:

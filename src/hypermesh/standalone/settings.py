@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hypermesh.standalone.errors import SettingsInvalid
 from hypermesh.standalone.peers import PORT_DEFAULT, Server, parse_authorized, parse_server
+from hypermesh.standalone.toml_file import parsed, read_text
 from hypermesh.stoq.stack import Stack
 from hypermesh.stoq.threads import THREADS_MAX
 from hypermesh.wire.errors import InvalidInput
@@ -17,7 +17,6 @@ from hypermesh.wire.ids import Hash
 from hypermesh.wire.tunnel import Place
 
 AUTHORIZED = "authorized_peers"
-FILE_BYTES_MAX = 1 << 20
 SERVICES_MAX = 256
 _KEYS = {"listen", "stack", "threads", "authorized_peers", "services"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -37,7 +36,7 @@ class Settings:
         """Those in the file of authorised peers; nobody where there is none."""
         if not self.authorized.exists():
             return frozenset()
-        return parse_authorized(_text(self.authorized), str(self.authorized))
+        return parse_authorized(read_text(self.authorized, SettingsInvalid), str(self.authorized))
 
 
 def settled(
@@ -71,10 +70,7 @@ def settled(
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        told = tomllib.loads(_text(file))
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsInvalid(f"{file} is not TOML", why=str(error)) from error
+    told = parsed(read_text(file, SettingsInvalid), str(file), SettingsInvalid)
     for key in sorted(told.keys() - _KEYS):
         raise SettingsInvalid(f"{file}: there is no setting {key!r}", why=f"known: {sorted(_KEYS)}")
     strings = [told.get("listen", ""), told.get("stack", ""), told.get("authorized_peers", "")]
@@ -99,17 +95,3 @@ def _place(name: str, to: str, file: Path | None) -> Place:
         return Place.parse(to)
     except InvalidInput as error:
         raise SettingsInvalid(f"{where}{name}: {error.what}", why=error.why) from error
-
-
-def _text(file: Path) -> str:
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise SettingsInvalid(f"{file} cannot be read", why=error.strerror or "") from error
-    if len(data) > FILE_BYTES_MAX:
-        raise SettingsInvalid(f"{file} has more than {FILE_BYTES_MAX} bytes")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise SettingsInvalid(f"{file} is not UTF-8") from error

@@ -76,6 +76,36 @@ def test_it_alerts_once_and_goes_on_where_it_was(
     assert every.stdout.count("watched.example.internal") == 3
 
 
+def test_what_is_known_is_no_alert(server: Server, logs: Path, tmp_path: Path) -> None:
+    """By the certificate as it was issued, whose precertificate is what the log has; by its number;
+    by its name. Another one for the same name is an alert."""
+    told = []
+    with server.client() as client:
+        for label in ("one", "one", "two", "three"):
+            name = f"{label}.known.example.internal"
+            answer = client.post("/v1/certificates", content=requested(name).der)
+            told.append(answer.json())
+        checkpoint_of(client, told[-1]["log_index"] + 1)
+    file = tmp_path / "known"
+    watched = (server.http, "--log", str(logs), "--name", "*.known.example.internal", "--once")
+
+    def alerts(state: str) -> tuple[int, list[int]]:
+        done = hm(
+            *("watch", *watched, "--known", str(file), "--state", str(tmp_path / state)),
+            *("--output", "jsonl"),
+        )
+        return done.returncode, [json.loads(each)["index"] for each in done.stdout.splitlines()]
+
+    file.write_text(
+        f"# ours\n{told[0]['chain'][0]}\nserial:{told[2]['serial']}\nThree.known.example.internal\n"
+    )
+    assert alerts("first") == (9, [told[1]["log_index"]])
+    file.write_text(file.read_text() + told[1]["chain"][0])
+    assert alerts("second") == (0, [])
+    file.write_text("serial:none")
+    assert alerts("third") == (2, [])
+
+
 def test_it_follows_until_it_is_interrupted(server: Server, logs: Path, tmp_path: Path) -> None:
     state = tmp_path / "at"
     with subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,12 +75,23 @@ def test_a_bundle_carries_the_cosignature_of_a_witness(
         eventually(lambda: is_cosigned("/checkpoint"), "the log of certificates is cosigned")
         eventually(lambda: is_cosigned("/acts/checkpoint"), "the log of acts is cosigned")
 
+        figures = figures_of(client)
+        assert figures["given", "certificates"] >= 1
+        assert figures["refused", "certificates"] == 0
+        index = client.get(f"/v1/certificates/{told['serial']}").json()["log_index"]
+        assert figures["any", "certificates"] > index
+        assert figures["all", "certificates"] > index
+
         # A witness that is gone keeps no bundle from anybody.
         witness.kill()
         told = client.post("/v1/certificates", content=requested("u.example.internal").der).json()
         alone = client.get(f"/v1/certificates/{told['serial']}/bundle")
         assert alone.status_code == 200
         check_bundle(read_bundle(alone.content), Trust(), told["issued_s"])
+        late = figures_of(client)
+        assert late["late", "certificates"] >= figures["late", "certificates"] + 1
+        assert late["asked", "certificates"] > figures["asked", "certificates"]
+        assert late["all", "certificates"] <= told["log_index"], "nobody cosigned this one"
         # When it is back, it is asked again.
         witness.start()
         moved = f'url = "{witness.http}"'
@@ -108,6 +120,14 @@ def test_a_bundle_carries_the_cosignature_of_a_witness(
     backup = tmp_path / "saved"
     assert trustchain("backup", str(backup), data=witness.data).returncode == 0
     assert not list(backup.rglob("witness*")), "a witness that goes back is none"
+
+
+def figures_of(client: httpx.Client) -> dict[tuple[str, str], float]:
+    """The figures of cosigning, by what they count and the log."""
+    text = client.get("/metrics").text
+    counted = re.findall(r'_cosignatures_(\w+)_total\{log="(\w+)"\} (\S+)', text)
+    sized = re.findall(r'_cosigned_entries\{by="(\w+)",log="(\w+)"\} (\S+)', text)
+    return {(what, log): float(value) for what, log, value in [*counted, *sized]}
 
 
 def hm_verify(bundle: Path, key: str) -> subprocess.CompletedProcess[str]:

@@ -10,8 +10,6 @@ What a principal may do is decided where the route is known (`authority`).
 from __future__ import annotations
 
 import hmac
-import ipaddress
-import re
 import time
 from collections.abc import Iterable, Mapping
 from typing import Protocol
@@ -19,11 +17,19 @@ from typing import Protocol
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from hypermesh.http.problem import BodyTooLarge, problem_response
-from hypermesh.http.rate import SECOND_NS, Buckets, Limit
+from hypermesh.http.admission import (
+    BUCKETS_MAX,
+    Headers,
+    bearer,
+    network_of,
+    require_length,
+    require_turn,
+)
+from hypermesh.http.problem import problem_response
+from hypermesh.http.rate import Buckets, Limit
 from hypermesh.node.api.access import Principal, Role, TokenMissing
 from hypermesh.node.tokens import PREFIX, Tokens
-from hypermesh.wire.errors import Forbidden, HyperMeshError, InvalidInput
+from hypermesh.wire.errors import Forbidden, HyperMeshError
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -34,31 +40,6 @@ LIMITS: Mapping[Role, Limit] = {
 """Of one principal. The owner, and who is on this machine, have no rate of their own: whoever can
 use up the node through loopback can use up the machine. What all of them together may have under
 way is bounded in `http.protocol`."""
-BUCKETS_MAX = 4096
-OWN_NETWORK_BITS = 64
-"""One host commonly has a whole /64 of IPv6 (RFC 4291 section 2.5.1), so that is one stranger."""
-
-_LENGTH = re.compile("[0-9]{1,18}")
-
-Headers = dict[bytes, bytes]
-
-
-class LengthMissing(InvalidInput):
-    """A body that does not say how long it is."""
-
-    code = "HM-API-0004"
-    status = 411
-    title = "A request body needs a Content-Length here"
-
-
-class TooManyRequests(HyperMeshError):
-    """The principal asks more often than its bucket fills."""
-
-    code = "HM-API-0009"
-    status = 429
-    exit_code = 8
-    title = "Too many requests"
-    retry_after_s = 1
 
 
 class Listener(Protocol):
@@ -105,7 +86,7 @@ class Loopback:
         origin = headers.get(b"origin")
         if origin is not None and origin not in {b"http://" + each for each in hosts}:
             raise Forbidden(f"Pages of {_shown(origin)} may not use this node")
-        given = _bearer(headers)
+        given = bearer(headers, TokenMissing)
         if given is None:
             return self._local
         if hmac.compare_digest(given.encode(), self._session_token):
@@ -132,14 +113,13 @@ class Remote:
         origin = headers.get(b"origin")
         if origin is not None and origin != b"https://" + headers.get(b"host", b""):
             raise Forbidden(f"Pages of {_shown(origin)} may not use this node")
-        given = _bearer(headers)
+        given = bearer(headers, TokenMissing)
         if given is not None:
             return _bearer_of(given, self._tokens)
         return self.stranger(scope)
 
     def stranger(self, scope: HTTPScope) -> Principal:
-        client = scope["client"]
-        return Principal(Role.REMOTE, f"remote:{_network(client[0] if client else '')}")
+        return Principal(Role.REMOTE, f"remote:{network_of(scope)}")
 
 
 class Guard:
@@ -167,7 +147,7 @@ class Guard:
 
     def _admit(self, scope: HTTPScope) -> Principal:
         headers: Headers = dict(scope["headers"])
-        _check_length(headers)
+        require_length(headers, BODY_BYTES_MAX)
         try:
             principal = self._listener.principal(scope, headers)
         except TokenMissing:
@@ -179,33 +159,7 @@ class Guard:
     def _take(self, principal: Principal) -> None:
         limit = LIMITS.get(principal.role)
         if limit is not None:
-            wait_ns = self._buckets.take(principal.id, time.monotonic_ns(), limit)
-            if wait_ns:
-                raise _too_many(limit, wait_ns)
-
-
-def _check_length(headers: Headers) -> None:
-    if b"transfer-encoding" in headers:
-        raise LengthMissing
-    given = headers.get(b"content-length")
-    if given is None:
-        return
-    length = given.decode("latin-1")
-    if not _LENGTH.fullmatch(length):
-        raise InvalidInput(f"{length[:40]!r} is not a Content-Length")
-    if int(length) > BODY_BYTES_MAX:
-        raise BodyTooLarge(why=f"{length} bytes; at most {BODY_BYTES_MAX} are taken")
-
-
-def _bearer(headers: Headers) -> str | None:
-    """The token in `Authorization: Bearer ...` (RFC 6750 section 2.1); None without the header."""
-    given = headers.get(b"authorization")
-    if given is None:
-        return None
-    scheme, _, token = given.decode("latin-1").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise TokenMissing(why="the Authorization header is not `Bearer` and a token")
-    return token.strip()
+            require_turn(self._buckets, principal.id, limit)
 
 
 def _bearer_of(token: str, tokens: Tokens) -> Principal:
@@ -217,26 +171,6 @@ def _bearer_of(token: str, tokens: Tokens) -> Principal:
             why=f"{kept.name!r} has expired", fix="hm token create NAME --scope read"
         )
     return Principal(Role.TOKEN, f"token:{kept.id}", frozenset(kept.scopes))
-
-
-def _too_many(limit: Limit, wait_ns: int) -> TooManyRequests:
-    refusal = TooManyRequests(
-        why=f"{limit.per_s} a second are taken, {limit.burst} at once",
-        fix="Ask less often; Retry-After says when again",
-    )
-    refusal.retry_after_s = -(-wait_ns // SECOND_NS)
-    return refusal
-
-
-def _network(host: str) -> str:
-    """The one stranger that `host` stands for."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if address.version == 4:
-        return str(address)
-    return str(ipaddress.ip_network((address, OWN_NETWORK_BITS), strict=False))
 
 
 def _shown(value: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypermesh.wire.errors import Conflict, Forbidden, HyperMeshError, InvalidInput, NotFound
+from hypermesh.wire.errors import Conflict, Forbidden, HyperMeshError, NotFound
 
 
 class SettingsInvalid(HyperMeshError):
@@ -58,29 +58,11 @@ class RoleMissing(Forbidden):
     title = "This is not for your role"
 
 
-class AskedTooOften(HyperMeshError):
-    """The token, certificate or address asks more often than it may."""
-
-    code = "HM-TRUST-0206"
-    status = 429
-    exit_code = 8
-    title = "Too many requests"
-    retry_after_s = 1
-
-
 class PlainRefused(Forbidden):
     """The route is served over TLS alone."""
 
     code = "HM-TRUST-0207"
     title = "This is served over TLS alone"
-
-
-class LengthMissing(InvalidInput):
-    """A body that does not say how long it is."""
-
-    code = "HM-TRUST-0208"
-    status = 411
-    title = "A request body needs a Content-Length here"
 
 
 class BackupInvalid(HyperMeshError):
@@ -148,6 +130,13 @@ class WitnessFailed(HyperMeshError):
     status = 503
     exit_code = 7
     title = "A witness does not cosign"
+
+
+class WitnessLate(WitnessFailed):
+    """A witness of this server's logs does not answer in time."""
+
+    code = "HM-TRUST-0247"
+    title = "A witness does not answer"
 
 
 class CertificateUnusable(HyperMeshError):

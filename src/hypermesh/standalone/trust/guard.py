@@ -6,9 +6,6 @@ the request comes from (a /64 of IPv6 is one stranger: RFC 4291 section 2.5.1). 
 
 from __future__ import annotations
 
-import functools
-import ipaddress
-import re
 import time
 from collections.abc import Callable
 
@@ -16,11 +13,19 @@ from cryptography import x509
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from hypermesh.http.problem import BodyTooLarge, problem_response
+from hypermesh.http.admission import (
+    BUCKETS_MAX,
+    Headers,
+    bearer,
+    network_of,
+    require_length,
+    require_turn,
+)
+from hypermesh.http.problem import problem_response
 from hypermesh.http.protocol import HttpProtocol
-from hypermesh.http.rate import SECOND_NS, Buckets, Limit
+from hypermesh.http.rate import Buckets, Limit
 from hypermesh.standalone.trust.access import Principal
-from hypermesh.standalone.trust.errors import AskedTooOften, LengthMissing, PrincipalMissing
+from hypermesh.standalone.trust.errors import PrincipalMissing
 from hypermesh.standalone.trust.granting import CLIENT, TOKEN
 from hypermesh.standalone.trust.settings import Settings
 from hypermesh.standalone.trust.tokens import PREFIX, Role, Tokens
@@ -28,13 +33,7 @@ from hypermesh.trustchain.ca.names import Name, names_of
 from hypermesh.wire.errors import HyperMeshError, InvalidInput
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
-BUCKETS_MAX = 4096
-OWN_NETWORK_BITS = 64
-NETWORKS_KNOWN_MAX = 1024
 CERTIFICATES_KNOWN_MAX = 1024
-_LENGTH = re.compile("[0-9]{1,18}")
-
-Headers = dict[bytes, bytes]
 
 
 class TlsProtocol(HttpProtocol):
@@ -89,7 +88,7 @@ class Guard:
 
     def _admit(self, scope: HTTPScope) -> Principal:
         headers: Headers = dict(scope["headers"])
-        _check_length(headers)
+        require_length(headers, BODY_BYTES_MAX)
         try:
             principal = self._recognised(scope, headers) or _stranger(scope)
         except PrincipalMissing:
@@ -99,19 +98,15 @@ class Guard:
         return principal
 
     def _recognised(self, scope: HTTPScope, headers: Headers) -> Principal | None:
-        given = headers.get(b"authorization")
-        if given is not None:
-            if self._is_plain:
-                raise PrincipalMissing(why="a token is not taken over plain HTTP")
-            return self._bearer(given.decode("latin-1"))
+        if self._is_plain and b"authorization" in headers:
+            raise PrincipalMissing(why="a token is not taken over plain HTTP")
+        token = bearer(headers, PrincipalMissing)
+        if token is not None:
+            return self._bearer_of(token)
         certificate = scope.get("state", {}).get("client_certificate")
         return None if certificate is None else self._client(certificate)
 
-    def _bearer(self, given: str) -> Principal:
-        scheme, _, text = given.partition(" ")
-        if scheme.lower() != "bearer" or not text:
-            raise PrincipalMissing(why="the Authorization header is not `Bearer` and a token")
-        text = text.strip()
+    def _bearer_of(self, text: str) -> Principal:
         token = self._tokens.find(text) if text.startswith(PREFIX) else None
         if token is None:
             raise PrincipalMissing(why="the one given is not known here, or was revoked")
@@ -143,42 +138,8 @@ class Guard:
     def _take(self, principal: Principal) -> None:
         rate = self._settings.rate
         per_s = rate.stranger_per_s if principal.role is None else rate.member_per_s
-        limit = Limit(per_s=per_s, burst=2 * per_s)
-        wait_ns = self._buckets.take(principal.id, time.monotonic_ns(), limit)
-        if wait_ns:
-            refusal = AskedTooOften(
-                why=f"{limit.per_s} a second are taken, {limit.burst} at once",
-                fix="Ask less often; Retry-After says when again",
-            )
-            refusal.retry_after_s = -(-wait_ns // SECOND_NS)
-            raise refusal
-
-
-def _check_length(headers: Headers) -> None:
-    if b"transfer-encoding" in headers:
-        raise LengthMissing
-    given = headers.get(b"content-length")
-    if given is None:
-        return
-    length = given.decode("latin-1")
-    if not _LENGTH.fullmatch(length):
-        raise InvalidInput(f"{length[:40]!r} is not a Content-Length")
-    if int(length) > BODY_BYTES_MAX:
-        raise BodyTooLarge(why=f"{length} bytes; at most {BODY_BYTES_MAX} are taken")
+        require_turn(self._buckets, principal.id, Limit(per_s=per_s, burst=2 * per_s))
 
 
 def _stranger(scope: HTTPScope) -> Principal:
-    client = scope["client"]
-    return Principal(f"address:{_network(client[0] if client else '')}")
-
-
-@functools.lru_cache(NETWORKS_KNOWN_MAX)
-def _network(host: str) -> str:
-    """The one stranger that the client's address stands for."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if address.version == 4:
-        return str(address)
-    return str(ipaddress.ip_network((address, OWN_NETWORK_BITS), strict=False))
+    return Principal(f"address:{network_of(scope)}")

@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+LOGS = ("certificates", "acts")
 BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class CosigningFigures:
+    """What became of asking the witnesses of one log. `late` did not answer in time, or were not
+    asked again so soon; `by_any` and `by_all`: entries of the largest checkpoint that one of them,
+    or each of them, cosigned."""
+
+    asked: Counter
+    given: Counter
+    late: Counter
+    refused: Counter
+    by_any: Gauge
+    by_all: Gauge
+
+    def count(self, size: int, given: int, late: int, refused: int) -> None:
+        """Witnesses that were asked for a checkpoint of `size` entries, by what they did."""
+        self.asked.inc(given + late + refused)
+        self.given.inc(given)
+        self.late.inc(late)
+        self.refused.inc(refused)
+        if given:
+            self.by_any.set(size)
+            if not late + refused:
+                self.by_all.set(size)
 
 
 class Metrics:
@@ -48,12 +76,62 @@ class Metrics:
             registry=registry,
         )
 
+        self._cosigning = _cosigning_of(registry)
+
     def issued(self, count: int) -> None:
         self._issued.inc(count)
 
     def revoked(self) -> None:
         self._revoked.inc()
 
+    def cosigning(self, log: str) -> CosigningFigures:
+        """The figures of the witnesses of `log`: "certificates" or "acts"."""
+        return self._cosigning[log]
+
     def text(self) -> bytes:
         """All of them, in Prometheus text format."""
         return generate_latest(self._registry)
+
+
+def _cosigning_of(registry: CollectorRegistry) -> dict[str, CosigningFigures]:
+    asked = Counter(
+        "trustchain_cosignatures_asked_total",
+        "Cosignatures asked of witnesses",
+        ["log"],
+        registry=registry,
+    )
+    given = Counter(
+        "trustchain_cosignatures_given_total",
+        "Cosignatures that witnesses gave",
+        ["log"],
+        registry=registry,
+    )
+    late = Counter(
+        "trustchain_cosignatures_late_total",
+        "Cosignatures that did not come in time",
+        ["log"],
+        registry=registry,
+    )
+    refused = Counter(
+        "trustchain_cosignatures_refused_total",
+        "Cosignatures that witnesses refused",
+        ["log"],
+        registry=registry,
+    )
+    entries = Gauge(
+        "trustchain_cosigned_entries",
+        "Entries of the largest checkpoint that any witness, or all of them, cosigned",
+        ["log", "by"],
+        registry=registry,
+    )
+    return {
+        log: CosigningFigures(
+            asked.labels(log),
+            given.labels(log),
+            late.labels(log),
+            refused.labels(log),
+            entries.labels(log, "any"),
+            entries.labels(log, "all"),
+        )
+        for log in LOGS
+    }

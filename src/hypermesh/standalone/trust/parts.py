@@ -63,7 +63,7 @@ class Parts:
             opened.callback(self.logs.close)
             self.certificates = CertificateRecorder(self.logs)
             self.acts = ActRecorder(self.logs)
-            self.witnesses = Witnesses(settings, self.logs.certificates, self.logs.acts)
+            self.witnesses = self._witnesses(settings)
             self.witness = opened_witness(directory, settings)
             opened.callback(self._close_witness)
             self.rfc6962 = Rfc6962(self.logs.certificates, self.certificates, [self.root])
@@ -95,7 +95,7 @@ class Parts:
         raise; then the ones before stay."""
         before = self.settings
         require_changeable(before, settings)
-        witnesses = Witnesses(settings, self.logs.certificates, self.logs.acts)
+        witnesses = self._witnesses(settings)
         known = known_logs(settings)
         self.granting.change(settings)
         try:
@@ -167,6 +167,9 @@ class Parts:
         at_s = now_s()
         self.authority.store.append(policy_entry(settings, at_s))
         self._policy_said_s = at_s
+
+    def _witnesses(self, settings: Settings) -> Witnesses:
+        return Witnesses(settings, self.logs.certificates, self.logs.acts, self.metrics)
 
     def _close_witness(self) -> None:
         if self.witness is not None:

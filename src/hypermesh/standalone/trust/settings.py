@@ -68,7 +68,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
@@ -78,6 +77,7 @@ from msgspec import Meta
 
 from hypermesh.postgresql.place import Place, parse_place
 from hypermesh.standalone.peers import Server, parse_server
+from hypermesh.standalone.toml_file import parsed, read_text
 from hypermesh.standalone.trust.errors import SettingsFixed, SettingsInvalid
 from hypermesh.standalone.trust.tokens import Role
 from hypermesh.trustchain.ca.names import (
@@ -97,7 +97,6 @@ from hypermesh.trustchain.ct.note import require_name
 from hypermesh.wire.errors import InvalidInput
 
 FILE = "trustchain.toml"
-FILE_BYTES_MAX = 1 << 20
 SQLITE = "sqlite"
 """The setting `store` of who keeps everything in files of the data directory."""
 LIST_MAX = 1000
@@ -319,10 +318,7 @@ def require_changeable(before: Settings, after: Settings) -> None:
 
 def parse_settings(text: str, where: str) -> Settings:
     """The settings in `text`, checked. Raises `SettingsInvalid`, with the setting."""
-    try:
-        told = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsInvalid(f"{where} is not TOML", why=str(error)) from error
+    told = parsed(text, where, SettingsInvalid)
     try:
         settings = msgspec.convert(told, Settings)
     except msgspec.ValidationError as error:
@@ -334,17 +330,7 @@ def parse_settings(text: str, where: str) -> Settings:
 
 def read_settings(file: Path) -> Settings:
     """The settings in `file`. Raises `SettingsInvalid`."""
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise SettingsInvalid(f"{file} cannot be read", why=error.strerror or "") from error
-    if len(data) > FILE_BYTES_MAX:
-        raise SettingsInvalid(f"{file} has more than {FILE_BYTES_MAX} bytes")
-    try:
-        return parse_settings(data.decode(), str(file))
-    except UnicodeDecodeError as error:
-        raise SettingsInvalid(f"{file} is not UTF-8") from error
+    return parse_settings(read_text(file, SettingsInvalid), str(file))
 
 
 def written(settings: Settings) -> str:

@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hypermesh.crypto.files import make_directory
 from hypermesh.crypto.keystore import KeyStore
-from hypermesh.standalone.trust.errors import SettingsInvalid, WitnessFailed
+from hypermesh.standalone.trust.errors import SettingsInvalid, WitnessFailed, WitnessLate
 from hypermesh.standalone.trust.founding import Directory
+from hypermesh.standalone.trust.metrics import CosigningFigures, Metrics
 from hypermesh.standalone.trust.settings import Settings
 from hypermesh.trustchain.bundle import LogKeys
 from hypermesh.trustchain.ct.checkpoint import (
@@ -58,11 +59,11 @@ class HttpWitness:
         self._rests_until_s = 0.0
 
     def add_checkpoint(self, request: AddCheckpoint) -> bytes:
-        """As `Witness.add_checkpoint`. Raises `WitnessFailed` where it refuses or does not
-        answer."""
+        """As `Witness.add_checkpoint`. Raises `WitnessLate` where it does not answer, and
+        `WitnessFailed` where it refuses."""
         begun_s = time.monotonic()
         if self._closed.is_set() or begun_s < self._rests_until_s:
-            raise WitnessFailed(f"{self.verifier.name} did not answer a moment ago")
+            raise WitnessLate(f"{self.verifier.name} did not answer a moment ago")
         try:
             with httpx.stream(
                 "POST", self._url, content=request.encoded(), timeout=TIMEOUT_S
@@ -71,7 +72,7 @@ class HttpWitness:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             self._rests_until_s = time.monotonic() + REST_S
             why = f"{type(error).__name__}: {error}"
-            raise WitnessFailed(f"{self.verifier.name} does not answer", why=why) from error
+            raise WitnessLate(f"{self.verifier.name} does not answer", why=why) from error
         if answer.status_code == httpx.codes.OK:
             return body
         if answer.status_code == httpx.codes.CONFLICT:
@@ -99,8 +100,11 @@ def _read(answer: httpx.Response, until_s: float) -> bytes:
 class Cosigned:
     """One log's checkpoint with the cosignatures of its witnesses."""
 
-    def __init__(self, view: LogView, witnesses: Sequence[HttpWitness]) -> None:
+    def __init__(
+        self, view: LogView, witnesses: Sequence[HttpWitness], figures: CosigningFigures
+    ) -> None:
         self._view = view
+        self._figures = figures
         self._cosigning = Cosigning(view, witnesses)
         self._turn = threading.Lock()
         self._last: tuple[int, bytes] = (-1, b"")
@@ -130,7 +134,10 @@ class Cosigned:
                 name,
                 self._view.identity.origin,
             )
-        self._last = (read_checkpoint(read_note(found.note).text).size, found.note)
+        size = read_checkpoint(read_note(found.note).text).size
+        late = sum(isinstance(each, WitnessLate) for each in found.refused.values())
+        self._figures.count(size, len(found.names), late, len(found.refused) - late)
+        self._last = (size, found.note)
         self._is_whole = not found.refused
         return found.note
 
@@ -138,15 +145,17 @@ class Cosigned:
 class Witnesses:
     """Who cosigns both logs of a server."""
 
-    def __init__(self, settings: Settings, certificates: LogView, acts: LogView) -> None:
+    def __init__(
+        self, settings: Settings, certificates: LogView, acts: LogView, metrics: Metrics
+    ) -> None:
         self._closed = threading.Event()
         known = [
             HttpWitness(each.url, read_witness_key(each.key), self._closed)
             for each in settings.witness
         ]
         self._is_asked = bool(known)
-        self._certificates = Cosigned(certificates, known)
-        self._acts = Cosigned(acts, known)
+        self._certificates = Cosigned(certificates, known, metrics.cosigning("certificates"))
+        self._acts = Cosigned(acts, known, metrics.cosigning("acts"))
         self._view = certificates
 
     def note(self, at_least: int) -> bytes:

@@ -219,7 +219,7 @@ class CertificateFollower(Follower):
 @dataclass(frozen=True)
 class Names:
     """Which names call for an alert: those that match `watched` and not `expected`, unless the
-    certificate (SHA-256 of its DER) is one of `known`.
+    certificate is one of `known` (`Known.digests`), or its serial number one of `serials`.
 
     A pattern is a name, or `*.` and a name for all below it at any depth, or `*` for all.
     """
@@ -227,6 +227,7 @@ class Names:
     expected: tuple[str, ...] = ()
     watched: tuple[str, ...] = ("*",)
     known: frozenset[bytes] = field(default_factory=frozenset)
+    serials: frozenset[int] = field(default_factory=frozenset)
 
     def unexpected(self, names: Sequence[str]) -> tuple[str, ...]:
         """Those of `names` that call for an alert."""
@@ -262,7 +263,8 @@ class Watch:
     ) -> None:
         """`is_known` is asked before an alert, and says whether there is no need of one."""
         self._follower = follower
-        self._names = names
+        self.names = names
+        """May be set between two looks."""
         self._alert = alert
         self._is_known = is_known
 
@@ -272,7 +274,7 @@ class Watch:
 
     def _take(self, index: int, stored: bytes) -> None:
         (entry,) = read_tile_leaves(stored)
-        alert = judged(index, entry, self._names)
+        alert = judged(index, entry, self.names)
         if alert is not None and not self._is_known(entry):
             self._alert(alert)
 
@@ -280,7 +282,7 @@ class Watch:
 def judged(index: int, entry: Entry, names: Names) -> Alert | None:
     """The alert that `entry` calls for; None where it is as expected."""
     fingerprint = hashlib.sha256(entry.submitted).digest()
-    if fingerprint in names.known:
+    if not names.known.isdisjoint({fingerprint, hashlib.sha256(entry.signed).digest()}):
         return None
     if entry.index != index:
         why = f"it claims the index {entry.index}"
@@ -292,7 +294,7 @@ def judged(index: int, entry: Entry, names: Names) -> Alert | None:
         why = f"the certificate cannot be read: {error}"
         return Alert(index, entry.timestamp_ms, (), "", fingerprint, why)
     unexpected = names.unexpected(found)
-    if not unexpected:
+    if not unexpected or certificate.serial_number in names.serials:
         return None
     return Alert(index, entry.timestamp_ms, unexpected, issuer, fingerprint, "unexpected names")
 
