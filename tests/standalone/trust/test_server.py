@@ -284,6 +284,35 @@ def test_dig_finds_the_trust_host_and_tls_reaches_it(server: Server, tmp_path: P
     assert (bad.status_code, bad.json()["code"]) == (400, "HM-DNS-0002")
 
 
+@pytest.mark.skipif(shutil.which("delv") is None, reason="delv is not installed")
+@pytest.mark.parametrize(("algorithm", "number"), [("ecdsa-p256", "13"), ("ed25519", "15")])
+def test_a_zone_is_signed_as_it_was_asked_for(
+    server: Server, tmp_path: Path, algorithm: str, number: str
+) -> None:
+    apex = f"{algorithm}.internal"
+    with server.client() as client:
+        zone = f"/v1/dns/zones/{apex}"
+        made = client.put(zone, json={"address": "::1", "algorithm": algorithm})
+        assert made.status_code == 201, made.text
+        unknown = client.put("/v1/dns/zones/x.internal", json={"address": "::1", "algorithm": "x"})
+        [shown] = client.get(f"{zone}/@/DNSKEY").json()["data"]
+    assert unknown.status_code == 400
+    flags, protocol, told, *key = shown.split()
+    assert told == number
+    anchors = tmp_path / "anchors"
+    trusted = f'"{apex}." static-key {flags} {protocol} {told} "{"".join(key)}";'
+    anchors.write_text(f"trust-anchors {{ {trusted} }};\n")
+    ask = ("delv", "@::1", "-p", str(server.port("dns")), "-a", str(anchors), f"+root={apex}")
+    for owner, kind, said_of in (
+        (f"ns.{apex}", "AAAA", "; fully validated"),
+        (f"nothing.{apex}", "AAAA", "; negative response, fully validated"),
+    ):
+        done = subprocess.run(
+            [*ask, owner, kind], capture_output=True, text=True, timeout=WAIT_S, check=False
+        )
+        assert said_of in done.stdout, done.stderr
+
+
 def test_the_audit_log_is_whole_and_the_report_counts_it(server: Server) -> None:
     with server.client() as client:
         client.post("/v1/certificates", content=requested("audit.example.internal").der)

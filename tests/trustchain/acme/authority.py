@@ -86,11 +86,14 @@ class SmallAuthority:
             bytes.fromhex(row["certificate"]), row["account"], row["revoked"] is not None
         )
 
-    def revoke(self, certificate: CertificateId, reason: int, _now_s: int) -> None:
+    def revoke(
+        self, certificate: CertificateId, account: str | None, reason: int, _now_s: int
+    ) -> None:
         row = self._row(certificate)
         assert row is not None
         if row["revoked"] is None:
             row["revoked"] = reason
+            row["by"] = account
             file = self._directory / f"serial-{certificate.serial:x}"
             replace(file, json.dumps(row).encode())
 
@@ -112,6 +115,12 @@ class SmallAuthority:
         row = self._row(CertificateId(self._id, certificate.serial_number))
         assert row is not None
         return row["revoked"]
+
+    def revoked_by(self, certificate: x509.Certificate) -> str | None:
+        """The account that revoked it; None where its own key did."""
+        row = self._row(CertificateId(self._id, certificate.serial_number))
+        assert row is not None
+        return row["by"]
 
     def _row(self, certificate: CertificateId) -> dict | None:
         file = self._directory / f"serial-{certificate.serial:x}"

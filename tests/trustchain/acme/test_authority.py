@@ -123,7 +123,7 @@ def test_what_the_authority_does_not_allow(tmp_path: Path) -> None:
         assert issuer.find(unknown) is None
         assert issuer.renewal_window(unknown, NOW) is None
         with pytest.raises(CertificateUnknown):
-            issuer.revoke(unknown, 0, NOW)
+            issuer.revoke(unknown, None, 0, NOW)
         made = x509.load_der_x509_certificate(issuer.issue(asked("classic"), NOW)[0])
         elsewhere = CertificateId(b"another authority...", made.serial_number)
         assert issuer.find(elsewhere) is None

@@ -262,6 +262,8 @@ def test_revocation_by_account_by_control_and_by_the_certificates_key(tmp_path: 
             certificate, asked = await made()
             await here.ready(other, "a.example")
             assert (await other.post(url, asked)).status_code == 200, "it controls the name"
+            assert other.kid is not None
+            assert here.authority.revoked_by(certificate) == other.kid.rpartition("/")[2]
 
             key = p256()
             certificate, asked = await made(key)
@@ -270,6 +272,7 @@ def test_revocation_by_account_by_control_and_by_the_certificates_key(tmp_path: 
             holder = await here.client(key)
             assert (await holder.post(url, asked | {"reason": 1})).status_code == 200
             assert here.authority.reason(certificate) == 1
+            assert here.authority.revoked_by(certificate) is None
 
             foreign = x509.CertificateBuilder(
                 x509.Name([]),

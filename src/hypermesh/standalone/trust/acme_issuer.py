@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import final
 
 from hypermesh.standalone.trust.granting import ACME
+from hypermesh.trustchain.acme.authority import HOLDER
 from hypermesh.trustchain.acme.identifier import IdentifierKind
 from hypermesh.trustchain.acme.issuer import (
     CertificateId,
@@ -60,10 +61,13 @@ class AcmeIssuer:
             kept.recording.certificate, account, is_revoked=kept.revoked_s is not None
         )
 
-    def revoke(self, certificate: CertificateId, reason: int, now_s: int) -> None:
+    def revoke(
+        self, certificate: CertificateId, account: str | None, reason: int, now_s: int
+    ) -> None:
         kept = self._kept(certificate)
         if kept is not None:
-            self._authority().revoke(kept.serial, Reason(reason), now_s, kept.requester)
+            actor = HOLDER if account is None else f"{ACME}{account}"
+            self._authority().revoke(kept.serial, Reason(reason), now_s, actor)
 
     def renewal_window(self, certificate: CertificateId, now_s: int) -> RenewalWindow | None:
         kept = self._kept(certificate)

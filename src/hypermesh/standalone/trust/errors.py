@@ -19,7 +19,7 @@ class NotFounded(HyperMeshError):
     code = "HM-TRUST-0201"
     exit_code = 3
     title = "There is no authority in this directory"
-    remedy = "Make one: trustchain-server init --data DIR --name NAME"
+    remedy = "Make one: trustchain-server init --data DIR --config FILE"
 
 
 class AlreadyFounded(Conflict):

@@ -207,24 +207,35 @@ def found(
         root = found_root(root_directory, keys, settings.name, profile, places, now_s)
         stores = stores_of(directory, settings)
         try:
-            # The logs first: they refuse a database that holds another authority's.
-            logs = TransparencyLogs(
-                directory.log, directory.keys, settings.origin, store=stores.log
-            )
-            identity = logs.certificates.identity
-            logs.close()
+            identity = begun_log(directory, settings)
             with contextlib.closing(stores.certificates()) as store:
                 _below(directory, root, settings, places, store, now_s)
             certificate = root.certificate
         finally:
             root.close()
-        token, kept = Tokens(directory.tokens).create(
-            "first operator", Role.OPERATOR, (), now_s, LIFETIME_S_DEFAULT
-        )
-        with contextlib.closing(stores.certificates()) as store:
-            store.append(Entry(now_s, "ceremony", "token.create", kept.id, encode(kept.label)))
-        files.replace(directory.founded, VERSION)
+        token = completed(directory, settings, now_s)
     return Founded(certificate, root_directory / ROOT_FILE, identity, token)
+
+
+def begun_log(directory: Directory, settings: Settings) -> LogIdentity:
+    """Whose log it is: made where it is not there yet. The first step, for it refuses a database
+    that holds another authority's."""
+    store = stores_of(directory, settings).log
+    logs = TransparencyLogs(directory.log, directory.keys, settings.origin, store=store)
+    identity = logs.certificates.identity
+    logs.close()
+    return identity
+
+
+def completed(directory: Directory, settings: Settings, now_s: int) -> str:
+    """The last step: the first operator's token, and the mark that all is there."""
+    token, kept = Tokens(directory.tokens).create(
+        "first operator", Role.OPERATOR, (), now_s, LIFETIME_S_DEFAULT
+    )
+    with contextlib.closing(stores_of(directory, settings).certificates()) as store:
+        store.append(Entry(now_s, "ceremony", "token.create", kept.id, encode(kept.label)))
+    files.replace(directory.founded, VERSION)
+    return token
 
 
 def opened_root(root_directory: Path, passphrase: str | None) -> Root:

@@ -1,7 +1,8 @@
 """Routes of the name server: zones and their sets of records.
 
     GET    /v1/dns/zones                                all zones
-    PUT    /v1/dns/zones/{zone}                         serve a new zone: {"address": "2001:db8::1"}
+    PUT    /v1/dns/zones/{zone}                         serve a new zone: {"address": "2001:db8::1",
+                                                        "algorithm": "ed25519" or "ecdsa-p256"}
     GET, DELETE /v1/dns/zones/{zone}
     PUT    /v1/dns/zones/{zone}/{owner}/{type}          {"ttl": 300, "data": ["..."]}
     GET, DELETE /v1/dns/zones/{zone}/{owner}/{type}
@@ -16,7 +17,7 @@ is answered from it; `leaf` is its place.
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +26,7 @@ from hypermesh.standalone.trust.call import Answer, Call, as_json
 from hypermesh.standalone.trust.naming import Naming, new_zone
 from hypermesh.standalone.trust.parts import Parts
 from hypermesh.standalone.trust.phases import SWITCH_KIND, Switched
+from hypermesh.trustchain.dns.keys import Algorithm
 from hypermesh.trustchain.dns.published import Published
 from hypermesh.trustchain.dns.records import (
     RecordSet,
@@ -41,12 +43,15 @@ from hypermesh.wire.codec import encode
 from hypermesh.wire.errors import InvalidInput, NotFound
 
 SETS_SHOWN_MAX = 10_000
+ALGORITHMS = {"ed25519": Algorithm.ED25519, "ecdsa-p256": Algorithm.ECDSA_P256_SHA256}
 
 
 class Zoned(msgspec.Struct, forbid_unknown_fields=True):
-    """A new zone: the IPv6 address of its name server, which is `ns.` below it."""
+    """A new zone: the IPv6 address of its name server, which is `ns.` below it, and by what it is
+    signed."""
 
     address: str
+    algorithm: Literal["ed25519", "ecdsa-p256"] = "ed25519"
 
 
 class Records(msgspec.Struct, forbid_unknown_fields=True):
@@ -128,7 +133,7 @@ def add(parts: Parts, call: Call) -> Answer:
     except ValueError as error:
         raise InvalidInput("address is an IPv6 address", why=str(error)) from error
     apex = call.path["zone"]
-    zone = new_zone(apex, (f"ns.{apex}", "AAAA", [address]))
+    zone = new_zone(apex, (f"ns.{apex}", "AAAA", [address]), algorithm=ALGORITHMS[asked.algorithm])
     (done,) = _naming(parts).zones.add([zone], call.principal.id)
     return _changed(done, 201)
 

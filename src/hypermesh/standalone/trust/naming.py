@@ -12,6 +12,7 @@ from hypermesh.standalone.trust.founding import Directory
 from hypermesh.standalone.trust.phases import Phases, Switched, require_possible
 from hypermesh.standalone.trust.settings import Settings
 from hypermesh.trustchain.dns.forwarding import Forwarder
+from hypermesh.trustchain.dns.keys import Algorithm
 from hypermesh.trustchain.dns.phased import PhasedZones, ZoneNames
 from hypermesh.trustchain.dns.published import NewZone, PublishedZones
 from hypermesh.trustchain.dns.records import name, record_set
@@ -157,13 +158,15 @@ def _prefixes(networks: Sequence[str]) -> tuple[tuple[str, int], ...]:
     return tuple((str(each.network_address), each.prefixlen) for each in parsed)
 
 
-def new_zone(apex: str, *sets: tuple[str, str, list[str]]) -> NewZone:
+def new_zone(
+    apex: str, *sets: tuple[str, str, list[str]], algorithm: Algorithm = Algorithm.ED25519
+) -> NewZone:
     """A zone of this server's: `ns.APEX` serves it, `sets` are owner, type and data."""
     primary = f"ns.{apex}"
     start = Start(name(primary), name(f"hostmaster.{apex}"))
     records = [record_set(apex, "NS", TTL_S, [f"{primary}."])]
     records += [record_set(owner, kind, TTL_S, data) for owner, kind, data in sets]
-    return NewZone(name(apex), start, tuple(records))
+    return NewZone(name(apex), start, tuple(records), algorithm)
 
 
 def first_zone(apex: str, address: str) -> NewZone:

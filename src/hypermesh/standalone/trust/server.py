@@ -42,6 +42,7 @@ from hypermesh.standalone.trust.call import parse_serial
 from hypermesh.standalone.trust.errors import AddressTaken
 from hypermesh.standalone.trust.founding import (
     Directory,
+    Founded,
     carry_root_list,
     found,
     opened_root,
@@ -224,9 +225,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # It tells of each request that a command or a witness gets.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        if given.do is _verify:
-            # A backup is checked wherever it lies, beside a server or not.
-            _verify(given)
+        if given.do in (_verify, _offline):
+            # A backup is checked wherever it lies, and the root is where no server is.
+            given.do(given)
         else:
             given.do(data_directory(given.data, os.environ.get("STATE_DIRECTORY")), given)
     except HyperMeshError as error:
@@ -240,10 +241,39 @@ def _init(directory: Directory, given: argparse.Namespace) -> None:
     settings = _stored_in(given)(settings)
     root = (given.root or directory.root).expanduser().absolute()
     made = found(directory, settings, root, _passphrase(given.passphrase), now_s())
+    _say_founded(made)
+
+
+def _say_founded(made: Founded) -> None:
     print(f"root    {made.root_file}")  # noqa: T201
     print(f"pin     {made.pin.hex()}")  # noqa: T201
     print(f"log     {_shown(made.log)}")  # noqa: T201
     print(f"token   {made.token}", flush=True)  # noqa: T201
+
+
+def _request(directory: Directory, given: argparse.Namespace) -> None:
+    from hypermesh.standalone.trust.ceremony import make_request
+
+    settings = _stored_in(given)(read_settings(given.config))
+    print(f"request {make_request(directory, settings)}")  # noqa: T201
+
+
+def _install(directory: Directory, given: argparse.Namespace) -> None:
+    from hypermesh.standalone.trust.ceremony import install_carried
+
+    _say_founded(install_carried(directory, given.chain, given.list, now_s()))
+
+
+def _offline(given: argparse.Namespace) -> None:
+    from hypermesh.standalone.trust.ceremony import certify, make_root
+
+    settings, passphrase = read_settings(given.config), _passphrase(given.passphrase)
+    root = given.root.expanduser().absolute()
+    if given.request is None:
+        print(f"root    {make_root(root, settings, passphrase, now_s())}")  # noqa: T201
+    else:
+        chain, listed = certify(root, given.request, settings, passphrase, now_s())
+        print(f"chain   {chain}\nlist    {listed}")  # noqa: T201
 
 
 def _run(directory: Directory, given: argparse.Namespace) -> None:
@@ -429,6 +459,27 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--config", type=Path, metavar="FILE", help="settings, TOML; kept in DATA")
     _store_options(init)
     _root_options(init)
+    offline = command(
+        "offline",
+        _offline,
+        "On a machine of its own: make the root; with REQUEST, certify an issuing CA by it.",
+    )
+    offline.add_argument("request", nargs="?", type=Path, metavar="REQUEST")
+    offline.add_argument("--config", type=Path, metavar="FILE", required=True, help="settings")
+    offline.add_argument(
+        "--root", type=Path, metavar="DIR", required=True, help="where the root is"
+    )
+    offline.add_argument(
+        "--passphrase", type=Path, metavar="FILE", help="what seals the root's key, in a file"
+    )
+    asked = command(
+        "request", _request, "Begin without a root: print what an offline one certifies."
+    )
+    asked.add_argument("--config", type=Path, metavar="FILE", required=True, help="settings")
+    _store_options(asked)
+    taken = command("install", _install, "Take up what the offline root certified.")
+    taken.add_argument("chain", type=Path, metavar="CHAIN")
+    taken.add_argument("list", type=Path, metavar="LIST")
     run = command("run", _run, "Serve until SIGTERM.")
     run.add_argument("--config", type=Path, metavar="FILE", help="other settings than those kept")
     token = command("token", _token, "Make, list and revoke tokens.")

@@ -26,6 +26,8 @@ from hypermesh.trustchain.ca.profile import Kind
 from hypermesh.trustchain.ca.store import Kept, Reason
 
 REQUESTER = "acme:"
+HOLDER = "holder"
+"""In the audit log: who has the key of the certificate that is revoked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,14 @@ class AuthorityIssuer:
             kept.revoked_s is not None,
         )
 
-    def revoke(self, certificate: CertificateId, reason: int, now_s: int) -> None:
+    def revoke(
+        self, certificate: CertificateId, account: str | None, reason: int, now_s: int
+    ) -> None:
         found = self._kept(certificate)
         if found is None:
             raise CertificateUnknown
-        found[0].revoke(certificate.serial, Reason(reason), now_s, found[1].requester)
+        actor = HOLDER if account is None else f"{REQUESTER}{account}"
+        found[0].revoke(certificate.serial, Reason(reason), now_s, actor)
 
     def renewal_window(self, certificate: CertificateId, now_s: int) -> RenewalWindow | None:
         found = self._kept(certificate)

@@ -67,7 +67,8 @@ class Certificates:
             raise AcmeRefusal(Kind.BAD_REVOCATION_REASON, f"Reasons taken here are {known}")
         if found.is_revoked:
             raise AcmeRefusal(Kind.ALREADY_REVOKED, "The certificate is revoked already")
-        await self._in_thread(self._issuer.revoke, identifier, asked.reason, self._now_s())
+        by = None if account is None else account.id
+        await self._in_thread(self._issuer.revoke, identifier, by, asked.reason, self._now_s())
 
     async def renewal(self, text: str) -> dict[str, Any]:
         """The renewal information of the certificate that `text` identifies."""

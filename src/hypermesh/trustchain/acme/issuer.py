@@ -105,8 +105,11 @@ class Issuer(Protocol):
 
     def find(self, certificate: CertificateId) -> IssuedCertificate | None: ...
 
-    def revoke(self, certificate: CertificateId, reason: int, now_s: int) -> None:
-        """`reason` is a CRLReason (RFC 5280 section 5.3.1). Of a revoked one it changes nothing."""
+    def revoke(
+        self, certificate: CertificateId, account: str | None, reason: int, now_s: int
+    ) -> None:
+        """`reason` is a CRLReason (RFC 5280 section 5.3.1), `account` who asks; None: who has the
+        certificate's key. Of a revoked one it changes nothing."""
         ...
 
     def renewal_window(self, certificate: CertificateId, now_s: int) -> RenewalWindow | None:
