@@ -30,7 +30,7 @@ from hypermesh.wire.api.caesar import CaesarView
 from hypermesh.wire.api.catalog import CatalogView
 from hypermesh.wire.api.certificate import CertificateDetail, CertificatePage
 from hypermesh.wire.api.consensus import ConsensusStatus
-from hypermesh.wire.api.ct import CtView
+from hypermesh.wire.api.ct import CtGrowth, CtKeys, CtView
 from hypermesh.wire.api.dns import DnsLabelPage, DnsNamePage, DnsResolved, DnsView
 from hypermesh.wire.api.event import BlockEvent
 from hypermesh.wire.api.health import HealthView
@@ -42,6 +42,7 @@ from hypermesh.wire.api.mfn import RoutePage
 from hypermesh.wire.api.network import InvitationView, NodePage, NodeView, StatusView
 from hypermesh.wire.api.parcel import Box, ParcelDetail, ParcelPage, ParcelState, ParcelView
 from hypermesh.wire.api.privacy import PrivacyPage, PrivacyPreview, PrivacyView
+from hypermesh.wire.api.report import AuthorityReport
 from hypermesh.wire.api.stoq import StoqLinkPage, StoqView
 from hypermesh.wire.api.token import TokenCreated, TokenPage, TokenView
 from hypermesh.wire.api.transfer import (
@@ -909,6 +910,29 @@ def test_the_transparency_logs(client: httpx.Client, alice: Running, bob: Runnin
         assert shown.status_code == 200
         assert shown.headers["cache-control"] == "no-cache"
     problem(client.get("/v1/ct/certificates/elsewhere"), 404)
+    growth = read(client.get("/v1/ct/growth"), CtGrowth)
+    for grown in growth.logs:
+        sizes = [each.size for each in grown.items]
+        assert sizes == sorted(set(sizes))
+        assert grown.anchors == len(grown.items)
+        shown = next(each for each in view.logs if each.origin == grown.origin)
+        assert shown.anchored in grown.items
+    assert [each.purpose for each in growth.logs] == ["certificates", "acts"]
+    keys = read(client.get("/v1/ct/keys"), CtKeys)
+    assert {keys.certificates.origin, keys.acts.origin} == {each.origin for each in view.logs}
+    with bob.over_socket() as there:
+        assert read(there.get("/v1/ct/keys"), CtKeys) == keys
+        relayed = there.get("/v1/ct/authority/acts/checkpoint")
+        assert relayed.text.startswith(keys.acts.origin + "\n")
+        problem(there.get("/v1/ct/authority/acts/elsewhere"), 404)
+        problem(there.get("/v1/ct/authority/names/checkpoint"), 404)
+        problem(there.get("/v1/ct/report"), 501)
+    report = read(client.get("/v1/ct/report"), AuthorityReport)
+    assert report.issued >= 2
+    assert {alice.node, bob.node} <= {each.node for each in report.certificates}
+    assert read(client.get("/v1/ct/report?from=1&to=2"), AuthorityReport).issued == 0
+    for wrong in ("from=2&to=1", "from=x", "from=-1"):
+        problem(client.get(f"/v1/ct/report?{wrong}"), 400)
     assert client.get("/v1/crl").headers["content-type"] == "application/pkix-crl"
     # A request that is none has an answer of OCSP's own that says so (RFC 6960 section 2.3).
     assert client.post("/v1/ocsp", content=b"x").content == b"\x30\x03\x0a\x01\x01"

@@ -37,6 +37,7 @@ from hypermesh.trustchain.ct.entry import read_tile_leaves
 from hypermesh.trustchain.ct.errors import NamesUnexpected
 from hypermesh.trustchain.ct.watch import CertificateFollower
 from hypermesh.trustchain.logged import Entry, check_logged, log_identity
+from hypermesh.trustchain.verify import fingerprint
 from hypermesh.wire.api.ct import CtView, LogView
 from hypermesh.wire.codec import decode
 from hypermesh.wire.errors import Forbidden, HyperMeshError, InvalidInput, NotFound
@@ -353,6 +354,42 @@ def listed(client: httpx.Client) -> x509.CertificateRevocationList:
 
 def number_of(crl: x509.CertificateRevocationList) -> int:
     return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+def test_the_founder_reports_what_the_authority_did(pair: Network, tmp_path: Path) -> None:
+    alice, page = pair.alice, tmp_path / "report.html"
+    with pair.bob.mesh() as mesh:
+        mesh.dns.name("reported", node=pair.bob.id.hex())
+    eventually(
+        lambda: "reported" in {label for _, label, _ in naming_of(alice)}, "it is in the log"
+    )
+    told = output(hm("cert", "report", "--html", str(page), "--output", "json", data=alice.data))
+    here = {each.origin: each.here for each in ct(alice).logs}
+    for origin, (first, last) in told["positions"].items():
+        shown = here[origin]
+        assert shown is not None
+        assert (first, last) == (0, shown.size)
+        assert told["checkpoints"][origin].startswith(f"{origin}\n{last}\n")
+    issued = {each["sha256"]: each for each in told["certificates"]}
+    assert told["issued"] == len(issued)
+    chain = pair.bob.membership.chain
+    own = issued[fingerprint(chain[0]).hex()]
+    assert (own["index"], own["node"]) == (entry_of(pair.bob).index, pair.bob.id.hex())
+    owner = pair.bob.membership.owner.hex()
+    assert own["owner"] == owner
+    assert told["issued_by_owner"][owner] >= 1
+    assert told["acts_by_kind"]["ca.invite"] >= 1
+    (named,) = [each for each in told["acts"] if each["subject"] == "reported"]
+    assert (named["kind"], named["by"]) == (NameAct.kind, owner)
+    assert told["revoked"] == told["acts_by_kind"].get(RevocationAct.kind, 0)
+    assert {each["framework"] for each in told["controls"]} == {"SOC 2", "HIPAA"}
+    text = page.read_text()
+    assert "<script" not in text
+    for expected in (pair.bob.id.hex(), "reported", "164.312(b)", told["genesis"]):
+        assert expected in text
+    assert hm("cert", "report", data=pair.bob.data).returncode != 0
+    empty = output(hm("cert", "report", "--to", "2001-01-01", "--output", "json", data=alice.data))
+    assert (empty["issued"], empty["acts"], empty["certificates"]) == (0, [], [])
 
 
 def test_nobody_but_the_authority_anchors(pair: Network) -> None:

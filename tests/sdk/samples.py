@@ -110,6 +110,8 @@ SAMPLES: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, Any]]] = {
     ("certificates", "bundle"): ((HEX32,), {}),
     ("ct", "get"): ((), {}),
     ("ct", "keys"): ((), {}),
+    ("ct", "growth"): ((), {}),
+    ("ct", "report"): ((1, 2), {}),
     ("certificates", "authority"): ((), {}),
     ("certificates", "revoke"): ((HEX32, "stolen"), {}),
     ("dns", "status"): ((), {}),

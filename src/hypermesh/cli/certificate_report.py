@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hypermesh.cli.command import Command, output_option
+from hypermesh.cli.command import Command, data_option, mesh, output_option
 
 if TYPE_CHECKING:
     import httpx
@@ -25,33 +25,37 @@ _moment = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 @click.command(
     "report",
     cls=Command,
-    example="hm cert report --server https://ca.example --token-file auditor\n"
+    example="hm cert report --from 2026-11-01 --to 2026-12-01 --html november.html\n"
+    "hm cert report --server https://ca.example --token-file auditor\n"
     "hm cert report --server https://ca.example --token-file auditor --html out.html",
 )
-@click.option("--server", metavar="URL", required=True, help="The API of a trustchain-server.")
 @click.option(
-    "--token-file", type=_existing, required=True, help="A file with an auditor's token in it."
+    "--server", metavar="URL", help="The API of a trustchain-server; else this node's network."
 )
+@click.option("--token-file", type=_existing, help="A file with an auditor's token in it.")
 @click.option("--from", "begin", type=_moment, metavar="DATE", help="From here on (UTC).")
 @click.option("--to", "end", type=_moment, metavar="DATE", help="Before then (UTC); until now.")
 @click.option("--root", type=_existing, help="The server's root (PEM), where the system has not.")
 @click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write it as a page to a file."
 )
+@data_option
 @output_option
 def cert_report(
-    server: str,
-    token_file: Path,
+    server: str | None,
+    token_file: Path | None,
     begin: Any,
     end: Any,
     root: Path | None,
     html: Path | None,
+    data: Path | None,
     output: str,
 ) -> None:
     """Say what an authority issued and revoked: for whom, by whom, where in its logs.
 
     It names the controls of SOC 2 and HIPAA that each figure bears on. It is evidence that an
-    assessor may use, and certifies nothing.
+    assessor may use, and certifies nothing. Without --server it is about the authority of this
+    node's network, made from its transparency logs, on the machine that founded it.
     """
     from hypermesh.cli.output import emit, facts
     from hypermesh.crypto.files import replace
@@ -67,6 +71,11 @@ def cert_report(
     }
     if begin is not None and end is not None and begin >= end:
         raise InvalidInput("--from is before --to")
+    if server is None:
+        _of_network(period, html, data, output)
+        return
+    if token_file is None:
+        raise InvalidInput("--server asks for --token-file", why="auditors alone read reports")
     call = Call(Report, "GET", "/v1/report", query=period)
     report = understood(call, *_answer(server, token_file, root, period))
     if html is not None:
@@ -75,6 +84,34 @@ def cert_report(
             understood(call, status, page)
         replace(html.absolute(), page)
     emit(report, output, facts(_facts(report, html)))
+
+
+def _of_network(period: dict[str, str], html: Path | None, data: Path | None, output: str) -> None:
+    from hypermesh.cli.output import emit, facts, moment
+    from hypermesh.crypto.files import replace
+
+    end = period.get("to")
+    with mesh(data) as here:
+        report = here.ct.report(int(period.get("from", 0)), None if end is None else int(end))
+    if html is not None:
+        from hypermesh.node.authority_report import page
+
+        replace(html.absolute(), page(report).encode())
+    shown: dict[str, object] = {
+        "network": f"{report.network}, {report.genesis}",
+        "from": moment(report.from_s * 1000),
+        "to": moment(report.to_s * 1000),
+        "issued": report.issued,
+        "revoked": report.revoked,
+        "owners": len(report.issued_by_owner),
+        **{
+            f"entries of {origin.rpartition('/')[2]}": f"{first} to {last - 1}"
+            for origin, (first, last) in report.positions.items()
+            if last > first
+        },
+        "caveat": report.caveat,
+    }
+    emit(report, output, facts(shown if html is None else shown | {"page": html}))
 
 
 def _facts(report: Any, html: Path | None) -> dict[str, object]:

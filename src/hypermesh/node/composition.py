@@ -28,6 +28,7 @@ from hypermesh.node.attempts.resources import CpuShare, FreedMemory
 from hypermesh.node.attempts.revoked import RevokedNode
 from hypermesh.node.attestations import Attestations
 from hypermesh.node.attesting import Attesting
+from hypermesh.node.authority_report import Reporting
 from hypermesh.node.borrowing import Borrowing, Sessions
 from hypermesh.node.calls import methods
 from hypermesh.node.certificates import Certificates
@@ -266,6 +267,7 @@ class Node:
             self._gathering,
         )
         self.log_resources = LogResources(membership, self._admitting, self._peers.call)
+        self.reporting = Reporting(membership, self.chain, self._admitting)
         self.revocation_exports = RevocationExports(self.chain, self._admitting.authority)
         self.offering = Offering(self._ladder)
         self.economy = Economy(membership, self.chain)

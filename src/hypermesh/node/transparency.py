@@ -37,9 +37,11 @@ from hypermesh.trustchain.logged import Entry, NotLogged, check_logged, log_iden
 from hypermesh.trustchain.verify import Anchors, check_chain, fingerprint
 from hypermesh.wire.api.ct import (
     AnchorView,
+    CtGrowth,
     CtKeys,
     CtLogKeys,
     CtView,
+    LogGrowth,
     LogHere,
     LogView,
     LogWitness,
@@ -64,6 +66,7 @@ ANCHOR_WAIT_S = 10.0
 EVIDENCE_KEPT_MAX = 256
 """Certificates of other nodes whose evidence is kept."""
 LOGS_SHOWN_MAX = 64
+ANCHORS_SHOWN_MAX = 256
 
 Call = Callable[[NodeId, str, object, type[Any]], Any]
 
@@ -112,6 +115,20 @@ class Transparency:
         failure = next((each for each in failures if each is not None), None)
         return CtView(height, shown, own, failure)
 
+    def growth(self) -> CtGrowth:
+        """How the present logs have grown, by the ledger."""
+        purposes: tuple[Literal["certificates", "acts"], ...] = ("certificates", "acts")
+        shown: list[LogGrowth] = []
+        with self._chain.ledger.state() as state:
+            for purpose in purposes:
+                row = transparency.present(state, purpose)
+                if row is None:
+                    continue
+                found = list(transparency.anchors(state, row.log.origin))
+                some = [_anchor(found[at]) for at in spread(len(found), ANCHORS_SHOWN_MAX)]
+                shown.append(LogGrowth(purpose, row.log.origin, len(found), some))
+        return CtGrowth(shown)
+
     def keys(self) -> CtKeys:
         """Who the present logs are, by the ledger. Raises `NotFound` before they have begun."""
         with self._chain.ledger.state() as state:
@@ -140,7 +157,7 @@ class Transparency:
             log_identity(row.log).fingerprint.hex(),
             row.begun,
             row.ended,
-            AnchorView(newest.size, newest.root.hex(), newest.height, newest.time_ms),
+            _anchor(newest),
             self._here(origin),
             self._witnessing.view(origin),
         )
@@ -359,6 +376,18 @@ def _here(logs: AuthorityLogs, view: Log, witnesses: list[LogWitness]) -> LogHer
     said = None if failure is None else f"{failure.what}: {failure.why}"
     note = view.checkpoint().decode()
     return LogHere(head.size, head.root.hex(), logs.present.waiting, note, said, witnesses)
+
+
+def _anchor(row: transparency.Anchored) -> AnchorView:
+    return AnchorView(row.size, row.root.hex(), row.height, row.time_ms)
+
+
+def spread(count: int, at_most: int) -> list[int]:
+    """At most `at_most` (2 or more) of `count` places, evenly, the first and the last among
+    them."""
+    if count <= at_most:
+        return list(range(count))
+    return [at * (count - 1) // (at_most - 1) for at in range(at_most)]
 
 
 def _is_revoked(state: State, node: NodeId) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from hypermesh.sdk.call import Call
+from hypermesh.sdk.call import Call, given
 from hypermesh.sdk.rest import AsyncRest, Rest
-from hypermesh.wire.api.ct import CtKeys, CtView
+from hypermesh.wire.api.ct import CtGrowth, CtKeys, CtView
+from hypermesh.wire.api.report import AuthorityReport
+
+REPORT_TIMEOUT_S = 300.0
+"""The logs are read in order, and may be long."""
 
 
 def get() -> Call[CtView]:
@@ -13,6 +17,15 @@ def get() -> Call[CtView]:
 
 def keys() -> Call[CtKeys]:
     return Call(CtKeys, "GET", "/v1/ct/keys")
+
+
+def growth() -> Call[CtGrowth]:
+    return Call(CtGrowth, "GET", "/v1/ct/growth")
+
+
+def report(from_s: int = 0, to_s: int | None = None) -> Call[AuthorityReport]:
+    query = {"from": str(from_s), **given(to=to_s)}
+    return Call(AuthorityReport, "GET", "/v1/ct/report", query=query, timeout_s=REPORT_TIMEOUT_S)
 
 
 class Ct:
@@ -33,6 +46,15 @@ class Ct:
         """Origins and public keys of the logs that take entries, by the ledger."""
         return self._rest.run(keys())
 
+    def growth(self) -> CtGrowth:
+        """How the logs that take entries have grown: their sizes as the ledger anchored them."""
+        return self._rest.run(growth())
+
+    def report(self, from_s: int = 0, to_s: int | None = None) -> AuthorityReport:
+        """What the authority's logs hold of the time from `from_s` on and before `to_s` (until
+        now), seconds since 1970: issued, revoked, by whom, where. On the founder's node."""
+        return self._rest.run(report(from_s, to_s))
+
 
 class AsyncCt:
     """As `Ct`, for asyncio."""
@@ -47,3 +69,11 @@ class AsyncCt:
     async def keys(self) -> CtKeys:
         """As `Ct.keys`."""
         return await self._rest.run(keys())
+
+    async def growth(self) -> CtGrowth:
+        """As `Ct.growth`."""
+        return await self._rest.run(growth())
+
+    async def report(self, from_s: int = 0, to_s: int | None = None) -> AuthorityReport:
+        """As `Ct.report`."""
+        return await self._rest.run(report(from_s, to_s))

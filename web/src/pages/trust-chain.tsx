@@ -16,10 +16,13 @@ type Authority = Schemas["AuthorityView"];
 type Certificate = Schemas["CertificateView"];
 type Logs = Schemas["CtView"];
 type Log = Schemas["LogView"];
+type Growths = Schemas["CtGrowth"];
+type Growth = Schemas["LogGrowth"];
 type Names = Schemas["DnsView"];
 type Name = Schemas["DnsName"];
 
 const AGAIN_MS = 5_000;
+const GROWTH_MS = 15_000;
 const HOUR_MS = 3_600_000;
 /** A node renews its own with a third of the day left. */
 const RENEWED_BY_MS = 8 * HOUR_MS;
@@ -242,6 +245,7 @@ function LogCard({ log }: { log: Log }) {
           in block <a href={link(`/blocks/${log.begun_height}`)}>{count(log.begun_height)}</a>
         </Fact>
       </Facts>
+      {log.ended_height === null && <GrowthOf origin={log.origin} />}
       {log.here !== null && (
         <details>
           <summary>Newest checkpoint</summary>
@@ -251,6 +255,50 @@ function LogCard({ log }: { log: Log }) {
         </details>
       )}
     </Card>
+  );
+}
+
+const WIDE = 600;
+const HIGH = 120;
+
+/** A log has the size of its last anchor until the next one: steps, and nothing between them. */
+function GrowthOf({ origin }: { origin: string }) {
+  const growth = useRead<Growths>("/v1/ct/growth", { topics: ["node"], everyMs: GROWTH_MS });
+  return (
+    <Loaded of={growth} what="the growth of the log">
+      {({ logs }) => {
+        const of = logs.find((each) => each.origin === origin);
+        return of === undefined || of.items.length < 2 ? <p className="muted">Its growth is shown once the ledger has anchored it twice.</p> : <Curve of={of} />;
+      }}
+    </Loaded>
+  );
+}
+
+function Curve({ of }: { of: Growth }) {
+  const [first, last] = [of.items[0], of.items.at(-1)];
+  if (first === undefined || last === undefined) return null;
+  const across = (ms: number): number => ((ms - first.time_ms) / Math.max(1, last.time_ms - first.time_ms)) * WIDE;
+  const up = (size: number): number => HIGH - (size / last.size) * HIGH;
+  const steps = of.items.slice(1).map((each) => `H${across(each.time_ms).toFixed(1)}V${up(each.size).toFixed(1)}`);
+  const left = of.anchors - of.items.length;
+  return (
+    <figure className="growth">
+      <svg viewBox={`-4 -4 ${WIDE + 8} ${HIGH + 8}`} role="img" aria-label={`From ${count(first.size)} to ${plural(last.size, "entry", "entries")} in ${plural(of.anchors, "anchor")}`} preserveAspectRatio="none">
+        <path d={`M0 ${HIGH}H${WIDE}`} className="axis" />
+        <path d={`M0 ${up(first.size).toFixed(1)}${steps.join("")}`} />
+      </svg>
+      <figcaption className="row spread muted">
+        <span>
+          {plural(first.size, "entry", "entries")}, <Moment ms={first.time_ms} />
+        </span>
+        <span>
+          {plural(of.anchors, "anchor")} on the ledger{left > 0 ? `, ${count(of.items.length)} of them drawn` : ""}
+        </span>
+        <span>
+          {plural(last.size, "entry", "entries")}, <Moment ms={last.time_ms} />
+        </span>
+      </figcaption>
+    </figure>
   );
 }
 

@@ -86,7 +86,9 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/v1/caesar"): READ,
     ("GET", "/v1/mfn"): READ,
     ("GET", "/v1/ct"): READ,
+    ("GET", "/v1/ct/growth"): READ,
     ("GET", "/v1/ct/keys"): READ,
+    ("GET", "/v1/ct/report"): READ,
     ("GET", "/v1/ct/{log}/{resource}"): READ,
     # Programs that ask whether a certificate is revoked have no token of the node they ask.
     ("POST", "/v1/ocsp"): OPEN,

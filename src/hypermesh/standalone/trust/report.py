@@ -8,7 +8,6 @@ an assessor to say.
 
 from __future__ import annotations
 
-import datetime as dt
 import html
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,13 +16,14 @@ import msgspec
 
 from hypermesh.standalone.trust.recording import policy_of
 from hypermesh.trustchain.ca.audit import ORIGIN, AuditRow, follows
+from hypermesh.trustchain.controls import control
+from hypermesh.trustchain.report_page import counts, document, moment, table
+from hypermesh.wire.api.report import Control
 from hypermesh.wire.codec import Undecodable, decode
 
 ROWS_SHOWN_MAX = 1000
 """Acts that are shown one by one; all of them are counted."""
 
-_LAST_S = 253_402_300_799
-"""The end of the year 9999: no calendar here goes on."""
 
 CAVEAT = (
     "This report is made from the authority's own records. It is evidence that an assessor may use "
@@ -31,76 +31,27 @@ CAVEAT = (
 )
 
 
-class Control(msgspec.Struct, frozen=True):
-    """A control, and what in this report bears on it."""
-
-    framework: str
-    id: str
-    text: str
-    evidence: str
-
-
-CONTROLS: tuple[Control, ...] = (
-    Control(
-        "SOC 2",
-        "CC6.1",
-        "Logical access is restricted by identities and credentials",
-        "Certificates issued: to whom, for which names, under which policies",
-    ),
-    Control(
-        "SOC 2",
-        "CC6.2",
-        "Credentials are registered and authorised before they are issued, and removed",
-        "By whom each was asked for; revocations with their reasons",
-    ),
-    Control(
-        "SOC 2",
-        "CC6.7",
-        "Transmission of information is restricted and protected",
-        "Certificates for TLS, their lifetimes and key profile",
-    ),
-    Control(
-        "SOC 2",
-        "CC7.2",
-        "Anomalies are monitored",
-        "Every certificate and every act of governance has a place in a transparency log",
-    ),
-    Control(
-        "SOC 2",
-        "CC8.1",
-        "Changes are authorised, tracked and documented",
-        "Acts of governance: issuers, policies, tokens and external accounts, with the checkpoints",
-    ),
-    Control(
-        "HIPAA",
-        "164.312(a)(1)",
-        "Access control: access only for those persons or programs that were granted it",
-        "Certificates issued and revoked, with who asked and who revoked",
-    ),
-    Control(
-        "HIPAA",
-        "164.312(b)",
-        "Audit controls: activity is recorded and can be examined",
-        "The audit log's rows, each bound to the one before by its hash",
-    ),
-    Control(
-        "HIPAA",
-        "164.312(c)(1)",
-        "Integrity: records are protected from improper alteration",
-        "The hash chain checked over the period; checkpoints of both logs",
-    ),
-    Control(
-        "HIPAA",
-        "164.312(d)",
-        "Person or entity authentication",
-        "Certificates by kind: services, users, nodes",
-    ),
-    Control(
-        "HIPAA",
-        "164.312(e)(1)",
-        "Transmission security",
-        "Certificates for TLS, their lifetimes and key profile",
-    ),
+CONTROLS: tuple[Control, ...] = tuple(
+    control(identifier, evidence)
+    for identifier, evidence in (
+        ("CC6.1", "Certificates issued: to whom, for which names, under which policies"),
+        ("CC6.2", "By whom each was asked for; revocations with their reasons"),
+        ("CC6.7", "Certificates for TLS, their lifetimes and key profile"),
+        (
+            "CC7.2",
+            "Every certificate and every act of governance has a place in a transparency log",
+        ),
+        (
+            "CC8.1",
+            "Acts of governance: issuers, policies, tokens and external accounts, with the "
+            "checkpoints",
+        ),
+        ("164.312(a)(1)", "Certificates issued and revoked, with who asked and who revoked"),
+        ("164.312(b)", "The audit log's rows, each bound to the one before by its hash"),
+        ("164.312(c)(1)", "The hash chain checked over the period; checkpoints of both logs"),
+        ("164.312(d)", "Certificates by kind: services, users, nodes"),
+        ("164.312(e)(1)", "Certificates for TLS, their lifetimes and key profile"),
+    )
 )
 
 
@@ -260,7 +211,7 @@ def page(report: Report) -> str:
     rows = [
         (
             str(act.number),
-            _time(act.at_s),
+            moment(act.at_s),
             act.kind,
             act.actor,
             act.subject,
@@ -272,16 +223,14 @@ def page(report: Report) -> str:
     left = f"<p>{report.acts_left_out} more acts are counted and not shown.</p>"
     chain = "whole" if report.chain_whole else "BROKEN"
     numbers = "none" if report.rows is None else f"{report.rows[0]} to {report.rows[1]}"
-    return "".join(
+    return document(
+        report.organization,
         (
-            "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
-            f"<title>{html.escape(report.organization)}: certificates</title><style>{_STYLE}",
-            "</style></head><body>",
-            f"<h1>{html.escape(report.organization)}</h1>",
-            f"<p>{_time(report.from_s)} to {_time(report.to_s)}; made {_time(report.made_s)}.</p>",
+            f"<p>{moment(report.from_s)} to {moment(report.to_s)}; ",
+            f"made {moment(report.made_s)}.</p>",
             f"<p><strong>{html.escape(report.caveat)}</strong></p>",
             "<h2>What was recorded</h2>",
-            _table(
+            table(
                 ("", ""),
                 [
                     ("Issued", str(report.issued)),
@@ -295,35 +244,27 @@ def page(report: Report) -> str:
                 ],
             ),
             "<h2>Policies in force</h2>",
-            _table(
+            table(
                 ("from row", "time", "profile", "permitted", "constraints", "clients", "SHA-256"),
                 [_policy_cells(each) for each in report.policies],
             ),
-            _counts("Acts by kind", report.acts_by_kind),
-            _counts("Issued by kind", report.issued_by_kind),
-            _counts("Issued by requester", report.issued_by_requester),
-            _counts("Revoked by reason (RFC 5280)", report.revoked_by_reason),
-            _counts("Revoked by", report.revoked_by_actor),
+            counts("Acts by kind", report.acts_by_kind),
+            counts("Issued by kind", report.issued_by_kind),
+            counts("Issued by requester", report.issued_by_requester),
+            counts("Revoked by reason (RFC 5280)", report.revoked_by_reason),
+            counts("Revoked by", report.revoked_by_actor),
             "<h2>Log positions</h2>",
             "".join(f"<pre>{html.escape(note)}</pre>" for note in report.checkpoints.values()),
             "<h2>Controls that this bears on</h2>",
-            _table(
+            table(
                 ("framework", "control", "what it asks", "evidence here"),
                 [(each.framework, each.id, each.text, each.evidence) for each in report.controls],
             ),
             "<h2>Acts</h2>",
-            _table(("row", "time", "act", "by", "on", "names", "log index"), rows),
+            table(("row", "time", "act", "by", "on", "names", "log index"), rows),
             left if report.acts_left_out else "",
-            "</body></html>\n",
-        )
+        ),
     )
-
-
-_STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}"
-    "table{border-collapse:collapse}td,th{border:1px solid #999;padding:.2rem .6rem;"
-    "text-align:left;overflow-wrap:anywhere}pre{white-space:pre-wrap;overflow-wrap:anywhere}"
-)
 
 
 def _policy(row: AuditRow) -> PolicyInForce | None:
@@ -347,7 +288,7 @@ def _policy_cells(policy: PolicyInForce) -> tuple[str, ...]:
     cut = "too long for a row" if policy.is_cut else ""
     return (
         str(policy.number),
-        _time(policy.at_s),
+        moment(policy.at_s),
         policy.profile,
         cut or ", ".join(policy.permitted),
         ", ".join(policy.constraints),
@@ -377,22 +318,3 @@ def _act(row: AuditRow) -> Act:
         index,
         reason,
     )
-
-
-def _counts(title: str, counts: Mapping[str, int]) -> str:
-    rows = [(name, str(count)) for name, count in counts.items()]
-    return f"<h2>{html.escape(title)}</h2>" + (
-        _table(("", "count"), rows) if rows else "<p>None.</p>"
-    )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f"<table><tr>{top}</tr>{body}</table>"
-
-
-def _time(at_s: int) -> str:
-    return dt.datetime.fromtimestamp(min(at_s, _LAST_S), dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

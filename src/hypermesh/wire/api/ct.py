@@ -39,6 +39,22 @@ class WitnessedView(msgspec.Struct, frozen=True):
     contradiction: str | None
 
 
+class LogGrowth(msgspec.Struct, frozen=True):
+    """Anchors of a log, the smallest tree first: all of them, or of more than fit into one answer
+    some, with the first and the last among them. `anchors` is how many there are."""
+
+    purpose: Literal["certificates", "acts"]
+    origin: str
+    anchors: int
+    items: list[AnchorView]
+
+
+class CtGrowth(msgspec.Struct, frozen=True):
+    """How the logs that take entries have grown, by what the ledger has anchored."""
+
+    logs: list[LogGrowth]
+
+
 class LogHere(msgspec.Struct, frozen=True):
     """The log itself, at the node that keeps it: its entries, those that wait to become some, its
     newest checkpoint (a C2SP signed note), why it takes no entries, null while it does, and the

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
+from litestar.params import Parameter
 from litestar.types import ControllerRouterHandler
 
 from hypermesh.node.api.prompt import prompt
 from hypermesh.node.composition import Node
 from hypermesh.trustchain.ca.ocsp import REQUEST_BYTES_MAX
-from hypermesh.wire.api.ct import CtKeys, CtView
+from hypermesh.wire.api.ct import CtGrowth, CtKeys, CtView
+from hypermesh.wire.api.report import AuthorityReport
 from hypermesh.wire.errors import InvalidInput
 
 OCSP_MEDIA = "application/ocsp-response"
@@ -25,6 +27,12 @@ def ct(here: Node) -> CtView:
     """The logs, how far the ledger has anchored each, and where this node's certificate is. On the
     node that keeps them also their sizes, checkpoints and whether they take entries."""
     return here.transparency.view()
+
+
+@get("/v1/ct/growth", sync_to_thread=True)
+def ct_growth(here: Node) -> CtGrowth:
+    """How the logs that take entries have grown: their sizes as the ledger anchored them."""
+    return here.transparency.growth()
 
 
 @get("/v1/ct/keys")
@@ -50,6 +58,16 @@ def ct_resource(
     return Response(found.content, media_type=found.media, headers=headers)
 
 
+@get("/v1/ct/report", sync_to_thread=True)
+def ct_report(
+    here: Node, begin: Annotated[int, Parameter(query="from")] = 0, to: int | None = None
+) -> AuthorityReport:
+    """What the present logs of the authority hold of the time from `from` on and before `to`,
+    seconds since 1970, as evidence for an assessor; on the node that keeps them."""
+    now_s = int(time.time())
+    return here.reporting.report(begin, now_s + 1 if to is None else to, now_s)
+
+
 @post("/v1/ocsp", media_type=OCSP_MEDIA, status_code=200, sync_to_thread=True)
 def ocsp(here: Node, body: bytes) -> bytes:
     """An OCSP request (RFC 6960 appendix A.1) on a certificate of this network, answered on the
@@ -67,4 +85,4 @@ def crl(here: Node) -> bytes:
     return here.revocation_exports.crl(int(time.time()))
 
 
-ROUTES: list[ControllerRouterHandler] = [ct, ct_keys, ct_resource, ocsp, crl]
+ROUTES: list[ControllerRouterHandler] = [ct, ct_growth, ct_keys, ct_report, ct_resource, ocsp, crl]
