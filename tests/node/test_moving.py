@@ -17,6 +17,10 @@ from hypermesh.wire.tx import BankTransfer
 
 from .network import Network, Node, eventually, hm, output
 
+WITHIN_S = 90.0
+
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
@@ -51,7 +55,8 @@ def dialled(node: Node, other: Node) -> set[str]:
 
 def leads_to(node: Node, other: Node, at: int) -> None:
     """What `node` has opened to `other` leads to its port `at`, once what ended is put away."""
-    eventually(lambda: dialled(node, other) == {f"[::1]:{at}"}, f"{node.name} is at port {at}")
+    wanted = {f"[::1]:{at}"}
+    eventually(lambda: dialled(node, other) == wanted, f"{node.name} is at port {at}", WITHIN_S)
 
 
 class Asking:
@@ -133,7 +138,7 @@ def test_those_who_are_told_need_ask_nobody(mesh: Network) -> None:
     finally:
         alice.signal(signal.SIGCONT)
     # And she hears of it when she can.
-    eventually(lambda: _reached(alice, bob, done.port), "alice finds bob")
+    eventually(lambda: _reached(alice, bob, done.port), "alice finds bob", WITHIN_S)
 
 
 def _reached(node: Node, other: Node, at: int) -> bool:
@@ -173,4 +178,4 @@ def test_the_port_is_kept(mesh: Network) -> None:
     bob.kill()
     bob.start()
     assert port(bob) == before
-    eventually(lambda: _reached(mesh.carol, bob, before), "carol finds bob")
+    eventually(lambda: _reached(mesh.carol, bob, before), "carol finds bob", WITHIN_S)

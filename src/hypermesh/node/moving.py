@@ -28,6 +28,8 @@ from hypermesh.wire.rpc import ALPN_NODE, SignedLocator
 TELL_S = 10.0
 """For all who are told together; who has not heard by then asks the sequencer."""
 TELLERS = 16
+CHOICES_MAX = 4
+"""Of ports that the system chooses, where another program takes one before this node does."""
 PEERS_TOLD_MAX = 1_000
 CONNECTIONS_AT_ONCE = 100
 
@@ -71,14 +73,18 @@ class Moving:
         host, before = self._endpoint.address
         if wanted == before:
             raise InvalidInput(f"This node is at port {before} already")
-        port = _free(host, wanted)
-        told = self._announce(port)
-        try:
-            self._endpoint.rebind(port)
-        except BaseException:
-            # Somebody took it in between.
-            self._announce(before)
-            raise
+        for left in range(0 if wanted else CHOICES_MAX - 1, -1, -1):
+            port = _free(host, wanted)
+            told = self._announce(port)
+            try:
+                self._endpoint.rebind(port)
+            except BaseException as error:
+                if left and isinstance(error, BindRefused):
+                    # Somebody took it in between. What is told next counts.
+                    continue
+                self._announce(before)
+                raise
+            break
         self._moved()
         log.info("moved from port %d to %d; %d nodes knew before", before, port, told)
         return StoqMoved(host=host, port=port, before=before, told=told)
