@@ -13,9 +13,10 @@ from hypermesh.wire.api.body import Body, Hex32
 class StoqLimits(msgspec.Struct, frozen=True):
     """Bounds of the transport, as far as native code names them: bytes of one body and of all that
     wait; requests that wait, of all, of one peer and of strangers (`hm-enrol/1`); streams of one
-    connection, both ways and one way; datagrams that wait, of one peer and of all.
+    connection, both ways and one way; datagrams that wait, of one peer and of all; connections of an
+    endpoint, those among them of whom nobody vouches for, handshakes under way, I/O threads.
 
-    Others (connections, handshakes, windows) are compiled in and not told."""
+    Windows are those of each connection (`StoqPathSettings`)."""
 
     body_bytes_max: int
     pending_requests_max: int
@@ -27,6 +28,10 @@ class StoqLimits(msgspec.Struct, frozen=True):
     streams_unidirectional_max: int
     datagrams_of_peer_max: int
     datagrams_waiting_max: int
+    connections_max: int
+    outsiders_max: int
+    handshakes_max: int
+    shards_max: int
 
 
 class StoqConnection(msgspec.Struct, frozen=True):
