@@ -709,6 +709,8 @@ def test_the_transport(client: httpx.Client, bob: Running) -> None:
     assert here.alpns == ["hm/1", "hm-enrol/1", "hm-session/1"]
     assert here.limits.body_bytes_max == 4 * MIB
     assert f"]:{here.port}" in read(client.get("/v1/network"), StatusView).stoq
+    for nowhere in (here.port, 70_000, -1):
+        problem(client.post("/v1/stoq/move", json={"port": nowhere}), 400)
     to_bob = next(each for each in here.connections if each.node == bob.node)
     assert (to_bob.name, to_bob.alpn) == ("bob", "hm/1")
     assert to_bob.bytes_sent > 0
