@@ -3,6 +3,8 @@
 //! ```text
 //! endpoint ─ incoming ─ connection ─ sending, receiving      what the crate uses: futures
 //!     └──── shard                          one socket, its connections, one I/O thread
+//!             ├── arrivals, departures     what comes, and what leaves
+//!             ├── driver                   who does both: the I/O thread, or one that waits
 //!             ├── core                     what connections share, behind a lock
 //!             ├── lane ── link             a state machine behind a lock, those who wait for it
 //!             │            └── allowance   what an unproven address is sent
