@@ -76,7 +76,8 @@ def test_a_node_settles_renews_and_is_found_after_all(
     certification: Any = SimpleNamespace(is_known=lambda: False)
     started = threading.Event()
     starter: Any = SimpleNamespace(start=started.set)
-    node = Settling(nothing, nothing, nothing, nothing, certification, starter, nothing, nothing)
+    before: tuple[Any, ...] = (nothing,) * 4
+    node = Settling(*before, certification, starter, nothing, nothing, nothing)
     work = Spoilt(error)
     for each in ("_settle", "_renew", "_publish"):
         monkeypatch.setattr(node, each, work if each == duty else lambda: None)
