@@ -174,7 +174,7 @@ def test_a_path_may_carry_less_than_its_first_link(
 def test_a_faster_link_is_another_tier_and_says_why(
     alice: Endpoint, bob: Endpoint, alice_keys: QuantumKeys
 ) -> None:
-    lines = ("delay 10ms", "rate 50M", "queue 1M")
+    lines = ("delay 10ms", "rate 50M", "queue 1M", "mtu 1452")
     with over(alice, bob, alice_keys, *lines) as (connection, relay), busy(connection):
 
         def tier(wanted: str) -> str:

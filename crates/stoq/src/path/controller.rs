@@ -125,6 +125,9 @@ pub struct ModelConfig {
     pub floor: u64,
     /// The buffer of a receiver on this host, which bounds the window likewise.
     pub room: Option<Arc<Room>>,
+    /// Packets that the peer may leave without acknowledgement, and the longest it may wait with one.
+    pub ack_threshold: u32,
+    pub ack_delay: Duration,
     pub gauge: Arc<Gauge>,
 }
 
@@ -140,6 +143,8 @@ pub struct Model {
     initial_window: u64,
     floor: u64,
     seat: Option<Seat>,
+    ack_threshold: u64,
+    ack_delay: Duration,
     mtu: u64,
 
     sampler: Sampler,
@@ -216,6 +221,8 @@ impl Model {
             initial_window: config.initial_window,
             floor: config.floor,
             seat: config.room.clone().map(Seat::new),
+            ack_threshold: config.ack_threshold.into(),
+            ack_delay: config.ack_delay,
             mtu,
             sampler: Sampler::new(now),
             rate: RoundMax::default(),
@@ -285,8 +292,17 @@ impl Model {
         if product == 0.0 {
             return u64::MAX;
         }
-        let late = self.rate.get() * LATENESS.as_secs_f64() + self.surplus.get().min(product);
+        let late = self.rate.get() * LATENESS.as_secs_f64();
+        let late = late.max(self.awaited()) + self.surplus.get().min(product);
         (gain * product + late) as u64 + 3 * self.mtu
+    }
+
+    /// Bytes that bring an acknowledgement by their number, while the one before is on its way. A
+    /// window below that waits for the peer's delay each time: the rate that is measured then is the
+    /// window over that delay, whatever the path carries, and would keep the window small.
+    fn awaited(&self) -> f64 {
+        let counted = (2 * self.ack_threshold * self.mtu) as f64;
+        counted.min(self.rate.get() * self.ack_delay.as_secs_f64())
     }
 
     fn gain(&self) -> f64 {
@@ -662,5 +678,47 @@ impl Controller for Model {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MTU: u16 = 1452;
+    const THRESHOLD: u32 = 8;
+    const DELAY: Duration = Duration::from_millis(5);
+
+    /// On a path of a tenth of a millisecond, where `rate` (bytes per second) was measured.
+    fn model(rate: f64) -> Model {
+        let config = ModelConfig {
+            initial_window: 0,
+            floor: 0,
+            room: None,
+            ack_threshold: THRESHOLD,
+            ack_delay: DELAY,
+            gauge: Arc::default(),
+        };
+        let now = Instant::now();
+        let mut model = Model::new(&config, now, MTU);
+        model.rate.update(rate);
+        model.round_trip.update(now, Duration::from_micros(100));
+        model
+    }
+
+    #[test]
+    fn a_window_that_waits_for_delayed_acknowledgements_grows_out_of_them() {
+        let enough = u64::from(THRESHOLD) * u64::from(MTU);
+        let mut window = WINDOW_DATAGRAMS_MIN * u64::from(MTU);
+        for _ in 0..8 {
+            window = model(window as f64 / DELAY.as_secs_f64()).target(CRUISE_GAIN);
+        }
+        assert!(window > enough, "{window}");
+    }
+
+    #[test]
+    fn a_slow_path_has_no_more_in_flight_for_that() {
+        let rate = 125_000.0;
+        assert!(model(rate).awaited() <= rate * DELAY.as_secs_f64());
     }
 }

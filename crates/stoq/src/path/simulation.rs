@@ -263,6 +263,8 @@ impl Simulation {
             initial_window: TierSettings::first(false).initial_window,
             floor,
             room,
+            ack_threshold: TierSettings::first(false).ack_threshold,
+            ack_delay: TierSettings::first(false).ack_delay,
             gauge: gauge.clone(),
         };
         let factory: Arc<dyn ControllerFactory + Send + Sync> = match spec.congestion {

@@ -58,6 +58,8 @@ fn settings(
         initial_window: settings.initial_window,
         floor: if within_host { LOOPBACK_FLOOR_BYTES } else { 0 },
         room,
+        ack_threshold: settings.ack_threshold,
+        ack_delay: settings.ack_delay,
         gauge,
     };
     let mut acknowledgements = AckFrequencyConfig::default();
