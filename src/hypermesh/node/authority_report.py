@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from html import escape
 
+import msgspec
 from cryptography import x509
 
 from hypermesh.ledger import identity
@@ -33,7 +34,7 @@ from hypermesh.trustchain.controls import control
 from hypermesh.trustchain.ct.entry import ActLeaf, Entry, read_act
 from hypermesh.trustchain.ct.log import CertificateView, LogView
 from hypermesh.trustchain.ct.watch import names_in
-from hypermesh.trustchain.report_page import counts, document, moment, table
+from hypermesh.trustchain.report_page import controls, counts, document, moment, period, table
 from hypermesh.trustchain.subject import subject_node
 from hypermesh.trustchain.verify import fingerprint
 from hypermesh.wire.api.report import AuthorityReport, ReportedAct, ReportedCertificate
@@ -170,21 +171,18 @@ def made(
             revokers[act.by or "unknown"] += 1
         if len(shown) < SHOWN_MAX:
             shown.append(act)
-    values = {name: getattr(head, name) for name in head.__struct_fields__}
-    return AuthorityReport(
-        **values
-        | {
-            "issued": owners.total(),
-            "issued_by_owner": dict(sorted(owners.items())),
-            "revoked": kinds[RevocationAct.kind],
-            "revoked_by_reason": dict(sorted(reasons.items())),
-            "revoked_by_owner": dict(sorted(revokers.items())),
-            "acts_by_kind": {kind: count for kind, count in sorted(kinds.items()) if count},
-            "certificates": certificates,
-            "certificates_left_out": owners.total() - len(certificates),
-            "acts": shown,
-            "acts_left_out": kinds.total() - len(shown),
-        }
+    return msgspec.structs.replace(
+        head,
+        issued=owners.total(),
+        issued_by_owner=dict(sorted(owners.items())),
+        revoked=kinds[RevocationAct.kind],
+        revoked_by_reason=dict(sorted(reasons.items())),
+        revoked_by_owner=dict(sorted(revokers.items())),
+        acts_by_kind={kind: count for kind, count in sorted(kinds.items()) if count},
+        certificates=certificates,
+        certificates_left_out=owners.total() - len(certificates),
+        acts=shown,
+        acts_left_out=kinds.total() - len(shown),
     )
 
 
@@ -226,9 +224,7 @@ def page(report: AuthorityReport) -> str:
     return document(
         report.network,
         (
-            f"<p>{moment(report.from_s)} to {moment(report.to_s)}; ",
-            f"made {moment(report.made_s)}.</p>",
-            f"<p><strong>{escape(report.caveat)}</strong></p>",
+            period(report.from_s, report.to_s, report.made_s, report.caveat),
             "<h2>What is in the logs</h2>",
             table(("", ""), facts),
             counts("Issued by owner", report.issued_by_owner),
@@ -241,11 +237,7 @@ def page(report: AuthorityReport) -> str:
                 [(name, str(a), str(b)) for name, (a, b) in report.positions.items()],
             ),
             "".join(f"<pre>{escape(note)}</pre>" for note in report.checkpoints.values()),
-            "<h2>Controls that this bears on</h2>",
-            table(
-                ("framework", "control", "what it asks", "evidence here"),
-                [(each.framework, each.id, each.text, each.evidence) for each in report.controls],
-            ),
+            controls(report.controls),
             "<h2>Certificates</h2>",
             table(("entry", "logged", "node or names", "owner", "until", "SHA-256"), issued),
             "<h2>Acts</h2>",

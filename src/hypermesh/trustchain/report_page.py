@@ -6,6 +6,8 @@ import datetime as dt
 import html
 from collections.abc import Iterable, Mapping, Sequence
 
+from hypermesh.wire.api.report import Control
+
 _LAST_S = 253_402_300_799
 """The end of the year 9999: no calendar here goes on."""
 
@@ -27,6 +29,22 @@ def document(title: str, body: Iterable[str]) -> str:
             *body,
             "</body></html>\n",
         )
+    )
+
+
+def period(from_s: int, to_s: int, made_s: int, caveat: str) -> str:
+    """What time a report is of, when it was made, and what it is not."""
+    return (
+        f"<p>{moment(from_s)} to {moment(to_s)}; made {moment(made_s)}.</p>"
+        f"<p><strong>{html.escape(caveat)}</strong></p>"
+    )
+
+
+def controls(found: Iterable[Control]) -> str:
+    """Which controls the report bears on, and by what."""
+    return "<h2>Controls that this bears on</h2>" + table(
+        ("framework", "control", "what it asks", "evidence here"),
+        [(each.framework, each.id, each.text, each.evidence) for each in found],
     )
 
 

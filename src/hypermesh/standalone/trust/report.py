@@ -17,7 +17,7 @@ import msgspec
 from hypermesh.standalone.trust.recording import policy_of
 from hypermesh.trustchain.ca.audit import ORIGIN, AuditRow, follows
 from hypermesh.trustchain.controls import control
-from hypermesh.trustchain.report_page import counts, document, moment, table
+from hypermesh.trustchain.report_page import controls, counts, document, moment, period, table
 from hypermesh.wire.api.report import Control
 from hypermesh.wire.codec import Undecodable, decode
 
@@ -226,9 +226,7 @@ def page(report: Report) -> str:
     return document(
         report.organization,
         (
-            f"<p>{moment(report.from_s)} to {moment(report.to_s)}; ",
-            f"made {moment(report.made_s)}.</p>",
-            f"<p><strong>{html.escape(report.caveat)}</strong></p>",
+            period(report.from_s, report.to_s, report.made_s, report.caveat),
             "<h2>What was recorded</h2>",
             table(
                 ("", ""),
@@ -255,11 +253,7 @@ def page(report: Report) -> str:
             counts("Revoked by", report.revoked_by_actor),
             "<h2>Log positions</h2>",
             "".join(f"<pre>{html.escape(note)}</pre>" for note in report.checkpoints.values()),
-            "<h2>Controls that this bears on</h2>",
-            table(
-                ("framework", "control", "what it asks", "evidence here"),
-                [(each.framework, each.id, each.text, each.evidence) for each in report.controls],
-            ),
+            controls(report.controls),
             "<h2>Acts</h2>",
             table(("row", "time", "act", "by", "on", "names", "log index"), rows),
             left if report.acts_left_out else "",

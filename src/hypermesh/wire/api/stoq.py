@@ -13,8 +13,8 @@ from hypermesh.wire.api.body import Body, Hex32
 class StoqLimits(msgspec.Struct, frozen=True):
     """Bounds of the transport, as far as native code names them: bytes of one body and of all that
     wait; requests that wait, of all, of one peer and of strangers (`hm-enrol/1`); streams of one
-    connection, both ways and one way; datagrams that wait, of one peer and of all; connections of an
-    endpoint, those among them of whom nobody vouches for, handshakes under way, I/O threads.
+    connection, both ways and one way; datagrams that wait, of one peer and of all; connections of
+    an endpoint, those among them for whom nobody vouches, handshakes under way, I/O threads.
 
     Windows are those of each connection (`StoqPathSettings`)."""
 
